@@ -1,0 +1,184 @@
+//! How hardware vouches for a key: the binding, the anchor, and what a TPM signs.
+//!
+//! In: what an epoch is made of. Out: the 64 bytes that go into a hardware report and the
+//! 32 bytes that a TPM signs. Each use has its own domain, so evidence made for one use
+//! cannot serve another.
+//!
+//! | use | what is hashed | domain |
+//! |---|---|---|
+//! | base | [`Binding`] | `countersign/anchor/v1` (SHA-512), then SHA-256 of the anchor where a TPM stands alone |
+//! | renewal | [`RenewalStatement`] | `countersign/renewal/v1` |
+//! | fresh evidence | [`FreshStatement`] | `countersign/fresh/v1` |
+//! | close | [`CloseStatement`] | `countersign/close/v1` |
+//!
+//! Spec: `docs/spec/evidence.md`.
+
+use crate::cbor::{Bytes, Cbor};
+use crate::digest::{
+    Anchor, ArtifactDigest, EntryDigest, NodeHash, Nonce, PublicKey, Qualifying, UnixMillis,
+    sha256, sha256_in, sha512_in,
+};
+use crate::{cbor_enum, cbor_map};
+
+/// Version of the binding that this code writes.
+pub const BINDING_VERSION: u64 = 1;
+
+cbor_enum! {
+    /// Where evidence comes from, and which set of evidence is complete.
+    pub enum Profile ("platform profile") {
+        /// A software TPM. Vouches for nothing outside the machine that runs it.
+        Swtpm = 1: "swtpm",
+        /// A TPM 2.0 by itself.
+        Tpm = 2: "tpm",
+    }
+}
+
+cbor_map! {
+    /// Size and root of a log.
+    pub struct LogHead {
+        /// How many leaves.
+        1 => size: u64,
+        /// The root over them.
+        2 => root: NodeHash,
+    }
+}
+
+cbor_map! {
+    /// What evidence of an epoch's opening stands for.
+    pub struct Binding {
+        /// [`BINDING_VERSION`].
+        1 => version: u64,
+        /// Which evidence is complete.
+        2 => profile: Profile,
+        /// The gateway's identity key.
+        3 => identity_key: PublicKey,
+        /// The key that signs this epoch's entries.
+        4 => epoch_key: PublicKey,
+        /// Name of the TPM's attestation key: algorithm identifier and digest, 34 bytes.
+        5 => ak_name: Bytes,
+        /// Digest of the TLS key, where the gateway speaks TLS itself.
+        6 => tls_key: Option<ArtifactDigest>,
+        /// The PCRs that evidence covers, ascending, SHA-256 bank.
+        7 => pcrs: Vec<u8>,
+        /// TPM public area (`TPMT_PUBLIC`) of the release key under which keys are sealed.
+        8 => release_key: Bytes,
+        /// Digest of the gateway's program.
+        9 => build: ArtifactDigest,
+        /// Digest of the configuration.
+        10 => configuration: ArtifactDigest,
+        /// Digests of the bundles in force.
+        11 => bundles: Vec<ArtifactDigest>,
+        /// Value of the epoch counter after this opening moved it.
+        12 => counter: u64,
+        /// The log before this epoch.
+        13 => previous: LogHead,
+        /// Unpredictable bytes, or a challenge.
+        14 => nonce: Nonce,
+    }
+}
+
+impl Binding {
+    /// The 64 bytes that a hardware report carries.
+    #[must_use]
+    pub fn anchor(&self) -> Anchor {
+        anchor_of(&self.to_bytes())
+    }
+}
+
+/// The anchor of a binding's encoding.
+#[must_use]
+pub fn anchor_of(binding: &[u8]) -> Anchor {
+    Anchor(sha512_in("countersign/anchor/v1", binding))
+}
+
+impl Anchor {
+    /// What a TPM that stands alone signs.
+    #[must_use]
+    pub fn qualifying(&self) -> Qualifying {
+        Qualifying(sha256(&self.0))
+    }
+}
+
+/// What the identity key signs to vouch for an epoch key: the binding, under a domain of its own.
+#[must_use]
+pub fn epoch_message(binding: &[u8]) -> Vec<u8> {
+    sha256_in("countersign/epoch/v1", &[binding]).to_vec()
+}
+
+cbor_map! {
+    /// What a renewal's evidence stands for.
+    pub struct RenewalStatement {
+        /// The epoch's base.
+        1 => base: EntryDigest,
+        /// Number of this renewal within the epoch, from 1.
+        2 => number: u64,
+        /// Value of the epoch counter after this renewal moved it.
+        3 => counter: u64,
+        /// The log that the renewal covers.
+        4 => head: LogHead,
+        /// Root over every tenant's last sequence number (see [`crate::body::tenants_root`]).
+        5 => tenants: NodeHash,
+        /// How many tenants have entries.
+        6 => tenant_count: u64,
+        /// The renewal before, or the base.
+        7 => previous: EntryDigest,
+        /// How long new calls may be accepted after this renewal, in milliseconds.
+        8 => lease: u64,
+        /// Claimed time.
+        9 => at: UnixMillis,
+        /// Bytes that nobody could know earlier, where there is an outside source.
+        10 => beacon: Option<Bytes>,
+    }
+}
+
+impl RenewalStatement {
+    /// What the TPM signs.
+    #[must_use]
+    pub fn qualifying(&self) -> Qualifying {
+        Qualifying(sha256_in("countersign/renewal/v1", &[&self.to_bytes()]))
+    }
+}
+
+cbor_map! {
+    /// What the evidence of an epoch's end stands for.
+    pub struct CloseStatement {
+        /// The epoch's base.
+        1 => base: EntryDigest,
+        /// Value of the epoch counter after the close moved it.
+        2 => counter: u64,
+        /// The log up to the entry before the close.
+        3 => head: LogHead,
+        /// The last renewal, or the base.
+        4 => previous: EntryDigest,
+        /// Claimed time.
+        5 => at: UnixMillis,
+    }
+}
+
+impl CloseStatement {
+    /// What the TPM signs.
+    #[must_use]
+    pub fn qualifying(&self) -> Qualifying {
+        Qualifying(sha256_in("countersign/close/v1", &[&self.to_bytes()]))
+    }
+}
+
+cbor_map! {
+    /// What evidence on demand stands for.
+    pub struct FreshStatement {
+        /// The epoch's base.
+        1 => base: EntryDigest,
+        /// The caller's challenge.
+        2 => nonce: Nonce,
+        /// The log at that moment.
+        3 => head: LogHead,
+    }
+}
+
+impl FreshStatement {
+    /// What the TPM signs.
+    #[must_use]
+    pub fn qualifying(&self) -> Qualifying {
+        Qualifying(sha256_in("countersign/fresh/v1", &[&self.to_bytes()]))
+    }
+}

@@ -1,0 +1,91 @@
+//! Bodies about what is in force: [`Change`], [`Event`], [`Erasure`].
+
+use crate::digest::{ArtifactDigest, Commitment, KeyId};
+use crate::entry::EntryRef;
+use crate::{cbor_enum, cbor_map};
+
+cbor_enum! {
+    /// What changed.
+    pub enum ChangeKind ("kind of change") {
+        /// The policy bundle.
+        Bundle = 1: "bundle",
+        /// A pack.
+        Pack = 2: "pack",
+        /// The registry.
+        Registry = 3: "registry",
+        /// The configuration.
+        Configuration = 4: "configuration",
+        /// Who may administer.
+        Roles = 5: "roles",
+        /// A key.
+        Key = 6: "key",
+        /// The kill switch.
+        Kill = 7: "kill",
+    }
+}
+
+cbor_map! {
+    /// Something in force changed.
+    pub struct Change {
+        /// What.
+        1 => kind: ChangeKind,
+        /// Digest of what is in force now.
+        2 => digest: ArtifactDigest,
+        /// Its version.
+        3 => version: u64,
+        /// The base or change that held before.
+        4 => before: EntryRef,
+        /// Who signed it.
+        5 => signers: Vec<KeyId>,
+        /// Why, in words of whoever did it.
+        6 => reason: Option<String>,
+    }
+}
+
+cbor_enum! {
+    /// What happened.
+    pub enum EventKind ("kind of event") {
+        /// Requests were refused before their caller was known; counted.
+        Unauthenticated = 1: "unauthenticated",
+        /// A restart settled calls whose outcome is not known; counted.
+        Recovered = 2: "recovered",
+        /// The clock stepped.
+        Clock = 3: "clock",
+        /// A tool's descriptor differs from the pinned one.
+        Descriptor = 4: "descriptor",
+        /// A renewal failed.
+        RenewalFailed = 5: "renewal-failed",
+        /// An upstream failed.
+        Upstream = 6: "upstream",
+        /// Somebody exported the log.
+        Exported = 7: "exported",
+        /// Something against the security rules.
+        Security = 8: "security",
+    }
+}
+
+cbor_map! {
+    /// Something happened that belongs to no call.
+    pub struct Event {
+        /// What.
+        1 => kind: EventKind,
+        /// How often since the last such entry.
+        2 => count: u64,
+        /// Details.
+        3 => detail: Option<Commitment>,
+    }
+}
+
+cbor_map! {
+    /// Disclosures were destroyed; every proof still holds.
+    pub struct Erasure {
+        /// Entries whose disclosures are gone.
+        1 => entries: Vec<u64>,
+        /// Why: a code such as `gdpr-17`.
+        2 => basis: String,
+        /// Who ordered it.
+        3 => ordered_by: Option<KeyId>,
+        /// Version of the storage key ring since then.
+        4 => ring: u64,
+    }
+}

@@ -1,0 +1,133 @@
+//! Bodies about the gateway: [`Enrol`], [`Base`], [`Renewal`], [`Close`], [`Adopt`], [`Gap`].
+
+use crate::binding::LogHead;
+use crate::cbor::{Bytes, Cbor};
+use crate::cbor_map;
+use crate::digest::{ArtifactDigest, EntryDigest, GatewayId, KeyId, NodeHash, Signature, TenantId};
+use crate::merkle::{Frontier, leaf_hash};
+
+cbor_map! {
+    /// A fleet statement that names this gateway is in force.
+    pub struct Enrol {
+        /// Number of the statement.
+        1 => number: u64,
+        /// The signed [`crate::statement::FleetStatement`].
+        2 => statement: Bytes,
+    }
+}
+
+cbor_map! {
+    /// Evidence that travels beside the log.
+    pub struct EvidenceRef {
+        /// Media type, such as `application/countersign.tpm-evidence+cbor`.
+        1 => kind: String,
+        /// Digest of its bytes.
+        2 => digest: ArtifactDigest,
+    }
+}
+
+/// Kind of a [`crate::evidence::TpmEvidence`] in an [`EvidenceRef`].
+pub const TPM_EVIDENCE_KIND: &str = "application/countersign.tpm-evidence+cbor";
+
+cbor_map! {
+    /// An opening that moved the counter and never became an epoch.
+    pub struct AbandonedOpening {
+        /// The counter value that the opening expected to reach.
+        1 => counter: u64,
+        /// The epoch key that was never used.
+        2 => epoch_key: KeyId,
+    }
+}
+
+cbor_map! {
+    /// An epoch opens: hardware vouches for a key, and the key for all that follows.
+    pub struct Base {
+        /// The encoded [`crate::binding::Binding`], exactly as hashed into the anchor.
+        1 => binding: Bytes,
+        /// The identity key's signature over [`crate::binding::epoch_message`].
+        2 => identity_signature: Signature,
+        /// The evidence, exactly the set that the profile names.
+        3 => evidence: Vec<EvidenceRef>,
+        /// Number of the epoch, from 1.
+        4 => epoch: u64,
+        /// The last entry of the log before this epoch.
+        5 => previous: Option<EntryDigest>,
+        /// Value of the counter that the log before this epoch explains.
+        6 => explained: u64,
+        /// Openings since then that came to nothing.
+        7 => abandoned: Vec<AbandonedOpening>,
+        /// Key that the storage key is also wrapped to; absent in development only.
+        8 => recovery_key: Option<KeyId>,
+        /// Name and version of the gateway's program.
+        9 => software: String,
+    }
+}
+
+cbor_map! {
+    /// The platform vouches for a checkpoint, and new calls may be accepted for a while.
+    pub struct Renewal {
+        /// The encoded [`crate::binding::RenewalStatement`].
+        1 => statement: Bytes,
+        /// The evidence.
+        2 => evidence: Vec<EvidenceRef>,
+    }
+}
+
+cbor_map! {
+    /// An epoch ends in good order; no entry of it follows.
+    pub struct Close {
+        /// The encoded [`crate::binding::CloseStatement`].
+        1 => statement: Bytes,
+        /// The evidence.
+        2 => evidence: Vec<EvidenceRef>,
+    }
+}
+
+cbor_map! {
+    /// This gateway continues another's work.
+    pub struct Adopt {
+        /// The other gateway.
+        1 => predecessor: GatewayId,
+        /// Its log, as far as known.
+        2 => head: LogHead,
+        /// The signed [`crate::statement::AdoptStatement`].
+        3 => statement: Bytes,
+    }
+}
+
+cbor_map! {
+    /// Entries are missing, and the governance key let the gateway go on.
+    pub struct Gap {
+        /// The counter that the log explains.
+        1 => explained: u64,
+        /// The counter that the TPM showed.
+        2 => found: u64,
+        /// The signed [`crate::statement::RecoverStatement`].
+        3 => statement: Bytes,
+    }
+}
+
+cbor_map! {
+    /// A tenant's last sequence number.
+    pub struct TenantHead {
+        /// Which tenant.
+        1 => tenant: TenantId,
+        /// Its last number.
+        2 => seq: u64,
+    }
+}
+
+/// The root over every tenant's last sequence number, in order of tenant.
+///
+/// A Merkle tree as in [`crate::merkle`] over encoded [`TenantHead`]s, so that one tenant's
+/// last number can be proved without the others'.
+#[must_use]
+pub fn tenants_root(heads: &[TenantHead]) -> NodeHash {
+    let mut sorted: Vec<&TenantHead> = heads.iter().collect();
+    sorted.sort_by_key(|h| h.tenant);
+    let mut frontier = Frontier::new();
+    for head in sorted {
+        frontier.append(leaf_hash(&head.to_bytes()), |_, _, _| ());
+    }
+    frontier.root()
+}

@@ -1,0 +1,125 @@
+//! What people sign: fleet statements, approvals, recoveries, adoptions.
+//!
+//! In: fields. Out: payloads of [`crate::cose::Sign1`] statements with a type each, signed
+//! by keys that a customer holds and no gateway ever sees.
+//!
+//! Spec: `docs/spec/record.md`, "Statements of people".
+
+use crate::binding::LogHead;
+use crate::digest::{
+    ActionDigest, Commitment, EntryDigest, GatewayId, KeyId, Nonce, UnixMillis, sha256_in,
+};
+use crate::{cbor_enum, cbor_map};
+
+/// Type of a [`FleetStatement`].
+pub const FLEET_TYP: &str = "application/countersign.fleet+cose";
+/// Type of an [`ApprovalStatement`].
+pub const APPROVAL_TYP: &str = "application/countersign.approval+cose";
+/// Type of a [`RecoverStatement`].
+pub const RECOVER_TYP: &str = "application/countersign.recover+cose";
+/// Type of an [`AdoptStatement`].
+pub const ADOPT_TYP: &str = "application/countersign.adopt-statement+cose";
+
+cbor_map! {
+    /// A gateway that a customer calls its own.
+    pub struct FleetMember {
+        /// Which gateway.
+        1 => gateway: GatewayId,
+        /// Name for people.
+        2 => name: String,
+        /// From when.
+        3 => from: UnixMillis,
+        /// Until when, if it has left.
+        4 => until: Option<UnixMillis>,
+        /// Name of its TPM's attestation key, as checked when it was enrolled.
+        5 => ak_name: Option<crate::cbor::Bytes>,
+    }
+}
+
+cbor_map! {
+    /// A customer's numbered list of its gateways, signed by the governance key.
+    pub struct FleetStatement {
+        /// Name of the fleet.
+        1 => fleet: String,
+        /// Number of the statement; each new one has a higher number.
+        2 => number: u64,
+        /// When it was issued.
+        3 => issued: UnixMillis,
+        /// All gateways of the fleet.
+        4 => members: Vec<FleetMember>,
+    }
+}
+
+cbor_enum! {
+    /// What an approver chose.
+    pub enum Choice ("choice") {
+        /// Let the action happen.
+        Approve = 1: "approve",
+        /// Do not.
+        Refuse = 2: "refuse",
+    }
+}
+
+cbor_map! {
+    /// A person's word on one action, once.
+    pub struct ApprovalStatement {
+        /// Where the action waits.
+        1 => gateway: GatewayId,
+        /// The exact action.
+        2 => action: ActionDigest,
+        /// What the person was shown.
+        3 => preview: Commitment,
+        /// The person's enrolled key.
+        4 => approver: KeyId,
+        /// Yes or no.
+        5 => choice: Choice,
+        /// When it was signed.
+        6 => issued: UnixMillis,
+        /// Until when it may be used.
+        7 => expires: UnixMillis,
+        /// Makes each statement one of a kind.
+        8 => nonce: Nonce,
+    }
+}
+
+cbor_map! {
+    /// The governance key's word that a gateway may go on although entries are missing.
+    pub struct RecoverStatement {
+        /// Which gateway.
+        1 => gateway: GatewayId,
+        /// The log as it was found.
+        2 => head: LogHead,
+        /// The counter that the log explains.
+        3 => explained: u64,
+        /// The counter that the TPM shows.
+        4 => found: u64,
+        /// Why, in words.
+        5 => reason: String,
+        /// When it was signed.
+        6 => issued: UnixMillis,
+    }
+}
+
+cbor_map! {
+    /// The governance key's word that one gateway continues another's work.
+    pub struct AdoptStatement {
+        /// The gateway that continues.
+        1 => gateway: GatewayId,
+        /// The gateway that is gone.
+        2 => predecessor: GatewayId,
+        /// The predecessor's log, as far as it is known.
+        3 => head: LogHead,
+        /// Last entry of that log.
+        4 => last: EntryDigest,
+        /// Why, in words.
+        5 => reason: String,
+        /// When it was signed.
+        6 => issued: UnixMillis,
+    }
+}
+
+/// The digest of an encoded [`crate::body::Action`]; what an approver signs.
+#[must_use]
+pub fn action_digest(action: &[u8]) -> ActionDigest {
+    ActionDigest(sha256_in("countersign/action/v1", &[action]))
+}

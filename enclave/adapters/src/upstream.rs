@@ -1,0 +1,711 @@
+//! A handle to one upstream server, for one principal.
+//!
+//! *In:* listings and committed calls. *Out:* raw answers, or what is certain about the effect.
+//! The server is started by the first call and again by the first call after a failure and its
+//! pause; nothing runs while nobody calls. Handles share nothing with each other: one dead
+//! upstream takes no other down, and a server with state of its own is seen by one principal if
+//! each principal is given its own handle.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::breaker::Breaker;
+use crate::call::{
+    Answer, Bounds, CallError, CallRequest, CallResponse, Interim, ListError, Lost, NotSent,
+    StartError,
+};
+use crate::descriptor::RawTool;
+use crate::frame::{
+    Body, CLIENT_INFO, Era, INITIALIZED, IsError, LEGACY_VERSIONS, MODERN_VERSION, Method,
+    Progress, Request, ResultType,
+};
+use crate::http::{HttpSettings, Session};
+use crate::stdio::{Common, Connection, Counts, StdioSettings, locked};
+use crate::strict_json::write_string;
+
+/// How an upstream is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// A child process.
+    Stdio(StdioSettings),
+    /// An HTTP endpoint of this machine.
+    Http(HttpSettings),
+}
+
+/// Which era is spoken with an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EraChoice {
+    /// Find out: `server/discover` first, `initialize` if that is not understood.
+    Detect,
+    /// This one, nothing else.
+    Only(Era),
+}
+
+/// All there is to say about an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// How it is reached.
+    pub transport: Transport,
+    /// What is spoken with it.
+    pub era: EraChoice,
+    /// What it may cost.
+    pub bounds: Bounds,
+}
+
+/// What an upstream is doing, and what it has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// What it is doing.
+    pub state: State,
+    /// Processes started.
+    pub starts: u64,
+    /// Messages that nobody had asked for.
+    pub unsolicited: u64,
+    /// Requests that it made of us.
+    pub refused_requests: u64,
+    /// Bytes on its error stream; they are not kept.
+    pub stderr_bytes: u64,
+}
+
+/// What an upstream is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not started; the next call starts it.
+    Idle,
+    /// Up.
+    Serving(Era),
+    /// Failed; calls are refused for this long.
+    Pausing(Duration),
+}
+
+/// A handle to one upstream server. Clones share the server; when the last one goes, its process
+/// is killed and reaped.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: UpstreamSettings,
+    common: Common,
+    live: RwLock<Option<Live>>,
+    /// Held by who starts it. Remembers the era that was found.
+    starting: tokio::sync::Mutex<Option<Era>>,
+}
+
+#[derive(Debug, Clone)]
+struct Live {
+    link: Link,
+    era: Era,
+}
+
+#[derive(Debug, Clone)]
+enum Link {
+    Stdio(Arc<Connection>),
+    Http(Arc<Session>),
+}
+
+impl Upstream {
+    /// Nothing is started yet. Must be used within a tokio runtime.
+    #[must_use]
+    pub fn new(settings: UpstreamSettings) -> Self {
+        let bounds = settings.bounds;
+        let common = Common {
+            bounds,
+            breaker: Arc::new(Mutex::new(Breaker::new(
+                bounds.first_pause,
+                bounds.longest_pause,
+            ))),
+            counts: Arc::new(Counts::default()),
+        };
+        let inner = Inner {
+            settings,
+            common,
+            live: RwLock::default(),
+            starting: tokio::sync::Mutex::new(None),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Carries out one call, once: it is never sent again here, whatever happens. Dropping the
+    /// future gives the call up and tells the upstream so; its outcome is then unknown.
+    ///
+    /// # Errors
+    /// [`CallError`] says whether anything left.
+    pub async fn call(&self, request: CallRequest) -> Result<CallResponse, CallError> {
+        let deadline = deadline(request.timeout);
+        request.refuse_unfit().map_err(CallError::NotSent)?;
+        match self.inner.settings.transport {
+            Transport::Stdio(_) => request.refuse_several_lines().map_err(CallError::NotSent)?,
+            Transport::Http(_) => {}
+        }
+        let live = self.live(deadline).await.map_err(CallError::NotSent)?;
+        let mut name = Vec::with_capacity(request.tool.len().saturating_add(2));
+        write_string(&request.tool, &mut name);
+        let message = Request {
+            method: Method::CallTool,
+            params: &[("name", &name), ("arguments", request.arguments.as_bytes())],
+            meta: &request.meta,
+            progress: request.progress,
+            era: live.era,
+        };
+        let (body, interim) = self
+            .exchange(&live, &message, Some(&request.tool), deadline)
+            .await?;
+        Ok(match body {
+            Body::Error { raw, code } => CallResponse {
+                answer: Answer::Refused { code },
+                body: raw,
+                interim,
+            },
+            Body::Result {
+                raw,
+                is_error,
+                result_type,
+            } => CallResponse {
+                answer: answer_of(is_error, result_type),
+                body: raw,
+                interim,
+            },
+        })
+    }
+
+    /// All tools, in the upstream's order, as it describes them.
+    ///
+    /// # Errors
+    /// [`ListError`]; there is no partial listing.
+    pub async fn list_tools(&self) -> Result<Vec<RawTool>, ListError> {
+        let bounds = &self.inner.common.bounds;
+        let deadline = deadline(bounds.listing.saturating_add(bounds.start));
+        let live = self
+            .live(deadline)
+            .await
+            .map_err(|error| ListError::Call(CallError::NotSent(error)))?;
+        let mut listing = Listing {
+            tools: Vec::new(),
+            bytes: 0,
+            names: std::collections::HashSet::new(),
+        };
+        let mut cursor: Option<Vec<u8>> = None;
+        for page in 1..=bounds.pages {
+            let params: &[(&'static str, &[u8])] = match &cursor {
+                Some(cursor) => &[("cursor", cursor)],
+                None => &[],
+            };
+            let message = Request {
+                method: Method::ListTools,
+                params,
+                meta: &[],
+                progress: Progress::Unwanted,
+                era: live.era,
+            };
+            let (body, _) = self
+                .exchange(&live, &message, None, deadline)
+                .await
+                .map_err(ListError::Call)?;
+            match body {
+                Body::Error { code, .. } => return Err(ListError::Refused { code }),
+                Body::Result { raw, .. } => cursor = listing.add(&raw, page, bounds)?,
+            }
+            if cursor.is_none() {
+                return Ok(listing.tools);
+            }
+        }
+        Err(ListError::TooManyPages {
+            limit: bounds.pages,
+        })
+    }
+
+    /// What it is doing, and what it has done so far.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let common = &self.inner.common;
+        let pause = locked(&common.breaker).pause(Instant::now());
+        let state = match (self.inner.current(), pause) {
+            (Some(live), _) => State::Serving(live.era),
+            (None, Some(left)) => State::Pausing(left),
+            (None, None) => State::Idle,
+        };
+        Health {
+            state,
+            starts: common.counts.starts.load(Ordering::Relaxed),
+            unsolicited: common.counts.unsolicited.load(Ordering::Relaxed),
+            refused_requests: common.counts.refused_requests.load(Ordering::Relaxed),
+            stderr_bytes: common.counts.stderr_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ends the server in an orderly way: its input is closed, and it is killed after `grace`.
+    /// Calls under way lose their answers. A later call starts it again.
+    pub async fn close(&self, grace: Duration) {
+        let live = self
+            .inner
+            .live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match live.map(|live| live.link) {
+            Some(Link::Stdio(connection)) => connection.close(grace).await,
+            Some(Link::Http(_)) | None => {}
+        }
+    }
+
+    async fn exchange(
+        &self,
+        live: &Live,
+        message: &Request<'_>,
+        name: Option<&str>,
+        deadline: Instant,
+    ) -> Result<(Body, Interim), CallError> {
+        let outcome = live.link.exchange(message, name, deadline).await;
+        match &outcome {
+            Ok(_) => locked(&self.inner.common.breaker).answered(),
+            Err(error) => self.inner.note(live, error),
+        }
+        outcome
+    }
+
+    /// The running server, started if need be. The start goes on if the caller stops waiting, so
+    /// that impatient callers do not keep a slow server from ever coming up.
+    async fn live(&self, deadline: Instant) -> Result<Live, NotSent> {
+        if let Some(live) = self.inner.current() {
+            return Ok(live);
+        }
+        let inner = self.inner.clone();
+        match timeout_at(deadline, tokio::spawn(async move { inner.start().await })).await {
+            Ok(Ok(started)) => started,
+            // The task panicked or the runtime is going down.
+            Ok(Err(_)) => Err(NotSent::Closed),
+            Err(_) => Err(NotSent::TimedOut),
+        }
+    }
+}
+
+impl Inner {
+    fn current(&self) -> Option<Live> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.as_ref().filter(|live| live.link.is_up()).cloned()
+    }
+
+    async fn start(&self) -> Result<Live, NotSent> {
+        let mut known = self.starting.lock().await;
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        if let Some(retry_in) = locked(&self.common.breaker).pause(Instant::now()) {
+            return Err(NotSent::Pausing { retry_in });
+        }
+        let remembered = match self.settings.era {
+            EraChoice::Only(_) => self.settings.era,
+            EraChoice::Detect => known.map_or(EraChoice::Detect, EraChoice::Only),
+        };
+        let opening = Opening {
+            common: &self.common,
+            deadline: deadline(self.common.bounds.start),
+        };
+        let started = timeout(self.common.bounds.start, async {
+            match &self.settings.transport {
+                Transport::Stdio(settings) => opening.stdio(settings, remembered).await,
+                Transport::Http(settings) => opening.http(settings, remembered).await,
+            }
+        })
+        .await
+        .unwrap_or(Err(StartError::TimedOut));
+        match started {
+            Ok(live) => {
+                *known = Some(live.era);
+                *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                // It may have been replaced by one of another era.
+                *known = None;
+                locked(&self.common.breaker).failed(Instant::now());
+                Err(NotSent::Start(error))
+            }
+        }
+    }
+
+    /// HTTP has no process whose end would be noticed: what an exchange says is all there is.
+    fn note(&self, failed: &Live, error: &CallError) {
+        let Link::Http(session) = &failed.link else {
+            return;
+        };
+        let lost = match error {
+            CallError::NotSent(NotSent::Unreachable) => &Lost::Ended,
+            CallError::NotSent(_) => return,
+            CallError::OutcomeUnknown(lost) => lost,
+        };
+        let verdict = match lost {
+            Lost::TimedOut | Lost::HttpStatus { .. } | Lost::Closed => return,
+            Lost::SessionEnded => Verdict::Forget,
+            Lost::Ended
+            | Lost::WriteFailed
+            | Lost::Dripping { .. }
+            | Lost::TooLarge { .. }
+            | Lost::Malformed(_)
+            | Lost::Flooding { .. }
+            | Lost::ForeignRequest
+            | Lost::ContentType
+            | Lost::OtherId => Verdict::Pause,
+        };
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let same = matches!(live.as_ref().map(|live| &live.link), Some(Link::Http(now)) if Arc::ptr_eq(now, session));
+        if !same {
+            return;
+        }
+        *live = None;
+        match verdict {
+            Verdict::Forget => {}
+            Verdict::Pause => locked(&self.common.breaker).failed(Instant::now()),
+        }
+    }
+}
+
+enum Verdict {
+    Forget,
+    Pause,
+}
+
+impl Link {
+    fn is_up(&self) -> bool {
+        match self {
+            Self::Stdio(connection) => connection.over().is_none(),
+            Self::Http(_) => true,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        message: &Request<'_>,
+        name: Option<&str>,
+        deadline: Instant,
+    ) -> Result<(Body, Interim), CallError> {
+        match self {
+            Self::Stdio(connection) => connection.exchange(message, deadline).await,
+            Self::Http(session) => {
+                let exchanged = session.exchange(message, name, deadline).await?;
+                Ok((exchanged.body, exchanged.interim))
+            }
+        }
+    }
+}
+
+/// The first words with an upstream.
+struct Opening<'a> {
+    common: &'a Common,
+    deadline: Instant,
+}
+
+/// What `server/discover` told.
+enum Discovered {
+    Modern,
+    /// It names legacy revisions only.
+    LegacyOnly,
+    /// It does not know the question; the connection is usable.
+    NotUnderstood,
+    /// No answer, or it ended over it; the connection is not usable.
+    Silent,
+}
+
+impl Opening<'_> {
+    /// SPEC: 2026-07-28 stdio, "Backward Compatibility": probe with `server/discover`, fall back
+    /// on any error that is not a modern one. Beyond it: a server that answered the probe may
+    /// refuse `initialize` in that process, and one that was silent may still answer late; both
+    /// get a new process for the legacy handshake.
+    async fn stdio(&self, settings: &StdioSettings, era: EraChoice) -> Result<Live, StartError> {
+        if era == EraChoice::Only(Era::Legacy) {
+            return self
+                .legacy_stdio(Connection::spawn(settings, self.common)?)
+                .await;
+        }
+        let connection = Connection::spawn(settings, self.common)?;
+        let probe_deadline = match era {
+            EraChoice::Detect => deadline(self.common.bounds.probe).min(self.deadline),
+            EraChoice::Only(_) => self.deadline,
+        };
+        let answer = connection
+            .exchange(&PROBE, probe_deadline)
+            .await
+            .map(|(body, _)| body);
+        match (discovered(answer, era)?, era) {
+            (Discovered::Modern, _) => {
+                connection.serve();
+                Ok(Live {
+                    link: Link::Stdio(Arc::new(connection)),
+                    era: Era::Modern,
+                })
+            }
+            (_, EraChoice::Only(_)) => Err(StartError::NoCommonVersion),
+            (Discovered::LegacyOnly | Discovered::Silent, EraChoice::Detect) => {
+                drop(connection);
+                self.legacy_stdio(Connection::spawn(settings, self.common)?)
+                    .await
+            }
+            (Discovered::NotUnderstood, EraChoice::Detect) => {
+                match self.legacy_stdio(connection).await {
+                    Ok(live) => Ok(live),
+                    Err(_) => {
+                        self.legacy_stdio(Connection::spawn(settings, self.common)?)
+                            .await
+                    }
+                }
+            }
+        }
+    }
+
+    async fn legacy_stdio(&self, connection: Connection) -> Result<Live, StartError> {
+        let (body, _) = connection
+            .exchange(&INITIALIZE, self.deadline)
+            .await
+            .map_err(start_error)?;
+        negotiated(&body)?;
+        connection
+            .notify(INITIALIZED.to_vec(), self.deadline)
+            .await
+            .map_err(|error| start_error(CallError::NotSent(error)))?;
+        connection.serve();
+        Ok(Live {
+            link: Link::Stdio(Arc::new(connection)),
+            era: Era::Legacy,
+        })
+    }
+
+    /// SPEC: 2026-07-28 Streamable HTTP, "Backward Compatibility". Every request stands alone, so
+    /// the legacy handshake can follow on any connection.
+    async fn http(&self, settings: &HttpSettings, era: EraChoice) -> Result<Live, StartError> {
+        let session = Session::new(settings, self.common);
+        if era == EraChoice::Only(Era::Legacy) {
+            return self.legacy_http(&session).await;
+        }
+        let probe_deadline = deadline(self.common.bounds.probe).min(self.deadline);
+        let answer = match session.exchange(&PROBE, None, probe_deadline).await {
+            Ok(exchanged) => Ok(exchanged.body),
+            Err(CallError::NotSent(error)) => return Err(start_error(CallError::NotSent(error))),
+            // A status without a message is how most legacy servers refuse an unknown request.
+            Err(error) => Err(error),
+        };
+        match (discovered(answer, era)?, era) {
+            (Discovered::Modern, _) => {
+                let session = session.opened(MODERN_VERSION, None);
+                Ok(Live {
+                    link: Link::Http(Arc::new(session)),
+                    era: Era::Modern,
+                })
+            }
+            (_, EraChoice::Only(_)) => Err(StartError::NoCommonVersion),
+            (_, EraChoice::Detect) => self.legacy_http(&session).await,
+        }
+    }
+
+    async fn legacy_http(&self, session: &Session) -> Result<Live, StartError> {
+        let exchanged = session
+            .exchange(&INITIALIZE, None, self.deadline)
+            .await
+            .map_err(start_error)?;
+        let version = negotiated(&exchanged.body)?;
+        let session = session.opened(version, exchanged.session);
+        session
+            .notify(Era::Legacy, INITIALIZED.to_vec())
+            .await
+            .map_err(StartError::Handshake)?;
+        Ok(Live {
+            link: Link::Http(Arc::new(session)),
+            era: Era::Legacy,
+        })
+    }
+}
+
+const PROBE: Request<'static> = Request {
+    method: Method::Discover,
+    params: &[],
+    meta: &[],
+    progress: Progress::Unwanted,
+    era: Era::Modern,
+};
+
+/// The newest of [`LEGACY_VERSIONS`] is offered; no capabilities are declared.
+const INITIALIZE: Request<'static> = Request {
+    method: Method::Initialize,
+    params: &[
+        ("protocolVersion", b"\"2025-11-25\""),
+        ("capabilities", b"{}"),
+        ("clientInfo", CLIENT_INFO.as_bytes()),
+    ],
+    meta: &[],
+    progress: Progress::Unwanted,
+    era: Era::Legacy,
+};
+
+fn discovered(answer: Result<Body, CallError>, era: EraChoice) -> Result<Discovered, StartError> {
+    match answer {
+        Ok(Body::Result { raw, .. }) => {
+            let discover: Discover =
+                serde_json::from_slice(&raw).map_err(|_| StartError::Answer)?;
+            of_versions(&discover.supported)
+        }
+        // SPEC: 2026-07-28, UnsupportedProtocolVersionError; the list stands in its data.
+        Ok(Body::Error { code: -32022, raw }) => {
+            let refused: Unsupported =
+                serde_json::from_slice(&raw).map_err(|_| StartError::NoCommonVersion)?;
+            of_versions(&refused.data.supported)
+        }
+        // HeaderMismatch, MissingRequiredClientCapability: modern, and nothing we could mend.
+        Ok(Body::Error {
+            code: code @ (-32021 | -32020),
+            ..
+        }) => Err(StartError::Refused { code }),
+        Ok(Body::Error { code, .. }) => match era {
+            EraChoice::Detect => Ok(Discovered::NotUnderstood),
+            EraChoice::Only(_) => Err(StartError::Refused { code }),
+        },
+        Err(CallError::OutcomeUnknown(
+            lost @ (Lost::Malformed(_)
+            | Lost::TooLarge { .. }
+            | Lost::Flooding { .. }
+            | Lost::Dripping { .. }
+            | Lost::OtherId),
+        )) => Err(StartError::Handshake(lost)),
+        Err(error @ (CallError::OutcomeUnknown(_) | CallError::NotSent(_))) => match era {
+            EraChoice::Detect => Ok(Discovered::Silent),
+            EraChoice::Only(_) => Err(start_error(error)),
+        },
+    }
+}
+
+fn of_versions(supported: &[String]) -> Result<Discovered, StartError> {
+    if supported.iter().any(|version| version == MODERN_VERSION) {
+        Ok(Discovered::Modern)
+    } else if supported
+        .iter()
+        .any(|version| LEGACY_VERSIONS.contains(&version.as_str()))
+    {
+        Ok(Discovered::LegacyOnly)
+    } else {
+        Err(StartError::NoCommonVersion)
+    }
+}
+
+fn negotiated(body: &Body) -> Result<&'static str, StartError> {
+    match body {
+        Body::Error { code, .. } => Err(StartError::Refused { code: *code }),
+        Body::Result { raw, .. } => {
+            let answer: Initialized =
+                serde_json::from_slice(raw).map_err(|_| StartError::Answer)?;
+            LEGACY_VERSIONS
+                .into_iter()
+                .find(|version| *version == answer.version)
+                .ok_or(StartError::NoCommonVersion)
+        }
+    }
+}
+
+fn start_error(error: CallError) -> StartError {
+    match error {
+        CallError::OutcomeUnknown(lost) | CallError::NotSent(NotSent::Failed(lost)) => {
+            StartError::Handshake(lost)
+        }
+        CallError::NotSent(NotSent::TimedOut) => StartError::TimedOut,
+        CallError::NotSent(_) => StartError::Unreachable,
+    }
+}
+
+fn answer_of(is_error: IsError, result_type: ResultType) -> Answer {
+    match (is_error, result_type) {
+        (IsError::Yes, ResultType::Complete) => Answer::ToolError,
+        (IsError::No, ResultType::Complete) => Answer::Complete,
+        (IsError::Yes | IsError::No, ResultType::InputRequired) => Answer::InputRequired,
+        (IsError::Yes | IsError::No, ResultType::Unrecognised) => Answer::Unrecognised,
+    }
+}
+
+fn deadline(after: Duration) -> Instant {
+    let now = Instant::now();
+    // A sum that does not exist is a mistake of the caller; it ends at once rather than never.
+    now.checked_add(after).unwrap_or(now)
+}
+
+#[derive(Deserialize)]
+struct Discover {
+    #[serde(rename = "supportedVersions")]
+    supported: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Unsupported {
+    data: UnsupportedVersions,
+}
+
+#[derive(Deserialize)]
+struct UnsupportedVersions {
+    supported: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Initialized {
+    #[serde(rename = "protocolVersion")]
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    tools: Vec<&'a RawValue>,
+    #[serde(rename = "nextCursor")]
+    cursor: Option<String>,
+}
+
+struct Listing {
+    tools: Vec<RawTool>,
+    bytes: usize,
+    names: std::collections::HashSet<String>,
+}
+
+impl Listing {
+    /// Adds a page; the next one's cursor as JSON text, if there is a next one.
+    fn add(
+        &mut self,
+        raw: &Bytes,
+        page: usize,
+        bounds: &Bounds,
+    ) -> Result<Option<Vec<u8>>, ListError> {
+        let content: Page<'_> =
+            serde_json::from_slice(raw).map_err(|_| ListError::Page { page })?;
+        for tool in content.tools {
+            let position = self.tools.len().saturating_add(1);
+            if position > bounds.tools {
+                return Err(ListError::TooManyTools {
+                    limit: bounds.tools,
+                });
+            }
+            let text = tool.get().as_bytes();
+            self.bytes = self.bytes.saturating_add(text.len());
+            if self.bytes > bounds.listing_bytes {
+                return Err(ListError::TooLarge {
+                    limit: bounds.listing_bytes,
+                });
+            }
+            // Copied, as a slice would keep the whole page in memory.
+            let tool = RawTool::parse(Bytes::copy_from_slice(text))
+                .map_err(|error| ListError::Descriptor { position, error })?;
+            if !self.names.insert(tool.name().to_owned()) {
+                return Err(ListError::NameTwice { position });
+            }
+            self.tools.push(tool);
+        }
+        Ok(content.cursor.map(|cursor| {
+            let mut text = Vec::with_capacity(cursor.len().saturating_add(2));
+            write_string(&cursor, &mut text);
+            text
+        }))
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::frame::{FrameError, Progress, RESERVED_META};
-use crate::strict_json::{Json, Kind, Lines};
+use countersign_json::{Json, Kind, Lines};
 
 /// One committed call.
 #[derive(Debug, Clone)]
@@ -366,7 +366,7 @@ pub enum ListError {
         /// Which tool, from 1.
         position: usize,
         /// What is wrong with it.
-        error: crate::descriptor::DescriptorError,
+        error: countersign_json::descriptor::DescriptorError,
     },
     /// Two tools of one name: which would be called?
     #[error("tool {position} has the name of an earlier one")]

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use crate::strict_json::{Document, Json, Kind, Limits, ScanError, Value, scan, write_string};
+use countersign_json::{Document, Json, Kind, Limits, ScanError, Value, scan, write_string};
 
 /// The modern revision that is spoken: stateless, metadata in every request.
 pub const MODERN_VERSION: &str = "2026-07-28";

@@ -32,7 +32,7 @@ use crate::frame::{
 };
 use crate::sse::Events;
 use crate::stdio::Common;
-use crate::strict_json::Limits;
+use countersign_json::Limits;
 
 /// An MCP endpoint on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]

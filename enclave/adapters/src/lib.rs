@@ -9,25 +9,19 @@
 //! or principals; it must never decide, retry a call that may have left, or log what a message
 //! says.
 //!
-//! Start reading at [`Upstream`]. [`strict_json`] and the descriptor digest are pure.
+//! Start reading at [`Upstream`]. Reading JSON is `countersign_json`'s.
 
 mod breaker;
 mod call;
-mod descriptor;
 mod frame;
 mod http;
 mod sse;
 mod stdio;
-pub mod strict_json;
 mod upstream;
 
 pub use call::{
     Answer, Bounds, CallError, CallRequest, CallResponse, Effect, Interim, ListError, Lost,
     NotSent, StartError,
-};
-pub use descriptor::{
-    DIGESTED_MEMBERS, DescriptorDigest, DescriptorError, MAX_DESCRIPTOR_BYTES, MAX_TOOL_NAME_BYTES,
-    RawTool, descriptor_digest,
 };
 pub use frame::{Era, FrameError, LEGACY_VERSIONS, MODERN_VERSION, Progress};
 pub use http::{EndpointError, HttpSettings};

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::breaker::Breaker;
 use crate::call::{Bounds, CallError, Interim, Lost, NotSent, StartError};
 use crate::frame::{Body, Incoming, Method, Request, cancelled, reply_to};
-use crate::strict_json::Limits;
+use countersign_json::Limits;
 
 /// A program that speaks MCP on its standard streams.
 #[derive(Clone, PartialEq, Eq)]

@@ -20,14 +20,14 @@ use crate::call::{
     Answer, Bounds, CallError, CallRequest, CallResponse, Interim, ListError, Lost, NotSent,
     StartError,
 };
-use crate::descriptor::RawTool;
 use crate::frame::{
     Body, CLIENT_INFO, Era, INITIALIZED, IsError, LEGACY_VERSIONS, MODERN_VERSION, Method,
     Progress, Request, ResultType,
 };
 use crate::http::{HttpSettings, Session};
 use crate::stdio::{Common, Connection, Counts, StdioSettings, locked};
-use crate::strict_json::write_string;
+use countersign_json::descriptor::RawTool;
+use countersign_json::write_string;
 
 /// How an upstream is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_adapters::strict_json::{Json, Limits, scan};
 use countersign_adapters::{
     Answer, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice, FrameError,
     HttpSettings, Lost, NotSent, Progress, StartError, State, Transport, Upstream,
     UpstreamSettings,
 };
+use countersign_json::{Json, Limits, scan};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 

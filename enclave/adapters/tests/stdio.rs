@@ -10,12 +10,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_adapters::strict_json::{Json, Limits, scan};
 use countersign_adapters::{
     Answer, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice, FrameError,
     ListError, Lost, NotSent, Progress, StartError, State, StdioSettings, Transport, Upstream,
-    UpstreamSettings, descriptor_digest,
+    UpstreamSettings,
 };
+use countersign_json::descriptor::descriptor_digest;
+use countersign_json::{Json, Limits, scan};
 
 /// Far above what a healthy answer takes here, far below what a test may last.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -169,6 +169,14 @@ impl<'a> Document<'a> {
             .map(|(_, member)| self.value_of(&member.span))
     }
 
+    /// Names of the root object's members, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members
+            .iter()
+            .filter(|m| m.parent.is_none())
+            .map(|m| m.name.as_ref())
+    }
+
     /// A member of an object that is itself a member of the root, such as `params.arguments`.
     #[must_use]
     pub fn inner(&self, outer: &str, name: &str) -> Option<Value<'a>> {

@@ -3,9 +3,9 @@
 //! *In:* one element of `tools/list`, as it arrived. *Out:* its name and its digest. Pure.
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use countersign_record::digest::{ArtifactDigest, sha256_in};
 
-use crate::strict_json::{Kind, Limits, ScanError, canonical, scan, write_string};
+use crate::{Kind, Limits, ScanError, canonical, scan, write_string};
 
 /// Largest descriptor, in bytes (1 MiB); a listing as a whole is bounded apart from this.
 pub const MAX_DESCRIPTOR_BYTES: usize = 1024 * 1024;
@@ -28,7 +28,7 @@ pub const DIGESTED_MEMBERS: [&str; 6] = [
 ];
 
 /// Separates this digest from every other.
-const DOMAIN: &[u8] = b"countersign/tool-descriptor/v1\0";
+const DOMAIN: &str = "countersign/tool-descriptor/v1";
 
 /// A tool as its server describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,26 +106,6 @@ pub enum DescriptorError {
     NoInputSchema,
 }
 
-/// SHA-256 of a descriptor's canonical form; see [`descriptor_digest`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DescriptorDigest([u8; 32]);
-
-impl DescriptorDigest {
-    /// The 32 bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for DescriptorDigest {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
-
 /// The digest that a policy pins.
 ///
 /// `SHA-256("countersign/tool-descriptor/v1" || 0x00 || canonical)`, where `canonical` is
@@ -136,7 +116,7 @@ impl std::fmt::Display for DescriptorDigest {
 /// # Errors
 /// [`ScanError`], only if the descriptor could be read but is over the limits of its canonical
 /// form.
-pub fn descriptor_digest(tool: &RawTool) -> Result<DescriptorDigest, ScanError> {
+pub fn descriptor_digest(tool: &RawTool) -> Result<ArtifactDigest, ScanError> {
     let document = scan(&tool.descriptor, &limits())?;
     let mut covered = b"{".to_vec();
     let mut separator: &[u8] = b"";
@@ -150,11 +130,7 @@ pub fn descriptor_digest(tool: &RawTool) -> Result<DescriptorDigest, ScanError> 
         }
     }
     covered.push(b'}');
-    let digest = Sha256::new()
-        .chain_update(DOMAIN)
-        .chain_update(&covered)
-        .finalize();
-    Ok(DescriptorDigest(digest.into()))
+    Ok(ArtifactDigest(sha256_in(DOMAIN, &[&covered])))
 }
 
 const fn limits() -> Limits {
@@ -165,7 +141,7 @@ const fn limits() -> Limits {
 mod tests {
     use super::*;
 
-    fn digest(text: &'static str) -> DescriptorDigest {
+    fn digest(text: &'static str) -> ArtifactDigest {
         descriptor_digest(&RawTool::parse(Bytes::from_static(text.as_bytes())).unwrap()).unwrap()
     }
 

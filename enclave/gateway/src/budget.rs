@@ -1,0 +1,147 @@
+//! Stage 4: there is a call left in the budget, and this is not a repetition.
+//!
+//! In: [`Surfaced`] and the control state. Out: [`Budgeted`], which has reserved its place
+//! in the budget and its idempotency key; the state gives both back if the call gets no
+//! intent. A repeated key leads to the first outcome, but only after today's policy and
+//! approval have let the call through.
+
+use crate::call::{Moment, Progress};
+use crate::refusal::{Code, Refusal, Refused, Retry};
+use crate::state::{Earlier, MatchKey, State, idempotency_slot};
+use crate::surface::Surfaced;
+use countersign_policies::decision::BudgetFact;
+use countersign_policies::site::capability::Idempotency;
+
+/// A call within its budget.
+#[derive(Debug)]
+pub struct Budgeted {
+    pub(crate) surfaced: Surfaced,
+    pub(crate) budget: BudgetFact,
+    pub(crate) request: MatchKey,
+    pub(crate) earlier: Option<u64>,
+}
+
+/// A call that repeats a settled one.
+#[derive(Debug)]
+#[must_use = "a repeated call has to be recorded"]
+pub struct Repeated {
+    pub(crate) progress: Progress,
+    pub(crate) first: u64,
+}
+
+impl Repeated {
+    /// Leaf index of the first call's Decision Record.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(crate) fn into_progress(self) -> Progress {
+        self.progress
+    }
+
+    /// The first outcome is there no more.
+    #[must_use]
+    pub fn lost(self) -> Box<Refused> {
+        let refusal = Refusal::never(Code::IdempotencyOutcomeUnknown);
+        Box::new(Refused {
+            progress: self.progress,
+            refusal,
+        })
+    }
+}
+
+/// Stage 4.
+///
+/// # Errors
+/// A refusal, if the budget is used up or the idempotency key cannot be used.
+pub fn budget(
+    surfaced: Surfaced,
+    state: &mut State,
+    now: Moment,
+) -> Result<Budgeted, Box<Refused>> {
+    let who = &surfaced.who;
+    let capability = &surfaced.capability;
+    let request = MatchKey::new(who.tenant, &who.agent, &capability.id, &surfaced.arguments);
+    let slot = surfaced
+        .progress
+        .idempotency
+        .as_ref()
+        .map(|key| idempotency_slot(who.tenant, &who.agent, &capability.id, key.as_bytes()));
+    let checked = repetition(&surfaced, state, slot.as_ref(), &request)
+        .and_then(|earlier| Ok((earlier, within_budget(&surfaced, state, earlier, now)?)));
+    let (earlier, budget) = match checked {
+        Ok(checked) => checked,
+        Err(refusal) => {
+            return Err(Box::new(Refused {
+                progress: surfaced.progress,
+                refusal,
+            }));
+        }
+    };
+    let call = surfaced.progress.call;
+    if earlier.is_none() {
+        state.count_call(who.tenant, &capability.id, call, now.at);
+        if let Some(slot) = slot {
+            state.reserve_key(slot, call, request);
+        }
+    }
+    Ok(Budgeted {
+        surfaced,
+        budget,
+        request,
+        earlier,
+    })
+}
+
+/// The record of the first call with this key, if there is one and it is of the same request.
+fn repetition(
+    surfaced: &Surfaced,
+    state: &State,
+    slot: Option<&[u8; 32]>,
+    request: &MatchKey,
+) -> Result<Option<u64>, Refusal> {
+    let Some(slot) = slot else {
+        return match surfaced.capability.idempotency {
+            Idempotency::Required => Err(Refusal::never(Code::IdempotencyKeyRequired)),
+            Idempotency::Optional => Ok(None),
+        };
+    };
+    match state.earlier(slot, request) {
+        None => Ok(None),
+        Some((_, false)) => Err(Refusal::never(Code::IdempotencyConflict)),
+        Some((Earlier::Settled(index), true)) => Ok(Some(index)),
+        Some((Earlier::Running, true)) => {
+            Err(Refusal::new(Code::IdempotencyInProgress, Retry::After(1)))
+        }
+        Some((Earlier::Unknown, true)) => Err(Refusal::never(Code::IdempotencyOutcomeUnknown)),
+    }
+}
+
+fn within_budget(
+    surfaced: &Surfaced,
+    state: &State,
+    earlier: Option<u64>,
+    now: Moment,
+) -> Result<BudgetFact, Refusal> {
+    let Some(limit) = &surfaced.capability.num_calls else {
+        return Ok(BudgetFact {
+            calls: 0,
+            limit: None,
+        });
+    };
+    let window = u64::try_from(limit.window.as_millis()).unwrap_or(u64::MAX);
+    let (calls, free_at) =
+        state.calls_within(surfaced.who.tenant, &surfaced.capability.id, window, now.at);
+    if calls >= limit.calls && earlier.is_none() {
+        let wait = free_at.map_or(window, |t| t.0.saturating_sub(now.at.0));
+        return Err(Refusal::new(
+            Code::RateExceeded,
+            Retry::After(wait.div_ceil(1000).max(1)),
+        ));
+    }
+    Ok(BudgetFact {
+        calls,
+        limit: Some(limit.calls),
+    })
+}

@@ -1,0 +1,177 @@
+//! What is known of a call so far, and the salts of its commitments.
+//!
+//! In: what each stage learned. Out: the parts of a Decision Record. A [`Progress`] grows
+//! from stage to stage; whatever ends the call, the record says all that was known then.
+
+use bytes::Bytes;
+use countersign_record::body::{
+    Caller, CapabilityRef, Classification, Handling, Lineage, Mode, PolicyOutcome, Trace, Verdict,
+};
+use countersign_record::cbor;
+use countersign_record::commitment::{Disclosure, Field, commit};
+use countersign_record::digest::{
+    ActionDigest, CallId, Commitment, KeyId, Salt, TenantId, UnixMillis, sha256_in,
+};
+use countersign_record::entry::EntryRef;
+
+/// Unpredictable bytes of one call, from the shell. All its salts come from them.
+#[derive(Clone)]
+pub struct Seed(pub [u8; 32]);
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+impl Seed {
+    /// The salt of one field. Whoever learns one learns nothing of the others.
+    #[must_use]
+    pub fn salt(&self, field: Field) -> Salt {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256_in(
+            "countersign/salt/v1",
+            &[&self.0, &field.code().to_be_bytes()],
+        );
+        Salt([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// The identifier of the call.
+    #[must_use]
+    pub fn call_id(&self) -> CallId {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] =
+            sha256_in("countersign/call/v1", &[&self.0]);
+        CallId([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// Opens a commitment to `value`.
+    #[must_use]
+    pub fn disclose(&self, field: Field, value: &[u8]) -> Disclosure {
+        Disclosure {
+            field,
+            salt: self.salt(field),
+            value: cbor::Bytes(value.to_vec()),
+        }
+    }
+
+    /// Commits to `value`.
+    #[must_use]
+    pub fn commit(&self, field: Field, value: &[u8]) -> Commitment {
+        commit(field, self.salt(field), value)
+    }
+}
+
+/// The moment of a stage, from the shell's clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall clock, never behind the log.
+    pub at: UnixMillis,
+    /// Milliseconds since the process started.
+    pub since_boot: u64,
+}
+
+/// Who called, with what the record needs of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// Tenant's pseudonym.
+    pub tenant: TenantId,
+    /// Tenant's name.
+    pub tenant_name: String,
+    /// The agent's URN.
+    pub agent: String,
+    /// The person it acts for.
+    pub user: Option<String>,
+    /// 0 static token, 3 signed request.
+    pub assurance: u8,
+    /// The key that signed.
+    pub key: Option<KeyId>,
+    /// An encoded `CallerProof`, for callers that sign.
+    pub proof: Option<Vec<u8>>,
+}
+
+/// What the registry says about the capability.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct What {
+    /// The capability.
+    pub capability: CapabilityRef,
+    /// How its data is handled.
+    pub handling: Handling,
+}
+
+impl What {
+    /// Whether results may enter a prompt.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        self.handling.classification == Classification::Restricted
+    }
+}
+
+/// What policy said and what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) outcome: PolicyOutcome,
+    pub(crate) facts: Vec<u8>,
+    pub(crate) verdict: Verdict,
+}
+
+/// What is known of a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    pub(crate) call: CallId,
+    pub(crate) seed: Seed,
+    pub(crate) received_at: UnixMillis,
+    pub(crate) decided_at: Option<UnixMillis>,
+    pub(crate) received: Bytes,
+    pub(crate) trace: Option<Trace>,
+    pub(crate) lineage: Option<Lineage>,
+    pub(crate) session: Option<String>,
+    pub(crate) idempotency: Option<String>,
+    pub(crate) requested_mode: Option<Mode>,
+    pub(crate) who: Option<Who>,
+    pub(crate) what: Option<What>,
+    pub(crate) judged: Option<Judged>,
+    pub(crate) controls: Vec<String>,
+    pub(crate) parent: Option<CallId>,
+    pub(crate) action: Option<ActionDigest>,
+    pub(crate) approvals: Vec<EntryRef>,
+}
+
+impl Progress {
+    /// The part of the record about the caller. Who is not known has an empty name.
+    pub(crate) fn caller(&self, open: &mut Vec<Disclosure>) -> Caller {
+        let mut put = |field, value: &[u8]| {
+            let disclosure = self.seed.disclose(field, value);
+            let commitment = disclosure.commitment();
+            open.push(disclosure);
+            commitment
+        };
+        let who = self.who.as_ref();
+        Caller {
+            assurance: who.map_or(0, |w| w.assurance),
+            key: who.and_then(|w| w.key),
+            agent: put(
+                Field::Agent,
+                who.map_or("", |w| w.agent.as_str()).as_bytes(),
+            ),
+            user: who
+                .and_then(|w| w.user.as_ref())
+                .map(|u| put(Field::User, u.as_bytes())),
+            session: self
+                .session
+                .as_ref()
+                .map(|s| put(Field::Session, s.as_bytes())),
+            proof: who
+                .and_then(|w| w.proof.as_ref())
+                .map(|p| put(Field::CallerProof, p)),
+            claims: None,
+            principal_chain: None,
+        }
+    }
+
+    /// Commits to `value` and keeps what opens it.
+    pub(crate) fn put(&self, open: &mut Vec<Disclosure>, field: Field, value: &[u8]) -> Commitment {
+        let disclosure = self.seed.disclose(field, value);
+        let commitment = disclosure.commitment();
+        open.push(disclosure);
+        commitment
+    }
+}

@@ -1,0 +1,153 @@
+//! Stage 8: the committed call leaves, once, and something comes back.
+//!
+//! In: [`Committed`], by value. Out: a [`Dispatch`] for the adapter, and an [`Outcome`] made
+//! from what the adapter reports. A call that may have left and has no answer is *unknown*;
+//! it is never carried out again.
+
+use crate::call::Moment;
+use crate::seal::Committed;
+use bytes::Bytes;
+use countersign_record::body::Effect;
+
+/// What the adapter is to send. Made once, from a right that is spent.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// The adapter.
+    pub adapter: String,
+    /// The tool's name at the upstream.
+    pub tool: String,
+    /// The arguments, exactly as authorized.
+    pub arguments: Bytes,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+#[must_use = "a dispatched call has to be settled"]
+pub struct Dispatched {
+    pub(crate) committed: Committed,
+    pub(crate) at: Moment,
+}
+
+/// What the adapter reports.
+#[derive(Debug)]
+pub enum Report {
+    /// An answer.
+    Answered {
+        /// The result object, as JSON bytes.
+        result: Bytes,
+        /// Whether the tool says that it failed.
+        tool_error: ToolError,
+        /// Interim messages, in order.
+        transcript: Vec<Bytes>,
+    },
+    /// Nothing was sent.
+    NotSent {
+        /// Why.
+        cause: NotSent,
+    },
+    /// Something may have been sent, and there is no usable answer.
+    NoAnswer {
+        /// Why.
+        cause: NoAnswer,
+    },
+}
+
+/// Whether the tool says that it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolError {
+    /// It does not.
+    No,
+    /// It does.
+    Yes,
+}
+
+/// Why nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotSent {
+    /// The upstream is down, or refuses to start.
+    Unavailable,
+    /// The caller went away first.
+    Cancelled,
+}
+
+/// Why there is no usable answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The time was up.
+    Timeout,
+    /// The upstream went away.
+    Crashed,
+    /// The answer broke the protocol.
+    Malformed,
+    /// The answer was too large.
+    TooLarge,
+    /// The caller went away.
+    Cancelled,
+    /// The gateway was restarted.
+    Restarted,
+}
+
+impl NoAnswer {
+    /// The word in the record.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Crashed => "upstream-crashed",
+            Self::Malformed => "upstream-malformed",
+            Self::TooLarge => "result-too-large",
+            Self::Cancelled => "cancelled",
+            Self::Restarted => "restarted",
+        }
+    }
+}
+
+/// A call that left, and what came of it.
+#[derive(Debug)]
+#[must_use = "an outcome has to be released and recorded"]
+pub struct Outcome {
+    pub(crate) committed: Committed,
+    pub(crate) dispatched: Moment,
+    pub(crate) report: Report,
+}
+
+impl Committed {
+    /// Spends the right to carry the call out.
+    pub fn dispatch(self, at: Moment) -> (Dispatch, Dispatched) {
+        let dispatch = Dispatch {
+            adapter: self.approved.adapter().to_owned(),
+            tool: self.approved.tool().to_owned(),
+            arguments: self.arguments(),
+        };
+        (
+            dispatch,
+            Dispatched {
+                committed: self,
+                at,
+            },
+        )
+    }
+}
+
+impl Dispatched {
+    /// What came of the call.
+    pub fn outcome(self, report: Report) -> Outcome {
+        Outcome {
+            committed: self.committed,
+            dispatched: self.at,
+            report,
+        }
+    }
+}
+
+impl Report {
+    /// What may have happened to the world.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Answered { .. } => Effect::Dispatched,
+            Self::NotSent { .. } => Effect::None,
+            Self::NoAnswer { .. } => Effect::Unknown,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Stage 2: who is calling, and how sure that is.
+//!
+//! In: a [`Request`] and what was presented with it. Out: [`Identified`]: tenant, agent,
+//! user, assurance, by which key. A signed request keeps its signature base, so that the
+//! auditor's verifier checks the same signature again.
+//!
+//! | assurance | what was presented |
+//! |---|---|
+//! | 0 | a static token, compared with its hash |
+//! | 3 | an HTTP message signature (RFC 9421) over method, target and body digest |
+
+use crate::call::Who;
+use crate::refusal::{Code, Refusal, Refused};
+use crate::request::{Arguments, Request, Tool};
+use bytes::Bytes;
+use countersign_record::bundle::{AgentEntry, Registry};
+use countersign_record::cbor::{self, Cbor};
+use countersign_record::commitment::CallerProof;
+use countersign_record::digest::{PublicKey, Signature, TenantId, UnixMillis};
+use countersign_signatures::ed25519;
+use countersign_signatures::http::{HttpRequest, SignedRequest, UnixSeconds, VerifiedCall, Window};
+use countersign_signatures::token::TokenHash;
+use std::collections::{HashMap, VecDeque};
+
+/// Assurance of a static token.
+pub const ASSURANCE_TOKEN: u8 = 0;
+/// Assurance of a signed request.
+pub const ASSURANCE_SIGNED: u8 = 3;
+
+/// Nonces that are remembered. At 65 bytes each this is 65 MB, and 8,000 signed calls a second for two minutes.
+pub const MAX_NONCES: usize = 1_000_000;
+
+/// Agents by what they present.
+#[derive(Debug)]
+pub struct Callers {
+    agents: Vec<(AgentEntry, TenantId)>,
+    by_token: HashMap<[u8; 32], usize>,
+    by_key: HashMap<String, (usize, ed25519::PublicKey)>,
+}
+
+impl Callers {
+    /// The callers of a registry. Agents of tenants that do not exist, and keys that are no keys, call nobody.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        let tenant_of = |name: &str| {
+            registry
+                .tenants
+                .iter()
+                .find(|t| t.name == name)
+                .map(|t| t.id)
+        };
+        let agents: Vec<_> = registry
+            .agents
+            .iter()
+            .filter_map(|a| Some((a.clone(), tenant_of(&a.tenant)?)))
+            .collect();
+        let mut by_token = HashMap::new();
+        let mut by_key = HashMap::new();
+        for (i, (agent, _)) in agents.iter().enumerate() {
+            if let Some(token) = agent.token {
+                by_token.insert(token, i);
+            }
+            if let Some(key) = agent.key
+                && let Ok(parsed) = ed25519::PublicKey::parse(&key.0)
+            {
+                by_key.insert(key.id().to_string(), (i, parsed));
+            }
+        }
+        Self {
+            agents,
+            by_token,
+            by_key,
+        }
+    }
+
+    fn who(&self, index: usize, assurance: u8) -> Option<Who> {
+        let (agent, tenant) = self.agents.get(index)?;
+        Some(Who {
+            tenant: *tenant,
+            tenant_name: agent.tenant.clone(),
+            agent: agent.urn.clone(),
+            user: agent.user.clone(),
+            assurance,
+            key: None,
+            proof: None,
+        })
+    }
+}
+
+/// Nonces of signed requests that were used. One request is one call, however often it is sent.
+#[derive(Debug, Default)]
+pub struct Nonces {
+    seen: HashMap<[u8; 32], u64>,
+    order: VecDeque<([u8; 32], u64)>,
+}
+
+impl Nonces {
+    /// Takes a nonce, once. Used ones are forgotten when their signature's time window is long over.
+    fn take(&mut self, call: &VerifiedCall, now: UnixSeconds) -> bool {
+        let long_over = now
+            .0
+            .saturating_sub(Window::MINUTE.past_seconds.saturating_mul(2));
+        while self.order.front().is_some_and(|(_, at)| *at < long_over) {
+            if let Some((old, _)) = self.order.pop_front() {
+                self.seen.remove(&old);
+            }
+        }
+        let slot = countersign_record::digest::sha256_in(
+            "countersign/nonce/v1",
+            &[&call.key().0, call.nonce().as_bytes()],
+        );
+        // A full memory refuses rather than forgets: forgetting would let a request be sent twice.
+        if self.seen.len() >= MAX_NONCES || self.seen.contains_key(&slot) {
+            return false;
+        }
+        self.seen.insert(slot, now.0);
+        self.order.push_back((slot, now.0));
+        true
+    }
+}
+
+/// A request of a known caller.
+#[derive(Debug)]
+pub struct Identified {
+    pub(crate) progress: crate::call::Progress,
+    pub(crate) who: Who,
+    pub(crate) tool: Tool,
+    pub(crate) arguments: Bytes,
+    pub(crate) value: Arguments,
+    pub(crate) run: Option<String>,
+}
+
+impl Identified {
+    /// Who calls.
+    #[must_use]
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The run that the client names.
+    #[must_use]
+    pub fn run(&self) -> Option<&str> {
+        self.run.as_deref()
+    }
+
+    /// Which tool is asked for.
+    #[must_use]
+    pub fn tool(&self) -> &Tool {
+        &self.tool
+    }
+}
+
+/// When signatures are fresh: not older than the epoch, so that a restart forgets no nonce that matters.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// The moment of the call.
+    pub now: UnixMillis,
+    /// When the epoch opened.
+    pub epoch_opened: UnixMillis,
+}
+
+/// Finds out who calls; for a `tools/list` as well as for a call.
+///
+/// # Errors
+/// Why the caller is not known.
+pub fn recognize(
+    presented: &HttpRequest<'_>,
+    callers: &Callers,
+    nonces: &mut Nonces,
+    clock: Clock,
+) -> Result<Who, Refusal> {
+    let has = |name: &str| {
+        presented
+            .headers
+            .iter()
+            .any(|h| h.name.eq_ignore_ascii_case(name))
+    };
+    if has("signature-input") || has("signature") {
+        signed(presented, callers, nonces, clock)
+    } else {
+        bearer(presented, callers)
+    }
+}
+
+/// Stage 2.
+///
+/// # Errors
+/// A refusal, if the caller is not known. It is counted, not recorded, so that a stranger cannot fill the log.
+pub fn identify(
+    request: Request,
+    presented: &HttpRequest<'_>,
+    callers: &Callers,
+    nonces: &mut Nonces,
+    clock: Clock,
+) -> Result<Identified, Box<Refused>> {
+    let Request {
+        mut progress,
+        tool,
+        arguments,
+        value,
+        run,
+    } = request;
+    match recognize(presented, callers, nonces, clock) {
+        Ok(who) => {
+            progress.who = Some(who.clone());
+            let chosen = if run.is_some() {
+                "run:client"
+            } else {
+                "run:gateway"
+            };
+            progress.controls.push(chosen.to_owned());
+            Ok(Identified {
+                progress,
+                who,
+                tool,
+                arguments,
+                value,
+                run,
+            })
+        }
+        Err(refusal) => Err(Box::new(Refused { progress, refusal })),
+    }
+}
+
+fn bearer(presented: &HttpRequest<'_>, callers: &Callers) -> Result<Who, Refusal> {
+    let unknown = || Refusal::never(Code::Unauthenticated);
+    let mut values = presented
+        .headers
+        .iter()
+        .filter(|h| h.name.eq_ignore_ascii_case("authorization"));
+    let (Some(header), None) = (values.next(), values.next()) else {
+        return Err(unknown());
+    };
+    let text = std::str::from_utf8(header.value).map_err(|_| unknown())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(unknown)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(unknown());
+    }
+    let hash = TokenHash::of(token).map_err(|_| unknown())?;
+    // The lookup is by hash: its time says nothing about a token that nobody knows.
+    let index = callers.by_token.get(hash.as_bytes()).ok_or_else(unknown)?;
+    callers.who(*index, ASSURANCE_TOKEN).ok_or_else(unknown)
+}
+
+fn signed(
+    presented: &HttpRequest<'_>,
+    callers: &Callers,
+    nonces: &mut Nonces,
+    clock: Clock,
+) -> Result<Who, Refusal> {
+    let invalid = || Refusal::never(Code::SignatureInvalid);
+    let stale = || Refusal::never(Code::SignatureStale);
+    let request = SignedRequest::parse(presented).map_err(|_| invalid())?;
+    let (index, key) = callers
+        .by_key
+        .get(request.claimed_key_id())
+        .ok_or_else(|| Refusal::never(Code::Unauthenticated))?;
+    let call = request.verify(key).map_err(|_| invalid())?;
+    let now = UnixSeconds(clock.now.0 / 1000);
+    call.appraise_freshness(now, Window::MINUTE)
+        .map_err(|_| stale())?;
+    // Seconds are rounded down on both sides, so a signature of the epoch's first second is refused too.
+    if call.created().0 <= clock.epoch_opened.0 / 1000 || !nonces.take(&call, now) {
+        return Err(stale());
+    }
+    let mut who = callers.who(*index, ASSURANCE_SIGNED).ok_or_else(invalid)?;
+    let proof = CallerProof {
+        key: PublicKey(*key.as_bytes()),
+        signature_base: cbor::Bytes(call.base().to_vec()),
+        signature: Signature(*call.signature()),
+    };
+    who.key = Some(proof.key.id());
+    who.proof = Some(proof.to_bytes());
+    Ok(who)
+}

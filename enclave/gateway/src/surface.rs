@@ -1,0 +1,120 @@
+//! Stage 3: the tool exists for this caller, is the one that was registered, and the arguments are permitted ones.
+//!
+//! In: [`Identified`], the compiled bundle, and the descriptor that the upstream lists now.
+//! Out: [`Surfaced`]. A tool outside the bundle does not exist.
+
+use crate::call::{Progress, What, Who};
+use crate::identity::Identified;
+use crate::refusal::{Code, Refusal, Refused, Retry};
+use crate::request::Tool;
+use bytes::Bytes;
+use countersign_policies::constraint::Rule;
+use countersign_policies::engine::Engine;
+use countersign_policies::site::capability::{Capability, Constrained};
+use countersign_record::body::{CapabilityRef, Handling};
+use countersign_record::digest::ArtifactDigest;
+use std::sync::Arc;
+
+/// What is known of an upstream's tool at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observed {
+    /// The upstream lists it with this descriptor.
+    Descriptor(ArtifactDigest),
+    /// The upstream does not list it.
+    Unlisted,
+    /// The upstream cannot be asked.
+    Unreachable,
+}
+
+/// A call of a registered tool with permitted arguments.
+#[derive(Debug)]
+pub struct Surfaced {
+    pub(crate) progress: Progress,
+    pub(crate) who: Who,
+    pub(crate) capability: Arc<Capability>,
+    pub(crate) constrained: Constrained,
+    pub(crate) descriptor: ArtifactDigest,
+    pub(crate) arguments: Bytes,
+}
+
+/// Stage 3.
+///
+/// # Errors
+/// A refusal, if the tool does not exist for this caller, differs from the registered one, or the arguments are not permitted.
+pub fn surface(
+    identified: Identified,
+    engine: &Engine,
+    observe: impl FnOnce(&Capability) -> Observed,
+) -> Result<Surfaced, Box<Refused>> {
+    let Identified {
+        mut progress,
+        who,
+        tool,
+        arguments,
+        value,
+        run: _,
+    } = identified;
+    let found = match &tool {
+        Tool::Capability(id) => engine.capability_by_id(&who.tenant_name, id),
+        Tool::Upstream { adapter, name } => engine.capability(&who.tenant_name, adapter, name),
+    };
+    let Some(capability) = found.cloned() else {
+        return Err(Box::new(Refused {
+            progress,
+            refusal: Refusal::never(Code::UnknownCapability),
+        }));
+    };
+    progress.what = Some(what(&capability));
+    let outcome = pinned(&capability, observe(&capability))
+        .and_then(|descriptor| Ok((descriptor, capability.constrain(&value).map_err(violation)?)));
+    match outcome {
+        Ok((descriptor, constrained)) => Ok(Surfaced {
+            progress,
+            who,
+            capability,
+            constrained,
+            descriptor,
+            arguments,
+        }),
+        Err(refusal) => Err(Box::new(Refused { progress, refusal })),
+    }
+}
+
+fn what(capability: &Capability) -> What {
+    What {
+        capability: capability_ref(capability),
+        handling: Handling {
+            classification: capability.classification,
+            retention: capability.retention.clone(),
+            residency: capability.residency.clone(),
+        },
+    }
+}
+
+pub(crate) fn capability_ref(capability: &Capability) -> CapabilityRef {
+    CapabilityRef {
+        id: capability.id.clone(),
+        descriptor: Some(capability.descriptor),
+        adapter: capability.adapter.clone(),
+        upstream: None,
+    }
+}
+
+fn pinned(capability: &Capability, observed: Observed) -> Result<ArtifactDigest, Refusal> {
+    match observed {
+        Observed::Descriptor(digest) if digest == capability.descriptor => Ok(digest),
+        Observed::Descriptor(_) | Observed::Unlisted => {
+            Err(Refusal::never(Code::DescriptorChanged))
+        }
+        Observed::Unreachable => Err(Refusal::new(Code::UpstreamUnavailable, Retry::After(5))),
+    }
+}
+
+fn violation(violation: countersign_policies::constraint::ConstraintViolation) -> Refusal {
+    let code = match violation.rule {
+        Rule::UnrepresentableNumber => Code::UnrepresentableNumber,
+        _ => Code::InvalidArguments,
+    };
+    Refusal::new(code, Retry::WithChanges(violation.argument))
+        .by_rule(format!("constraint:{}", violation.rule.name()))
+}

@@ -62,7 +62,7 @@ pub enum CborError {
         key: i64,
     },
     /// A required key is absent.
-    #[error("map that starts at byte {at} lacks key {key}")]
+    #[error("map that starts at byte {at} lacks key {key}, or has it after a higher one")]
     MissingKey {
         /// Where the map starts.
         at: usize,

@@ -1,0 +1,16 @@
+//! Vendor evidence: layouts, signatures, and what they say. Pure Rust, no C.
+//!
+//! What is here: TPM 2.0 quotes and certified counters ([`tpm`]) and the boot event log of the TCG
+//! ([`eventlog`]). Layouts are read from the bytes as received, never from something re-encoded.
+//!
+//! What it may know: bytes of evidence and what they are expected to say, both given by the caller.
+//! What it must never know: a device, a clock, a file, or whether the answer is welcome.
+//!
+//! Start reading at [`tpm::appraise_tpm`]; outcomes are [`appraisal::Check`]s.
+
+pub mod appraisal;
+pub mod eventlog;
+mod reader;
+pub mod tpm;
+
+pub use reader::FormError;

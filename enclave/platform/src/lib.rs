@@ -1,0 +1,53 @@
+//! TPM devices: keys, sealing, counter, evidence; and the memory and wraps that keep keys.
+//!
+//! This package may know devices and their commands. It must never know requests, policies of
+//! agents, or the log; and it decides nothing about trust: what it gives is evidence, which the
+//! verifier judges from the bytes alone.
+//!
+//! Start at [`Tpm`], the handle. [`policy`] and [`nv`] are pure and say exactly what is sealed to
+//! what; a build host uses them to sign a release. [`Attester`] is what other platforms will
+//! implement. `docs/decisions/0002-tpm-commands.md` says why commands are sent as bytes.
+//!
+//! ```text
+//! Tpm (handle, any thread) → one thread → Device (operations) → commands → Connection → /dev/tpmrm0
+//!                                            policy, nv, pcr (pure)   session (salt, HMAC, CFB)
+//! ```
+
+mod attester;
+mod blob;
+mod commands;
+mod connection;
+mod device;
+mod error;
+#[expect(
+    unsafe_code,
+    reason = "mmap(2), mlock(2) and madvise(2) on memory of our own; no safe wrapper exists"
+)]
+mod locked;
+pub mod nv;
+mod pcr;
+pub mod policy;
+pub mod recovery;
+mod session;
+pub mod swtpm;
+mod tpm;
+mod transport;
+mod wire;
+
+pub use attester::{
+    Advanced, AttestError, AttestationKey, Attester, Evidence, Profile, ProfileUpgrade, Qualifying,
+    TpmAttester, TpmEvidence,
+};
+pub use blob::{BlobError, MAX_SECRET_BYTES, MIN_SECRET_BYTES, SealLabel, SealedBlob};
+pub use commands::TpmClock;
+pub use device::{IndexState, NvCertification, Provisioned, Quote, TpmIdentity};
+pub use error::{PolicyError, SealError, TpmError, UnsealError};
+pub use locked::{LockError, LockedSecret};
+pub use pcr::{PcrError, PcrSet, PcrValues};
+pub use policy::{ReleaseKey, ReleasePolicy, ReleaseSignature};
+pub use tpm::Tpm;
+pub use transport::TpmAddress;
+pub use wire::WireError;
+
+#[cfg(test)]
+mod tests;

@@ -898,6 +898,60 @@ fn every_check_on_the_quote_of_a_measured_boot_passes() {
 }
 
 #[test]
+fn evidence_of_a_software_tpm_made_by_foreign_tools_holds_as_software() {
+    let made: Value =
+        serde_json::from_str(include_str!("../../testdata/swtpm/evidence.json")).unwrap();
+    let field = |name: &str| hex::decode(made[name].as_str().unwrap()).unwrap();
+    let values = made["pcrs"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(index, value)| {
+            (
+                index.parse().unwrap(),
+                hex::decode(value.as_str().unwrap())
+                    .unwrap()
+                    .try_into()
+                    .unwrap(),
+            )
+        });
+    let bytes = Bytes {
+        ak_public: field("ak_public"),
+        quote: field("quote"),
+        quote_signature: field("quote_signature"),
+        pcrs: values.collect(),
+        nv_public: field("nv_public"),
+        certify: field("certify"),
+        certify_signature: field("certify_signature"),
+        event_log: None,
+    };
+    let release_key = ReleaseKey::parse(&field("release_public")).unwrap();
+    let expected = Expected {
+        profile: TpmProfile::Swtpm,
+        qualifying: Qualifying(field("qualifying").try_into().unwrap()),
+        attestation_key: TpmName::of(&bytes.ak_public),
+        counter_policy: policy_authorize_digest(&release_key),
+        firmware_floor: None,
+        ..expected()
+    };
+    let appraisal = bytes.appraise(&expected);
+    assert_eq!(codes(&appraisal), [""; 0]);
+    assert_eq!(
+        appraisal.verified().map(VerifiedTpm::counter),
+        made["counter"].as_u64()
+    );
+    assert_eq!(appraisal.class(), EvidenceClass::Software);
+    let as_hardware = Expected {
+        profile: TpmProfile::Tpm,
+        ..expected
+    };
+    assert_eq!(
+        bytes.appraise(&as_hardware).class(),
+        EvidenceClass::Software
+    );
+}
+
+#[test]
 fn foreign_quotes_are_refused_by_the_check_that_each_is_about() {
     let suite: Value =
         serde_json::from_str(include_str!("../../testdata/tpm-quote-cases.json")).unwrap();

@@ -10,6 +10,9 @@ use crate::cbor::{Bytes, Cbor};
 use crate::cbor_map;
 use crate::digest::{ArtifactDigest, KeyId, PublicKey, TenantId};
 
+/// Version of the bundle that this code reads, in [`BundlePayload::format`].
+pub const BUNDLE_FORMAT: u64 = 1;
+
 /// Type of a [`BundleStatement`].
 pub const BUNDLE_TYP: &str = "application/countersign.bundle+cose";
 

@@ -17,6 +17,9 @@ use thiserror::Error;
 /// Largest item, in bytes (32 MiB): a bundle of the largest size, twice.
 pub const MAX_ITEM_BYTES: usize = 32 * 1024 * 1024;
 
+/// Version of the export that this code writes, in [`Manifest::format`].
+pub const EXPORT_FORMAT: u64 = 1;
+
 /// First bytes of every export: tag 55799 around the text `countersign-export-1`, so that tools tell the file.
 pub const MAGIC: &[u8] = b"\xd9\xd9\xf7\x74countersign-export-1";
 

@@ -22,7 +22,7 @@ fn path(name: &str) -> PathBuf {
     clippy::disallowed_methods,
     reason = "asks whoever runs the tests, not the machine, whether to rewrite"
 )]
-fn update() -> bool {
+pub(super) fn update() -> bool {
     std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1")
 }
 

@@ -1,0 +1,73 @@
+"""The agent: a real MCP client (the official Python SDK), which knows nothing of the gateway.
+
+In: where the server is, and how the agent shows who it is. Out: what the agent is told. The same
+client talks to the gateway over Streamable HTTP, and to the bare server over stdio.
+"""
+
+import contextlib
+import dataclasses
+
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+
+# Where the gateway puts what it decided, in the `_meta` of a result.
+DECISION = "dev.countersign/decision"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of one call."""
+
+    text: str
+    is_error: bool
+    structured: dict
+    decision: dict
+
+    @property
+    def code(self) -> str | None:
+        """Why it was refused, if it was."""
+        return self.structured.get("code") if self.is_error else None
+
+
+class Agent:
+    """An MCP session, and the receipts it was given."""
+
+    def __init__(self, session: ClientSession):
+        self._session = session
+        self.receipts: list[str] = []
+
+    async def tools(self) -> list[str]:
+        """Names of the tools that it may see."""
+        return [tool.name for tool in (await self._session.list_tools()).tools]
+
+    async def call(self, tool: str, arguments: dict) -> Answer:
+        """Calls a tool, and keeps the receipt."""
+        result = await self._session.call_tool(tool, arguments)
+        text = "\n".join(part.text for part in result.content if part.type == "text")
+        decision = (result.meta or {}).get(DECISION) or {}
+        if "receipt" in decision:
+            self.receipts.append(decision["receipt"])
+        return Answer(text, bool(result.isError), result.structuredContent or {}, decision)
+
+
+@contextlib.asynccontextmanager
+async def through_gateway(url: str, *, token: str | None = None, auth=None):
+    """An agent at `<gateway>/mcp/<adapter>`, which shows a token or signs what it sends."""
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    async with (
+        create_mcp_http_client(headers=headers, auth=auth) as http,
+        streamable_http_client(url, http_client=http) as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        yield Agent(session)
+
+
+@contextlib.asynccontextmanager
+async def directly(command: list, log):
+    """An agent at the bare server, with nothing between them."""
+    server = StdioServerParameters(command=str(command[0]), args=[str(part) for part in command[1:]])
+    async with stdio_client(server, errlog=log) as (read, write), ClientSession(read, write) as session:
+        await session.initialize()
+        yield Agent(session)

@@ -1,0 +1,353 @@
+//! The files: an SQLite database, a lock, and a ballast that settlements live off when the disk is full.
+//!
+//! In: a directory. Out: connections with the settings that durability needs, and a watch
+//! that notices when the database is deleted or replaced under us. SQLite keeps POSIX locks
+//! that any close of the same file in this process would drop, so the database file is only
+//! ever opened by SQLite and otherwise looked at by name.
+
+use crate::error::{Fault, OpenError};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// `PRAGMA application_id` of a log: "CSLG".
+const APPLICATION_ID: i64 = 0x4353_4c47;
+/// `PRAGMA user_version` of this layout.
+const LAYOUT: i64 = 1;
+/// Size of a page, in bytes. Measured in `benches/journal`: with 8 KiB a single entry flushes twice the bytes.
+const PAGE_BYTES: u32 = 4096;
+/// Pages in the write-ahead log before they are moved to the database (64 MiB): fewer, longer copies,
+/// and pages that many batches touch are copied once.
+const AUTOCHECKPOINT_PAGES: u32 = 16_384;
+/// How much of the database is mapped for reading, in bytes (256 MiB).
+const MAP_BYTES: u64 = 256 * 1024 * 1024;
+/// Page cache of a connection, in KiB; negative is SQLite's notation for KiB.
+const CACHE_KIB: i64 = -16_384;
+
+const SCHEMA: &str = "
+CREATE TABLE entry(idx INTEGER PRIMARY KEY, opened INTEGER NOT NULL, bytes BLOB NOT NULL);
+CREATE TABLE side(idx INTEGER PRIMARY KEY, sealed BLOB NOT NULL);
+CREATE TABLE tile(id INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
+CREATE TABLE lookup(id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
+CREATE TABLE note(size INTEGER PRIMARY KEY, kept INTEGER NOT NULL, note TEXT NOT NULL);
+CREATE TABLE artifact(digest BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, bytes BLOB NOT NULL);
+CREATE TABLE pending(id INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, sealed BLOB NOT NULL);
+CREATE TABLE head(id INTEGER PRIMARY KEY CHECK(id = 1), size INTEGER NOT NULL, root BLOB NOT NULL);
+";
+
+/// Names of the files in a journal's directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    pub(crate) dir: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn database(&self) -> PathBuf {
+        self.dir.join("log.sqlite")
+    }
+    fn wal(&self) -> PathBuf {
+        self.dir.join("log.sqlite-wal")
+    }
+    fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+    fn ballast(&self) -> PathBuf {
+        self.dir.join("ballast")
+    }
+}
+
+/// Sole use of a directory, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "the lock ends when the file is closed")] File);
+
+impl Lock {
+    pub(crate) fn take(paths: &Paths) -> Result<Self, OpenError> {
+        let failed = |e: io::Error| OpenError::Directory {
+            dir: paths.dir.clone(),
+            reason: e.to_string(),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&paths.dir)
+            .map_err(failed)?;
+        let mut open = OpenOptions::new();
+        open.create(true).truncate(false).write(true).mode(0o600);
+        let file = open.open(paths.lock()).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
+                dir: paths.dir.clone(),
+            }),
+            Err(e) => Err(failed(e.into())),
+        }
+    }
+}
+
+/// What was there when the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Before {
+    /// There was no log.
+    pub(crate) created: bool,
+    /// The last process did not end in good order; SQLite replayed its write-ahead log.
+    pub(crate) wal_left: bool,
+}
+
+/// Opens or creates the database for writing.
+pub(crate) fn open(paths: &Paths) -> Result<(Connection, Before), OpenError> {
+    let existed = fs::metadata(paths.database()).is_ok_and(|m| m.len() > 0);
+    let wal_left = fs::metadata(paths.wal()).is_ok_and(|m| m.len() > 0);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(paths.database(), flags).map_err(Fault::from)?;
+    if existed {
+        let expected = APPLICATION_ID;
+        match pragma(&conn, "application_id")? {
+            found if found == expected => {}
+            found => return Err(OpenError::NotALog { expected, found }),
+        }
+        let expected = LAYOUT;
+        match pragma(&conn, "user_version")? {
+            found if found == expected => {}
+            found => return Err(OpenError::Layout { expected, found }),
+        }
+    }
+    configure(&conn).map_err(Fault::from)?;
+    if !existed {
+        create(&conn).map_err(Fault::from)?;
+        // The names of the new files must survive a crash as well as their bytes.
+        sync_dir(&paths.dir).map_err(|e| OpenError::Directory {
+            dir: paths.dir.clone(),
+            reason: e.to_string(),
+        })?;
+    }
+    Ok((
+        conn,
+        Before {
+            created: !existed,
+            wal_left,
+        },
+    ))
+}
+
+fn pragma(conn: &Connection, name: &str) -> Result<i64, Fault> {
+    Ok(conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?)
+}
+
+fn configure(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.execute_batch(&format!(
+        "PRAGMA page_size = {PAGE_BYTES};
+         PRAGMA cell_size_check = ON;
+         PRAGMA trusted_schema = OFF;"
+    ))?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    conn.execute_batch(&format!(
+        "PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};
+         PRAGMA cache_size = {CACHE_KIB};
+         PRAGMA temp_store = MEMORY;"
+    ))
+}
+
+fn create(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {SCHEMA}
+         PRAGMA application_id = {APPLICATION_ID};
+         PRAGMA user_version = {LAYOUT};
+         COMMIT;"
+    ))
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Which file stands under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+fn identity(path: &Path) -> Result<Identity, Fault> {
+    match fs::metadata(path) {
+        Ok(m) => Ok(Identity {
+            device: m.dev(),
+            inode: m.ino(),
+        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Fault::Deleted),
+        Err(e) => Err(Fault::Io {
+            code: e.raw_os_error().unwrap_or(0),
+        }),
+    }
+}
+
+/// Notices when the database or its write-ahead log is deleted or replaced.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    files: [(PathBuf, Identity); 2],
+}
+
+impl Watch {
+    /// Starts after a first transaction, when both files exist.
+    pub(crate) fn start(paths: &Paths) -> Result<Self, Fault> {
+        let of = |path: PathBuf| identity(&path).map(|id| (path, id));
+        Ok(Self {
+            files: [of(paths.database())?, of(paths.wal())?],
+        })
+    }
+
+    pub(crate) fn look(&self) -> Result<(), Fault> {
+        self.files
+            .iter()
+            .try_for_each(|(path, expected)| match identity(path)? {
+                found if found == *expected => Ok(()),
+                _ => Err(Fault::Replaced),
+            })
+    }
+}
+
+/// Space that is set aside, so that settlements can be written when the disk is full.
+#[derive(Debug)]
+pub(crate) struct Ballast {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Ballast {
+    pub(crate) fn new(paths: &Paths, bytes: u64) -> Self {
+        Self {
+            path: paths.ballast(),
+            bytes,
+        }
+    }
+
+    /// Sets the space aside, if it is not.
+    pub(crate) fn fill(&self) -> io::Result<()> {
+        let blocks = fs::metadata(&self.path).map_or(0, |m| m.blocks().saturating_mul(512));
+        if self.bytes == 0 || blocks >= self.bytes {
+            return Ok(());
+        }
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&self.path)?;
+        let filled = match fallocate(&file, FallocateFlags::empty(), 0, self.bytes) {
+            Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(&mut file, self.bytes),
+            other => other.map_err(io::Error::from),
+        };
+        match filled.and_then(|()| file.sync_all()) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                self.release();
+                Err(e)
+            }
+        }
+    }
+
+    /// Gives the space to whoever needs it now.
+    pub(crate) fn release(&self) {
+        // Failing to shrink leaves the disk as full as it was, which the next write reports.
+        let _ = OpenOptions::new()
+            .write(true)
+            .open(&self.path)
+            .and_then(|f| {
+                f.set_len(0)?;
+                f.sync_all()
+            });
+    }
+}
+
+fn write_zeros(file: &mut File, bytes: u64) -> io::Result<()> {
+    let chunk = [0u8; 65_536];
+    let mut left = bytes;
+    while left > 0 {
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+        file.write_all(chunk.get(..n).unwrap_or(&chunk))?;
+        left = left.saturating_sub(u64::try_from(n).unwrap_or(left));
+    }
+    Ok(())
+}
+
+/// Connections that read beside the writer.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Connections kept for reuse.
+const IDLE_READERS: usize = 4;
+
+impl Readers {
+    pub(crate) fn new(paths: &Paths) -> Self {
+        Self {
+            path: paths.database(),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn with<T, E: From<Fault>>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => self.connect().map_err(Fault::from)?,
+        };
+        let result = f(&conn);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_READERS {
+            idle.push(conn);
+        }
+        result
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&self.path, flags)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        conn.execute_batch(&format!(
+            "PRAGMA mmap_size = {MAP_BYTES}; PRAGMA query_only = ON;"
+        ))?;
+        Ok(conn)
+    }
+}
+
+/// A number as SQLite keeps it.
+pub(crate) fn sql(n: u64) -> Result<i64, Fault> {
+    i64::try_from(n).map_err(|_| Fault::Database { code: 0 })
+}
+
+/// A number as SQLite gave it.
+pub(crate) fn unsql(n: i64) -> Result<u64, Fault> {
+    u64::try_from(n).map_err(|_| Fault::Malformed)
+}
+
+/// One column of one row, if the row is there.
+pub(crate) fn one<T: rusqlite::types::FromSql>(
+    conn: &Connection,
+    query: &str,
+    id: i64,
+) -> Result<Option<T>, Fault> {
+    conn.query_row(query, [id], |row| row.get(0))
+        .optional()
+        .map_err(Fault::from)
+}

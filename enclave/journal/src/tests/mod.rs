@@ -1,0 +1,9 @@
+//! Tests of the whole journal, on real files.
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small numbers")]
+
+mod appending;
+mod crash;
+mod faults;
+mod order;
+mod site;
+mod tamper;

@@ -1,0 +1,292 @@
+//! What one argument of a capability may be, beyond its schema.
+//!
+//! In: declared rules when a site is loaded, a typed value when a call comes. Out: the first
+//! rule that the value breaks. A pattern always stands for the whole value. Rules for an
+//! absent argument do not apply; whether it may be absent is the schema's matter.
+
+use crate::input::{InputType, Value};
+use crate::shape::Shape;
+use regex::{Regex, RegexBuilder};
+use thiserror::Error;
+
+/// Largest compiled pattern, in bytes (1 MiB). Bounds memory; matching is linear in the text.
+const MAX_PATTERN_BYTES: usize = 1024 * 1024;
+
+/// Characters that a text may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alphabet {
+    /// Blank to tilde.
+    AsciiPrintable,
+    /// Letters and digits of ASCII.
+    AsciiAlphanumeric,
+    /// Letters, digits and underscores of ASCII.
+    AsciiIdentifier,
+    /// Digits of ASCII.
+    Digits,
+    /// Anything but control characters.
+    NoControls,
+}
+
+impl Alphabet {
+    /// Every alphabet and its word in a site file.
+    pub(crate) const WORDS: [(&'static str, Self); 5] = [
+        ("ascii_printable", Self::AsciiPrintable),
+        ("ascii_alphanumeric", Self::AsciiAlphanumeric),
+        ("ascii_identifier", Self::AsciiIdentifier),
+        ("digits", Self::Digits),
+        ("no_controls", Self::NoControls),
+    ];
+
+    fn takes(self, c: char) -> bool {
+        match self {
+            Self::AsciiPrintable => c.is_ascii_graphic() || c == ' ',
+            Self::AsciiAlphanumeric => c.is_ascii_alphanumeric(),
+            Self::AsciiIdentifier => c.is_ascii_alphanumeric() || c == '_',
+            Self::Digits => c.is_ascii_digit(),
+            Self::NoControls => !c.is_control(),
+        }
+    }
+}
+
+/// A pattern that stands for a whole value.
+#[derive(Debug, Clone)]
+pub struct WholePattern {
+    text: String,
+    regex: Regex,
+}
+
+impl WholePattern {
+    /// Compiles a pattern and anchors it.
+    ///
+    /// # Errors
+    /// In words, why it is none.
+    pub fn compile(text: &str) -> Result<Self, String> {
+        // By itself first: `a)|(?:b` would otherwise close the group that anchors it.
+        let alone = bounded(text)?;
+        drop(alone);
+        let regex = bounded(&format!(r"\A(?:{text})\z"))?;
+        Ok(Self {
+            text: text.to_owned(),
+            regex,
+        })
+    }
+
+    /// The pattern as declared.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A pattern of bounded size.
+pub(crate) fn bounded(text: &str) -> Result<Regex, String> {
+    RegexBuilder::new(text)
+        .size_limit(MAX_PATTERN_BYTES)
+        .build()
+        .map_err(|e| format!("not one: {}", e.to_string().replace('\n', " ").trim()))
+}
+
+/// Rules for one argument.
+#[derive(Debug, Clone, Default)]
+pub struct ArgumentRules {
+    /// The whole text matches.
+    pub pattern: Option<WholePattern>,
+    /// The value, text or integer, is one of these.
+    pub one_of: Option<Vec<Value>>,
+    /// The text, or each text of a list, is one of these.
+    pub allow_list: Option<Vec<String>>,
+    /// Lowest integer.
+    pub min: Option<i64>,
+    /// Highest integer.
+    pub max: Option<i64>,
+    /// Longest text, in characters; longest list, in items.
+    pub max_length: Option<usize>,
+    /// Characters of a text.
+    pub alphabet: Option<Alphabet>,
+    /// The whole text is one of these statements; none declared means that this rule is not there.
+    pub shapes: Vec<Shape>,
+}
+
+/// A rule that an argument can break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// The schema does not name the argument.
+    UnknownArgument,
+    /// The argument must be there.
+    Required,
+    /// The argument is of another type.
+    Type,
+    /// Policy cannot hold the number exactly.
+    UnrepresentableNumber,
+    /// The input schema says more, and it does not hold.
+    InputSchema,
+    /// `max_length`.
+    MaxLength,
+    /// `alphabet`.
+    Alphabet,
+    /// `pattern`.
+    Pattern,
+    /// `one_of`.
+    OneOf,
+    /// `allow_list`.
+    AllowList,
+    /// `min`.
+    Min,
+    /// `max`.
+    Max,
+    /// `shapes`.
+    Shape,
+}
+
+impl Rule {
+    /// The stable word for the rule.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownArgument => "unknown_argument",
+            Self::Required => "required",
+            Self::Type => "type",
+            Self::UnrepresentableNumber => "unrepresentable_number",
+            Self::InputSchema => "input_schema",
+            Self::MaxLength => "max_length",
+            Self::Alphabet => "alphabet",
+            Self::Pattern => "pattern",
+            Self::OneOf => "one_of",
+            Self::AllowList => "allow_list",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Shape => "shape",
+        }
+    }
+}
+
+/// A rule that an argument breaks. Names both, never the value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("argument {argument} breaks the rule {}", rule.name())]
+pub struct ConstraintViolation {
+    /// The argument; names of nested ones are joined by dots.
+    pub argument: String,
+    /// The rule.
+    pub rule: Rule,
+}
+
+impl ArgumentRules {
+    /// The first rule that a value breaks, or the name of the shape that it has.
+    pub(crate) fn apply(&self, value: &Value) -> Result<Option<&str>, Rule> {
+        let Self {
+            pattern,
+            one_of,
+            allow_list,
+            min,
+            max,
+            max_length,
+            alphabet,
+            shapes,
+        } = self;
+        let holds = |rule: Rule, holds: bool| if holds { Ok(()) } else { Err(rule) };
+        if let Some(limit) = max_length {
+            holds(Rule::MaxLength, length(value) <= *limit)?;
+        }
+        let texts = texts(value);
+        if let Some(alphabet) = alphabet {
+            holds(
+                Rule::Alphabet,
+                texts.iter().all(|t| t.chars().all(|c| alphabet.takes(c))),
+            )?;
+        }
+        if let Some(pattern) = pattern {
+            holds(
+                Rule::Pattern,
+                texts.iter().all(|t| pattern.regex.is_match(t)),
+            )?;
+        }
+        if let Some(known) = one_of {
+            holds(Rule::OneOf, known.contains(value))?;
+        }
+        if let Some(known) = allow_list {
+            holds(
+                Rule::AllowList,
+                texts.iter().all(|t| known.iter().any(|k| k == t)),
+            )?;
+        }
+        if let Some(least) = min {
+            holds(Rule::Min, matches!(value, Value::Long(n) if n >= least))?;
+        }
+        if let Some(most) = max {
+            holds(Rule::Max, matches!(value, Value::Long(n) if n <= most))?;
+        }
+        match (shapes.as_slice(), texts.as_slice()) {
+            ([], _) => Ok(None),
+            (shapes, [text]) => shapes
+                .iter()
+                .find(|s| s.is_whole(text))
+                .map(|s| Some(s.name()))
+                .ok_or(Rule::Shape),
+            (_, _) => Err(Rule::Shape),
+        }
+    }
+
+    /// The first rule that means nothing for a type.
+    pub(crate) fn misplaced(&self, ty: &InputType) -> Option<(&'static str, &'static str)> {
+        let text = matches!(ty, InputType::Text);
+        let texts = text || matches!(ty, InputType::Set(item) if **item == InputType::Text);
+        let long = matches!(ty, InputType::Long);
+        let list = matches!(ty, InputType::Set(_));
+        let rules = [
+            (
+                "pattern",
+                self.pattern.is_some(),
+                texts,
+                "a text or a list of texts",
+            ),
+            (
+                "allow_list",
+                self.allow_list.is_some(),
+                texts,
+                "a text or a list of texts",
+            ),
+            (
+                "alphabet",
+                self.alphabet.is_some(),
+                texts,
+                "a text or a list of texts",
+            ),
+            (
+                "max_length",
+                self.max_length.is_some(),
+                text || list,
+                "a text or a list",
+            ),
+            ("min", self.min.is_some(), long, "an integer"),
+            ("max", self.max.is_some(), long, "an integer"),
+            ("shapes", !self.shapes.is_empty(), text, "a text"),
+            (
+                "one_of",
+                self.one_of.is_some(),
+                text || long,
+                "a text or an integer",
+            ),
+        ];
+        rules
+            .into_iter()
+            .find(|(_, declared, fits, _)| *declared && !fits)
+            .map(|(rule, _, _, needs)| (rule, needs))
+    }
+}
+
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Text(s) => s.chars().count(),
+        Value::Set(items) => items.len(),
+        Value::Bool(_) | Value::Long(_) | Value::Record(_) => 0,
+    }
+}
+
+/// The text of a value, or the texts of its list.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Text(s) => vec![s],
+        Value::Set(items) => items.iter().flat_map(texts).collect(),
+        Value::Bool(_) | Value::Long(_) | Value::Record(_) => Vec::new(),
+    }
+}

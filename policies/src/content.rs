@@ -1,0 +1,455 @@
+//! What a bundle contains, read and checked as a whole.
+//!
+//! In: name, environment, version, tenants, and the texts of a site's files. Out:
+//! [`Content`], in which every name that is used is declared once, every schema, pattern and
+//! shape is compiled, and every policy is typed. A site directory and a bundle are read by
+//! this same code, so a bundle is refused at load for the same reasons, with file and line.
+
+use crate::policy::{Known, LoadedPolicy, Place, load, resource_name};
+use crate::problem::{Problem, Report, Source};
+use crate::schema::cedar_schema;
+use crate::site::SiteFiles;
+use crate::site::capability::{Apply, Capability, capability};
+use crate::site::people::{
+    Adapter, Agent, Approver, Credential, ReadApprover, adapter, agent, approver,
+};
+use crate::site::settings::Tenant;
+use cedar_policy::Schema;
+use countersign_record::bundle::{AgentEntry, ApproverEntry, Registry, TenantEntry};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Name, environment and version of a bundle, and its tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Name of the site.
+    pub name: String,
+    /// Environment that it is for.
+    pub environment: String,
+    /// Version.
+    pub version: u64,
+    /// Tenants.
+    pub tenants: Vec<Tenant>,
+}
+
+/// Everything that decides.
+#[derive(Debug)]
+pub struct Content {
+    /// Name, environment, version, tenants.
+    pub head: Head,
+    /// Adapters by name.
+    pub adapters: BTreeMap<String, Adapter>,
+    /// Capabilities by id.
+    pub capabilities: BTreeMap<String, Arc<Capability>>,
+    /// Agents by URN.
+    pub agents: BTreeMap<String, Agent>,
+    /// Approvers by id.
+    pub approvers: BTreeMap<String, Approver>,
+    /// Policies, in order of file and line.
+    pub policies: Vec<LoadedPolicy>,
+    /// The generated schema.
+    pub schema_text: String,
+    pub(crate) schema: Schema,
+}
+
+impl Content {
+    /// Reads the files; problems go to the report.
+    pub(crate) fn read(head: Head, files: &SiteFiles, report: &mut Report) -> Option<Self> {
+        let tenants: Vec<String> = head.tenants.iter().map(|t| t.name.clone()).collect();
+        let before = report.count();
+        let adapters =
+            each(files, "adapters/", report, adapter)
+                .unique("adapter", report, |(_, a)| a.name.clone());
+        let schemas: BTreeMap<&str, &str> =
+            files.under("schemas/").map(|s| (s.file, s.text)).collect();
+        let capabilities = each(files, "capabilities/", report, |s, r| {
+            capability(s, &schemas, &tenants, r)
+        })
+        .unique("capability", report, |(_, c)| c.id.clone());
+        let agents = each(files, "agents/", report, |s, r| agent(s, &tenants, r)).unique(
+            "agent",
+            report,
+            |(_, a)| a.urn.clone(),
+        );
+        let approvers = each(files, "approvers/", report, |s, r| approver(s, &tenants, r)).unique(
+            "approver",
+            report,
+            |(_, a)| a.approver.id.clone(),
+        );
+        // A file that could not be read would make every mention of what it declares look wrong.
+        if report.count() == before {
+            check_adapters(&capabilities, &adapters, report);
+            check_credentials(&agents, &approvers, report);
+            check_approvers(files, &approvers, &capabilities, report);
+        }
+
+        let schema_text = cedar_schema(capabilities.values().map(|(_, c)| c));
+        let schema = match Schema::from_cedarschema_str(&schema_text) {
+            Ok((schema, _)) => schema,
+            Err(e) => {
+                report.file(
+                    "schema.cedarschema",
+                    Problem::Syntax(format!("generated schema is refused: {e}")),
+                );
+                return None;
+            }
+        };
+        // Types of policies depend on the capabilities; with those broken, errors would mislead.
+        if report.count() > before {
+            parse_only(files, report);
+            return None;
+        }
+        let known = known(&head, &adapters, &capabilities, &agents, &approvers);
+        let policy_files: Vec<Source<'_>> = files.under("policies/").collect();
+        let policies = load(&policy_files, &schema, &known, report);
+        let content = Self {
+            head,
+            adapters: strip(adapters),
+            capabilities: strip(capabilities)
+                .into_iter()
+                .map(|(id, c)| (id, Arc::new(c)))
+                .collect(),
+            agents: strip(agents),
+            approvers: strip(approvers)
+                .into_iter()
+                .map(|(id, a)| (id, a.approver))
+                .collect(),
+            policies,
+            schema_text,
+            schema,
+        };
+        content.check_obligations(report);
+        (report.count() == before).then_some(content)
+    }
+
+    /// Callers and approvers, as an auditor reads them without a policy engine.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        let tenants = self
+            .head
+            .tenants
+            .iter()
+            .map(|t| TenantEntry {
+                id: t.id,
+                name: t.name.clone(),
+            })
+            .collect();
+        let agents = self.agents.values().map(agent_entry).collect();
+        let approvers = self.approvers.values().map(approver_entry).collect();
+        Registry {
+            tenants,
+            agents,
+            approvers,
+        }
+    }
+
+    /// People who may approve a capability of a tenant, as members of all these groups.
+    #[must_use]
+    pub fn eligible(&self, tenant: &str, capability: &str, groups: &[String]) -> Vec<&Approver> {
+        self.approvers
+            .values()
+            .filter(|a| a.is_eligible(tenant, capability, groups))
+            .collect()
+    }
+
+    /// Every capability of every tenant.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Tenant, &Arc<Capability>)> {
+        self.head.tenants.iter().flat_map(|t| {
+            self.capabilities
+                .values()
+                .filter(|c| c.tenants.contains(&t.name))
+                .map(move |c| (t, c))
+        })
+    }
+
+    /// Agents of a tenant that a policy's head names.
+    pub(crate) fn principals<'a>(
+        &'a self,
+        tenant: &'a str,
+        p: &'a LoadedPolicy,
+    ) -> impl Iterator<Item = &'a Agent> {
+        self.agents
+            .values()
+            .filter(move |a| a.tenant == tenant && p.scope.names(a))
+    }
+
+    /// An obligation that nothing could meet is refused when it is written, not when it is needed.
+    fn check_obligations(&self, report: &mut Report) {
+        for p in &self.policies {
+            if p.obligations.step_up.is_none() && p.obligations.redact.is_empty() {
+                continue;
+            }
+            for (tenant, c) in self.places() {
+                let place = Place {
+                    tenant: &tenant.name,
+                    capability: &c.id,
+                    adapter: &c.adapter,
+                };
+                if !p.scope.covers(&place) || self.principals(&tenant.name, p).next().is_none() {
+                    continue;
+                }
+                let mut wrong = |message: String| {
+                    report.line(
+                        &p.file,
+                        Some(p.line),
+                        Problem::Policy {
+                            id: p.id.clone(),
+                            message,
+                        },
+                    );
+                };
+                if let Some(rule) = p
+                    .obligations
+                    .redact
+                    .iter()
+                    .find(|r| c.redaction(r).is_none())
+                {
+                    wrong(format!(
+                        "capability {} has no redaction rule {rule:?}",
+                        c.id
+                    ));
+                }
+                let Some(step_up) = &p.obligations.step_up else {
+                    continue;
+                };
+                let groups: Vec<String> = step_up
+                    .group
+                    .iter()
+                    .cloned()
+                    .chain(c.approvers.clone())
+                    .collect();
+                let found = self.eligible(&tenant.name, &c.id, &groups).len();
+                if found < usize::from(step_up.quorum) {
+                    wrong(format!(
+                        "needs {} approvers for {} of tenant {}, but only {found} are enrolled for it{}",
+                        step_up.quorum,
+                        c.id,
+                        tenant.name,
+                        in_groups(&groups),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Redaction rules that apply to every result of a capability.
+    pub(crate) fn always_redacted(c: &Capability) -> impl Iterator<Item = &str> {
+        c.redactions
+            .iter()
+            .filter(|r| r.when == Apply::Always)
+            .map(|r| r.name.as_str())
+    }
+}
+
+/// ` in group a and b`, or nothing.
+pub(crate) fn in_groups(groups: &[String]) -> String {
+    let distinct: BTreeSet<&str> = groups.iter().map(String::as_str).collect();
+    if distinct.is_empty() {
+        return String::new();
+    }
+    format!(
+        " in group {}",
+        distinct.into_iter().collect::<Vec<_>>().join(" and ")
+    )
+}
+
+fn agent_entry(a: &Agent) -> AgentEntry {
+    let (key, token) = match a.credential {
+        Credential::Key(key) => (Some(key), None),
+        Credential::Token(digest) => (None, Some(digest)),
+    };
+    AgentEntry {
+        urn: a.urn.clone(),
+        tenant: a.tenant.clone(),
+        key,
+        token,
+        user: a.user.clone(),
+    }
+}
+
+fn approver_entry(a: &Approver) -> ApproverEntry {
+    let Approver {
+        id,
+        name,
+        key,
+        groups,
+        tenants,
+        capabilities: _,
+    } = a;
+    ApproverEntry {
+        id: id.clone(),
+        name: name.clone(),
+        key: *key,
+        groups: groups.clone(),
+        tenants: tenants.clone(),
+    }
+}
+
+/// What each file of a directory declares, with the file's name.
+struct Declared<T>(Vec<(String, T)>);
+
+fn each<T>(
+    files: &SiteFiles,
+    directory: &str,
+    report: &mut Report,
+    mut read: impl FnMut(Source<'_>, &mut Report) -> Option<T>,
+) -> Declared<T> {
+    Declared(
+        files
+            .under(directory)
+            .filter_map(|s| read(s, report).map(|t| (s.file.to_owned(), t)))
+            .collect(),
+    )
+}
+
+type Named<T> = BTreeMap<String, (String, T)>;
+
+impl<T> Declared<T> {
+    /// By name; a second declaration is a problem.
+    fn unique(
+        self,
+        what: &'static str,
+        report: &mut Report,
+        name: impl Fn(&(String, T)) -> String,
+    ) -> Named<T> {
+        let mut out: Named<T> = BTreeMap::new();
+        for declared in self.0 {
+            let name = name(&declared);
+            if let Some((first, _)) = out.get(&name) {
+                let problem = Problem::Duplicate {
+                    what,
+                    name,
+                    first: first.clone(),
+                };
+                report.file(&declared.0, problem);
+            } else {
+                out.insert(name, declared);
+            }
+        }
+        out
+    }
+}
+
+fn strip<T>(named: Named<T>) -> BTreeMap<String, T> {
+    named.into_iter().map(|(name, (_, t))| (name, t)).collect()
+}
+
+fn check_adapters(
+    capabilities: &Named<Capability>,
+    adapters: &Named<Adapter>,
+    report: &mut Report,
+) {
+    for (file, c) in capabilities.values() {
+        if !adapters.contains_key(&c.adapter) {
+            report.file(
+                file,
+                Problem::Unknown {
+                    what: "adapter",
+                    name: c.adapter.clone(),
+                },
+            );
+        }
+    }
+}
+
+/// One credential names one party.
+fn check_credentials(agents: &Named<Agent>, approvers: &Named<ReadApprover>, report: &mut Report) {
+    let mut seen: BTreeMap<[u8; 32], &str> = BTreeMap::new();
+    let agents = agents.values().map(|(file, a)| match a.credential {
+        Credential::Token(digest) => (file, "token", digest),
+        Credential::Key(key) => (file, "key", key.0),
+    });
+    let approvers = approvers
+        .values()
+        .map(|(file, a)| (file, "key", a.approver.key.0));
+    for (file, what, bytes) in agents.chain(approvers) {
+        if let Some(first) = seen.insert(bytes, file) {
+            let problem = Problem::Duplicate {
+                what,
+                name: hex::encode(bytes),
+                first: first.to_owned(),
+            };
+            report.file(file, problem);
+        }
+    }
+}
+
+fn check_approvers(
+    files: &SiteFiles,
+    approvers: &Named<ReadApprover>,
+    capabilities: &Named<Capability>,
+    report: &mut Report,
+) {
+    for (file, a) in approvers.values() {
+        let Some(source) = files.source(file) else {
+            continue;
+        };
+        for c in a
+            .capabilities
+            .iter()
+            .filter(|c| !capabilities.contains_key(c.get_ref()))
+        {
+            let problem = Problem::Unknown {
+                what: "capability",
+                name: c.get_ref().clone(),
+            };
+            report.at(source, c.span(), problem);
+        }
+    }
+    let groups: BTreeSet<&String> = approvers
+        .values()
+        .flat_map(|(_, a)| &a.approver.groups)
+        .collect();
+    for (file, c) in capabilities.values() {
+        if let Some(group) = c.approvers.as_ref().filter(|g| !groups.contains(g)) {
+            report.file(
+                file,
+                Problem::Unknown {
+                    what: "group of approvers",
+                    name: group.clone(),
+                },
+            );
+        }
+    }
+}
+
+/// The syntax of policies, where their types cannot be checked.
+fn parse_only(files: &SiteFiles, report: &mut Report) {
+    for source in files.under("policies/") {
+        crate::policy::parse(source, report);
+    }
+}
+
+fn known(
+    head: &Head,
+    adapters: &Named<Adapter>,
+    capabilities: &Named<Capability>,
+    agents: &Named<Agent>,
+    approvers: &Named<ReadApprover>,
+) -> Known {
+    let tenants: BTreeSet<String> = head.tenants.iter().map(|t| t.name.clone()).collect();
+    let places = capabilities
+        .values()
+        .flat_map(|(_, c)| c.tenants.iter().map(move |t| resource_name(t, &c.id)))
+        .collect();
+    BTreeMap::from([
+        ("Adapter", adapters.keys().cloned().collect()),
+        ("Agent", agents.keys().cloned().collect()),
+        ("Capability", places),
+        (
+            "Group",
+            agents
+                .values()
+                .flat_map(|(_, a)| a.groups.clone())
+                .collect(),
+        ),
+        ("Tenant", tenants),
+        (
+            "approvers",
+            approvers
+                .values()
+                .flat_map(|(_, a)| a.approver.groups.clone())
+                .collect(),
+        ),
+    ])
+}

@@ -1,0 +1,99 @@
+//! The Cedar schema of a site, generated from its capabilities.
+//!
+//! In: capabilities. Out: schema text, always the same for the same capabilities. Every
+//! capability is an action of its own, so that `context.input` has its argument types and
+//! `context.input_shape` its statement shapes; names of types are mangled (see
+//! [`crate::mangle`]), names of actions and attributes stay as they are.
+
+use crate::input::{Field, InputType, Null, Presence, cedar_record, cedar_string};
+use crate::mangle::mangle;
+use crate::site::capability::Capability;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The action that every capability is in.
+pub(crate) const ANY_CALL: &str = "call";
+
+/// The action that every capability of an adapter is in.
+#[must_use]
+pub(crate) fn adapter_action(adapter: &str) -> String {
+    format!("adapter:{adapter}")
+}
+
+/// What policies can speak of, whatever the capabilities.
+const PREAMBLE: &str = r#"// Generated from the capabilities of this site; do not edit.
+entity Tenant;
+entity Group;
+entity Adapter;
+entity Agent in [Tenant, Group] = {
+  "urn": String,
+  "tenant": String,
+  // 0 static token, 1 OAuth token, 2 bound token, 3 signed request, 4 attested key
+  "assurance": Long,
+};
+entity Capability in [Tenant, Adapter] = {
+  "id": String,
+  "tenant": String,
+  "adapter": String,
+  "mode": String,
+  "classification": String,
+  "destinations": Set<String>,
+};
+type Budget = {
+  // calls of this tenant and capability in the current window, this one not counted
+  "calls": Long,
+  "limit"?: Long,
+};
+action "call";
+"#;
+
+/// The schema text of these capabilities.
+#[must_use]
+pub fn cedar_schema<'a>(capabilities: impl Iterator<Item = &'a Capability> + Clone) -> String {
+    let mut out = String::from(PREAMBLE);
+    let adapters: BTreeSet<&str> = capabilities.clone().map(|c| c.adapter.as_str()).collect();
+    for adapter in adapters {
+        let name = cedar_string(&adapter_action(adapter));
+        out.push_str(&format!("action {name} in [Action::\"{ANY_CALL}\"];\n"));
+    }
+    for c in capabilities {
+        let name = mangle(&c.id);
+        out.push_str(&format!(
+            "type Input_{name} = {};\n",
+            cedar_record(c.fields())
+        ));
+        out.push_str(&format!(
+            "type Shapes_{name} = {};\n",
+            cedar_record(&shapes_type(c))
+        ));
+        out.push_str(&format!(
+            "action {action} in [Action::{group}] appliesTo {{\n  principal: [Agent],\n  resource: [Capability],\n  \
+             context: {{\n    \"input\": Input_{name},\n    \"input_shape\": Shapes_{name},\n    \
+             \"mode\": String,\n    \"user\"?: String,\n    \"approvers\": Set<String>,\n    \
+             \"budget\": Budget,\n    \"time_ms\": Long,\n  }},\n}};\n",
+            action = cedar_string(&c.id),
+            group = cedar_string(&adapter_action(&c.adapter)),
+        ));
+    }
+    out
+}
+
+/// One text for each argument with shapes; always there where the argument is.
+pub(crate) fn shapes_type(c: &Capability) -> BTreeMap<String, Field> {
+    c.shaped()
+        .map(|path| {
+            // A nested argument can be absent with what it is nested in.
+            let presence = c
+                .fields()
+                .get(path)
+                .map_or(Presence::Optional, |f| f.presence);
+            (
+                path.to_owned(),
+                Field {
+                    ty: InputType::Text,
+                    presence,
+                    null: Null::Refused,
+                },
+            )
+        })
+        .collect()
+}

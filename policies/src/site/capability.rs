@@ -1,0 +1,702 @@
+//! `capabilities/*.toml`: one tool action, and everything that holds for it before policy is asked.
+//!
+//! In: the text of the file and of the schema file that it names. Out: a [`Capability`] whose
+//! schema, patterns and shapes are compiled; a call's arguments go through
+//! [`Capability::constrain`] and come out as what policy is shown.
+
+use crate::constraint::{
+    Alphabet, ArgumentRules, ConstraintViolation, Rule, WholePattern, bounded,
+};
+use crate::input::{Field, Input, InputType, Mismatch, Value};
+use crate::problem::{Problem, Report, Source};
+use crate::shape::Shape;
+use crate::site::people::known_tenant;
+use crate::site::text::{hex_array, is_plain_name, plain_name, toml_file, word};
+use countersign_record::body::{Classification, Mode};
+use countersign_record::digest::{ArtifactDigest, sha256_in};
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use toml::Spanned;
+
+/// A tool action that agents may be allowed.
+#[derive(Debug)]
+pub struct Capability {
+    /// `<adapter>.<tool>`.
+    pub id: String,
+    /// Adapter that it belongs to.
+    pub adapter: String,
+    /// Name of the tool upstream.
+    pub tool: String,
+    /// Approval mode; the highest that a call can run under.
+    pub mode: Mode,
+    /// What the agent is told of it.
+    pub description: String,
+    /// Digest of the upstream's descriptor; another descriptor is another tool.
+    pub descriptor: ArtifactDigest,
+    /// JSON Schema of the arguments, as agents are shown it.
+    pub input_schema: Json,
+    /// Where its effects go, as declared.
+    pub destinations: Vec<String>,
+    /// How far its results may spread.
+    pub classification: Classification,
+    /// Retention band.
+    pub retention: String,
+    /// Where its data may be.
+    pub residency: String,
+    /// Whether a call must carry a key against repetition.
+    pub idempotency: Idempotency,
+    /// How many calls one tenant has in a window.
+    pub num_calls: Option<NumCalls>,
+    /// Names of the tenants that have it.
+    pub tenants: Vec<String>,
+    /// Group whose members approve it, where it says so.
+    pub approvers: Option<String>,
+    /// Rules for results.
+    pub redactions: Vec<Redaction>,
+    /// Rules for arguments, by path.
+    pub arguments: BTreeMap<String, ArgumentRules>,
+    fields: BTreeMap<String, Field>,
+    validator: jsonschema::Validator,
+}
+
+/// Whether a call must carry a key against repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idempotency {
+    /// A call without a key is refused.
+    Required,
+    /// A key is honoured where there is one.
+    Optional,
+}
+
+/// A budget of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NumCalls {
+    /// Calls in a window.
+    pub calls: u64,
+    /// Length of the window.
+    pub window: Duration,
+}
+
+/// A rule that replaces parts of a result.
+#[derive(Debug, Clone)]
+pub struct Redaction {
+    /// Name; policies can oblige to it.
+    pub name: String,
+    /// When it applies.
+    pub when: Apply,
+    pattern: Regex,
+    replacement: String,
+}
+
+/// When a redaction rule applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Apply {
+    /// To every result.
+    Always,
+    /// Where a policy says `@obligation("redact:<name>")`.
+    WhenObliged,
+}
+
+impl Redaction {
+    /// The text with every match replaced; borrowed if there was none.
+    #[must_use]
+    pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.pattern
+            .replace_all(text, regex::NoExpand(&self.replacement))
+    }
+}
+
+/// Arguments that keep to schema, rules and shapes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Constrained {
+    input: Input,
+    shapes: BTreeMap<String, String>,
+}
+
+impl Constrained {
+    /// The arguments as policy sees them.
+    #[must_use]
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Name of the shape that each such argument has, by the argument's path.
+    #[must_use]
+    pub fn shapes(&self) -> &BTreeMap<String, String> {
+        &self.shapes
+    }
+}
+
+impl Capability {
+    /// The arguments as policy sees them.
+    ///
+    /// # Errors
+    /// The first rule that an argument breaks: first types, then the schema, then the rules and shapes.
+    pub fn constrain(
+        &self,
+        arguments: &serde_json::Map<String, Json>,
+    ) -> Result<Constrained, ConstraintViolation> {
+        let input = Input::of_json(&self.fields, arguments).map_err(|(argument, mismatch)| {
+            let rule = match mismatch {
+                Mismatch::Unknown => Rule::UnknownArgument,
+                Mismatch::Type => Rule::Type,
+                Mismatch::Missing => Rule::Required,
+                Mismatch::Number => Rule::UnrepresentableNumber,
+            };
+            ConstraintViolation { argument, rule }
+        })?;
+        self.against_schema(arguments)?;
+        let mut shapes = BTreeMap::new();
+        for (path, rules) in &self.arguments {
+            let Some(value) = input.at(path) else {
+                continue;
+            };
+            let shape = rules.apply(value).map_err(|rule| ConstraintViolation {
+                argument: path.clone(),
+                rule,
+            })?;
+            if let Some(shape) = shape {
+                shapes.insert(path.clone(), shape.to_owned());
+            }
+        }
+        Ok(Constrained { input, shapes })
+    }
+
+    fn against_schema(
+        &self,
+        arguments: &serde_json::Map<String, Json>,
+    ) -> Result<(), ConstraintViolation> {
+        // The validator takes a value; the copy is of bounded size, and cheap beside a signature.
+        match self.validator.validate(&Json::Object(arguments.clone())) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                let path = e.instance_path().to_string();
+                let argument = path.trim_start_matches('/').replace('/', ".");
+                let argument = if argument.is_empty() {
+                    "(arguments)".to_owned()
+                } else {
+                    argument
+                };
+                Err(ConstraintViolation {
+                    argument,
+                    rule: Rule::InputSchema,
+                })
+            }
+        }
+    }
+
+    /// Types of the arguments.
+    #[must_use]
+    pub fn fields(&self) -> &BTreeMap<String, Field> {
+        &self.fields
+    }
+
+    /// The redaction rule of this name.
+    #[must_use]
+    pub fn redaction(&self, name: &str) -> Option<&Redaction> {
+        self.redactions.iter().find(|r| r.name == name)
+    }
+
+    /// Arguments that have shapes, by path, and whether every call has them.
+    pub(crate) fn shaped(&self) -> impl Iterator<Item = &str> {
+        self.arguments
+            .iter()
+            .filter(|(_, rules)| !rules.shapes.is_empty())
+            .map(|(path, _)| path.as_str())
+    }
+}
+
+/// The digest of a tool's descriptor, as an upstream lists it: over its JSON with sorted keys.
+#[must_use]
+pub fn descriptor_digest(tool: &Json) -> ArtifactDigest {
+    let mut canonical = String::new();
+    write_sorted(tool, &mut canonical);
+    ArtifactDigest(sha256_in(
+        "countersign/descriptor/v1",
+        &[canonical.as_bytes()],
+    ))
+}
+
+/// JSON without blanks and with sorted keys, however the map behind it is ordered.
+fn write_sorted(json: &Json, out: &mut String) {
+    match json {
+        Json::Object(map) => {
+            let sorted: BTreeMap<&String, &Json> = map.iter().collect();
+            out.push('{');
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Json::String(key.clone()).to_string());
+                out.push(':');
+                write_sorted(value, out);
+            }
+            out.push('}');
+        }
+        Json::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_sorted(item, out);
+            }
+            out.push(']');
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+            out.push_str(&json.to_string())
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    id: Spanned<String>,
+    adapter: Spanned<String>,
+    tool: Spanned<String>,
+    mode: Spanned<String>,
+    description: String,
+    descriptor: Spanned<String>,
+    input_schema: Option<Spanned<String>>,
+    input_schema_file: Option<Spanned<String>>,
+    classification: Spanned<String>,
+    retention: Spanned<String>,
+    residency: Spanned<String>,
+    idempotency_key: Spanned<String>,
+    #[serde(default)]
+    destinations: Vec<String>,
+    tenants: Option<Vec<Spanned<String>>>,
+    approvers: Option<Spanned<String>>,
+    num_calls: Option<NumCallsSection>,
+    #[serde(default)]
+    arguments: BTreeMap<String, Spanned<ArgumentSection>>,
+    #[serde(default)]
+    redactions: Vec<RedactionSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumCallsSection {
+    calls: Spanned<u64>,
+    seconds: Spanned<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArgumentSection {
+    pattern: Option<Spanned<String>>,
+    one_of: Option<Vec<Spanned<toml::Value>>>,
+    allow_list: Option<Vec<String>>,
+    min: Option<i64>,
+    max: Option<i64>,
+    max_length: Option<u64>,
+    alphabet: Option<Spanned<String>>,
+    #[serde(default)]
+    shapes: Vec<ShapeSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShapeSection {
+    name: Spanned<String>,
+    template: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedactionSection {
+    name: Spanned<String>,
+    pattern: Spanned<String>,
+    replacement: String,
+    apply: Spanned<String>,
+}
+
+/// Reads one file. `schemas` are the site's schema files by path.
+pub(crate) fn capability(
+    source: Source<'_>,
+    schemas: &BTreeMap<&str, &str>,
+    tenants: &[String],
+    report: &mut Report,
+) -> Option<Capability> {
+    let file: File = toml_file(source, report)?;
+    let before = report.count();
+    check_id(source, &file, report);
+    let mode = word(
+        source,
+        "mode",
+        &file.mode,
+        &Mode::ALL.iter().map(|m| (m.name(), *m)).collect::<Vec<_>>(),
+        report,
+    );
+    let classes: Vec<_> = Classification::ALL.iter().map(|c| (c.name(), *c)).collect();
+    let classification = word(
+        source,
+        "classification",
+        &file.classification,
+        &classes,
+        report,
+    );
+    let keys = [
+        ("required", Idempotency::Required),
+        ("optional", Idempotency::Optional),
+    ];
+    let idempotency = word(
+        source,
+        "idempotency_key",
+        &file.idempotency_key,
+        &keys,
+        report,
+    );
+    let descriptor = hex_array(source, "descriptor", &file.descriptor, report).map(ArtifactDigest);
+    for (key, text) in [
+        ("retention", &file.retention),
+        ("residency", &file.residency),
+    ] {
+        if text.get_ref().is_empty() || text.get_ref().len() > 64 {
+            report.value(
+                source,
+                text.span(),
+                key,
+                text.get_ref(),
+                "1 to 64 characters",
+            );
+        }
+    }
+    if let Some(group) = &file.approvers {
+        let _ = plain_name(source, "approvers", group, report);
+    }
+    for tenant in file.tenants.iter().flatten() {
+        known_tenant(source, tenant, tenants, report);
+    }
+    let num_calls = file
+        .num_calls
+        .as_ref()
+        .and_then(|n| num_calls(source, n, report));
+    let schema = schema(source, &file, schemas, report);
+    let fields = schema.as_ref().map(|(_, fields, _)| fields);
+    let arguments = arguments(source, &file, fields, report);
+    let redactions = redactions(source, &file.redactions, report);
+    if report.count() > before {
+        return None;
+    }
+    let (input_schema, fields, validator) = schema?;
+    Some(Capability {
+        id: file.id.into_inner(),
+        adapter: file.adapter.into_inner(),
+        tool: file.tool.into_inner(),
+        mode: mode?,
+        description: file.description,
+        descriptor: descriptor?,
+        input_schema,
+        destinations: file.destinations,
+        classification: classification?,
+        retention: file.retention.into_inner(),
+        residency: file.residency.into_inner(),
+        idempotency: idempotency?,
+        num_calls,
+        tenants: match file.tenants {
+            Some(named) => named.into_iter().map(Spanned::into_inner).collect(),
+            None => tenants.to_vec(),
+        },
+        approvers: file.approvers.map(Spanned::into_inner),
+        redactions,
+        arguments,
+        fields,
+        validator,
+    })
+}
+
+fn check_id(source: Source<'_>, file: &File, report: &mut Report) {
+    let tool = file.tool.get_ref();
+    let is_tool = !tool.is_empty()
+        && tool.len() <= 128
+        && tool
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/'));
+    if !is_tool {
+        let expected = "1 to 128 letters, digits, and _ - . /";
+        report.value(source, file.tool.span(), "tool", tool, expected);
+    }
+    let expected = format!("{}.{tool}, adapter and tool", file.adapter.get_ref());
+    if *file.id.get_ref() != format!("{}.{tool}", file.adapter.get_ref())
+        || !is_plain_name(file.adapter.get_ref())
+    {
+        report.value(source, file.id.span(), "id", file.id.get_ref(), expected);
+    }
+}
+
+fn num_calls(
+    source: Source<'_>,
+    section: &NumCallsSection,
+    report: &mut Report,
+) -> Option<NumCalls> {
+    let mut positive = |key: &str, n: &Spanned<u64>| {
+        let n_ok = (1..=31_536_000).contains(n.get_ref());
+        if !n_ok {
+            report.value(
+                source,
+                n.span(),
+                key,
+                &n.get_ref().to_string(),
+                "1 to 31536000 (a year of seconds)",
+            );
+        }
+        n_ok.then_some(*n.get_ref())
+    };
+    let calls = positive("num_calls.calls", &section.calls);
+    let seconds = positive("num_calls.seconds", &section.seconds);
+    Some(NumCalls {
+        calls: calls?,
+        window: Duration::from_secs(seconds?),
+    })
+}
+
+type Schema = (Json, BTreeMap<String, Field>, jsonschema::Validator);
+
+fn schema(
+    source: Source<'_>,
+    file: &File,
+    schemas: &BTreeMap<&str, &str>,
+    report: &mut Report,
+) -> Option<Schema> {
+    let (text, span) = match (&file.input_schema, &file.input_schema_file) {
+        (Some(inline), None) => (inline.get_ref().as_str(), inline.span()),
+        (None, Some(path)) => match schemas.get(path.get_ref().as_str()) {
+            Some(text) => (*text, path.span()),
+            None => {
+                report.at(
+                    source,
+                    path.span(),
+                    Problem::Unknown {
+                        what: "schema file",
+                        name: path.get_ref().clone(),
+                    },
+                );
+                return None;
+            }
+        },
+        (Some(_), Some(_)) | (None, None) => {
+            let expected = "exactly one of input_schema and input_schema_file".to_owned();
+            report.at(
+                source,
+                file.id.span(),
+                Problem::Missing {
+                    key: "input schema".to_owned(),
+                    expected,
+                },
+            );
+            return None;
+        }
+    };
+    match compile_schema(text) {
+        Ok(schema) => Some(schema),
+        Err(message) => {
+            report.at(source, span, Problem::InputSchema(message));
+            None
+        }
+    }
+}
+
+fn compile_schema(text: &str) -> Result<Schema, String> {
+    let json: Json = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
+    let fields = InputType::of_schema(&json)?;
+    // `regex` patterns match in linear time; no reference is ever fetched.
+    let validator = jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .build(&json)
+        .map_err(|e| format!("not a JSON Schema: {e}"))?;
+    Ok((json, fields, validator))
+}
+
+fn arguments(
+    source: Source<'_>,
+    file: &File,
+    fields: Option<&BTreeMap<String, Field>>,
+    report: &mut Report,
+) -> BTreeMap<String, ArgumentRules> {
+    let mut out = BTreeMap::new();
+    for (path, section) in &file.arguments {
+        let rules = rules(source, section.get_ref(), report);
+        let Some(fields) = fields else { continue };
+        match type_at(fields, path) {
+            None => {
+                let problem = Problem::Unknown {
+                    what: "argument",
+                    name: path.clone(),
+                };
+                report.at(source, section.span(), problem);
+            }
+            Some(ty) => {
+                if let Some((rule, needs)) = rules.misplaced(ty) {
+                    let message = format!(
+                        "{rule} needs {needs}, but argument {path} is {}",
+                        ty.cedar()
+                    );
+                    report.at(source, section.span(), Problem::Syntax(message));
+                }
+                out.insert(path.clone(), rules);
+            }
+        }
+    }
+    out
+}
+
+fn type_at<'a>(fields: &'a BTreeMap<String, Field>, path: &str) -> Option<&'a InputType> {
+    let mut names = path.split('.');
+    let mut ty = &fields.get(names.next()?)?.ty;
+    for name in names {
+        match ty {
+            InputType::Record(inner) => ty = &inner.get(name)?.ty,
+            InputType::Bool | InputType::Long | InputType::Text | InputType::Set(_) => return None,
+        }
+    }
+    Some(ty)
+}
+
+fn rules(source: Source<'_>, section: &ArgumentSection, report: &mut Report) -> ArgumentRules {
+    let pattern = section
+        .pattern
+        .as_ref()
+        .and_then(|p| match WholePattern::compile(p.get_ref()) {
+            Ok(pattern) => Some(pattern),
+            Err(expected) => {
+                report.value(
+                    source,
+                    p.span(),
+                    "pattern",
+                    p.get_ref(),
+                    format!("a pattern ({expected})"),
+                );
+                None
+            }
+        });
+    let one_of = section.one_of.as_ref().map(|values| {
+        values
+            .iter()
+            .filter_map(|v| {
+                let value = scalar(v.get_ref());
+                if value.is_none() {
+                    report.value(
+                        source,
+                        v.span(),
+                        "one_of",
+                        &v.get_ref().to_string(),
+                        "texts or integers",
+                    );
+                }
+                value
+            })
+            .collect()
+    });
+    let alphabet = section
+        .alphabet
+        .as_ref()
+        .and_then(|a| word(source, "alphabet", a, &Alphabet::WORDS, report));
+    ArgumentRules {
+        pattern,
+        one_of,
+        allow_list: section.allow_list.clone(),
+        min: section.min,
+        max: section.max,
+        max_length: section
+            .max_length
+            .map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+        alphabet,
+        shapes: shapes(source, &section.shapes, report),
+    }
+}
+
+fn scalar(value: &toml::Value) -> Option<Value> {
+    value
+        .as_str()
+        .map(|s| Value::Text(s.to_owned()))
+        .or_else(|| value.as_integer().map(Value::Long))
+}
+
+fn shapes(source: Source<'_>, sections: &[ShapeSection], report: &mut Report) -> Vec<Shape> {
+    let mut out: Vec<Shape> = Vec::new();
+    for section in sections {
+        if out.iter().any(|s| s.name() == section.name.get_ref()) {
+            let name = section.name.get_ref().clone();
+            let first = source.file.to_owned();
+            report.at(
+                source,
+                section.name.span(),
+                Problem::Duplicate {
+                    what: "shape",
+                    name,
+                    first,
+                },
+            );
+        }
+        match Shape::compile(section.name.get_ref(), section.template.get_ref()) {
+            Ok(shape) => out.push(shape),
+            Err(e) => {
+                let template = section.template.get_ref();
+                report.value(
+                    source,
+                    section.template.span(),
+                    "template",
+                    template,
+                    format!("a statement ({e})"),
+                );
+            }
+        }
+    }
+    out
+}
+
+fn redactions(
+    source: Source<'_>,
+    sections: &[RedactionSection],
+    report: &mut Report,
+) -> Vec<Redaction> {
+    let mut out: Vec<Redaction> = Vec::new();
+    for section in sections {
+        let name = plain_name(source, "redactions.name", &section.name, report);
+        let applies = [
+            ("always", Apply::Always),
+            ("when_obliged", Apply::WhenObliged),
+        ];
+        let when = word(source, "redactions.apply", &section.apply, &applies, report);
+        let pattern = match bounded(section.pattern.get_ref()) {
+            Ok(pattern) => Some(pattern),
+            Err(e) => {
+                let found = section.pattern.get_ref();
+                report.value(
+                    source,
+                    section.pattern.span(),
+                    "redactions.pattern",
+                    found,
+                    format!("a pattern ({e})"),
+                );
+                None
+            }
+        };
+        let (Some(name), Some(when), Some(pattern)) = (name, when, pattern) else {
+            continue;
+        };
+        if out.iter().any(|r| r.name == name) {
+            let first = source.file.to_owned();
+            let problem = Problem::Duplicate {
+                what: "redaction",
+                name: name.clone(),
+                first,
+            };
+            report.at(source, section.name.span(), problem);
+        }
+        out.push(Redaction {
+            name,
+            when,
+            pattern,
+            replacement: section.replacement.clone(),
+        });
+    }
+    out
+}

@@ -1,0 +1,346 @@
+//! `adapters/*.toml`, `agents/*.toml`, `approvers/*.toml`: what is called, who calls, who approves.
+
+use crate::problem::{Problem, Report, Source};
+use crate::site::text::{hex_array, key, plain_name, toml_file, word};
+use countersign_record::digest::PublicKey;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// An upstream that tools live in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adapter {
+    /// Name; the first part of its capabilities' ids.
+    pub name: String,
+    /// How it is reached.
+    pub transport: Transport,
+}
+
+/// How an upstream is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// An MCP server that is started as a process and spoken to over its standard streams.
+    McpStdio {
+        /// Program.
+        command: String,
+        /// Its arguments.
+        args: Vec<String>,
+        /// SHA-256 of the program file, checked before each start.
+        entry_sha256: Option<[u8; 32]>,
+        /// Its whole environment; nothing is inherited. Not for secrets: bundles are not secret.
+        environment: BTreeMap<String, String>,
+    },
+    /// An MCP server that is spoken to over Streamable HTTP.
+    McpHttp {
+        /// Its address.
+        url: String,
+    },
+}
+
+/// An agent that may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// `agent:<namespace>/<name>@<version>`.
+    pub urn: String,
+    /// Name of its tenant.
+    pub tenant: String,
+    /// How it shows who it is.
+    pub credential: Credential,
+    /// The person it acts for, if that is fixed.
+    pub user: Option<String>,
+    /// Groups that policies name.
+    pub groups: Vec<String>,
+}
+
+/// How an agent shows who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// A static token, of which the digest is known (see `countersign_signatures::token`). Assurance 0.
+    Token([u8; 32]),
+    /// An Ed25519 key that signs its requests. Assurance 3.
+    Key(PublicKey),
+}
+
+/// A person who may approve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approver {
+    /// Short identifier.
+    pub id: String,
+    /// Name for people.
+    pub name: String,
+    /// Ed25519 key.
+    pub key: PublicKey,
+    /// Groups that policies name.
+    pub groups: Vec<String>,
+    /// Names of the tenants whose actions the person may approve.
+    pub tenants: Vec<String>,
+    /// Ids of the capabilities that the person may approve; none named means all.
+    pub capabilities: Vec<String>,
+}
+
+impl Approver {
+    /// Whether the person may approve this capability for this tenant, as a member of all these groups.
+    pub(crate) fn is_eligible(&self, tenant: &str, capability: &str, groups: &[String]) -> bool {
+        self.tenants.iter().any(|t| t == tenant)
+            && (self.capabilities.is_empty() || self.capabilities.iter().any(|c| c == capability))
+            && groups.iter().all(|g| self.groups.contains(g))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdapterFile {
+    name: Spanned<String>,
+    kind: Spanned<String>,
+    command: Option<String>,
+    args: Option<Vec<String>>,
+    entry_sha256: Option<Spanned<String>>,
+    environment: Option<BTreeMap<String, String>>,
+    url: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Stdio,
+    Http,
+}
+
+/// Reads `adapters/*.toml`.
+pub(crate) fn adapter(source: Source<'_>, report: &mut Report) -> Option<Adapter> {
+    let file: AdapterFile = toml_file(source, report)?;
+    let name = plain_name(source, "name", &file.name, report);
+    let kinds = [("mcp-stdio", Kind::Stdio), ("mcp-http", Kind::Http)];
+    let missing = |key: &str, expected: &str| Problem::Missing {
+        key: key.to_owned(),
+        expected: expected.to_owned(),
+    };
+    let foreign = |key: &str, kind: &str| {
+        Problem::Syntax(format!(
+            "{key} has no meaning for an adapter of kind {kind}"
+        ))
+    };
+    let span = file.kind.span();
+    let transport = match word(source, "kind", &file.kind, &kinds, report)? {
+        Kind::Stdio => {
+            if file.url.is_some() {
+                report.at(source, span.clone(), foreign("url", "mcp-stdio"));
+            }
+            let entry_sha256 = match &file.entry_sha256 {
+                Some(text) => Some(hex_array(source, "entry_sha256", text, report)?),
+                None => None,
+            };
+            let Some(command) = file.command.filter(|c| !c.is_empty()) else {
+                report.at(
+                    source,
+                    span,
+                    missing("command", "the program that is the server"),
+                );
+                return None;
+            };
+            Transport::McpStdio {
+                command,
+                args: file.args.unwrap_or_default(),
+                entry_sha256,
+                environment: file.environment.unwrap_or_default(),
+            }
+        }
+        Kind::Http => {
+            let process = [
+                ("command", file.command.is_some()),
+                ("args", file.args.is_some()),
+                ("entry_sha256", file.entry_sha256.is_some()),
+                ("environment", file.environment.is_some()),
+            ];
+            for (key, _) in process.iter().filter(|(_, present)| *present) {
+                report.at(source, span.clone(), foreign(key, "mcp-http"));
+            }
+            let Some(url) = file.url else {
+                report.at(
+                    source,
+                    span,
+                    missing("url", "http:// or https:// and the rest"),
+                );
+                return None;
+            };
+            if !["http://", "https://"]
+                .iter()
+                .any(|s| url.get_ref().starts_with(s))
+            {
+                report.value(
+                    source,
+                    url.span(),
+                    "url",
+                    url.get_ref(),
+                    "http:// or https:// and the rest",
+                );
+            }
+            Transport::McpHttp {
+                url: url.into_inner(),
+            }
+        }
+    };
+    Some(Adapter {
+        name: name?,
+        transport,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentFile {
+    urn: Spanned<String>,
+    tenant: Spanned<String>,
+    token_digest: Option<Spanned<String>>,
+    public_key: Option<Spanned<String>>,
+    user: Option<String>,
+    #[serde(default)]
+    groups: Vec<Spanned<String>>,
+}
+
+/// Reads `agents/*.toml`.
+pub(crate) fn agent(source: Source<'_>, tenants: &[String], report: &mut Report) -> Option<Agent> {
+    let file: AgentFile = toml_file(source, report)?;
+    let urn = file.urn.get_ref();
+    if !is_agent_urn(urn) {
+        report.value(
+            source,
+            file.urn.span(),
+            "urn",
+            urn,
+            "agent:<namespace>/<name>@<version>",
+        );
+    }
+    known_tenant(source, &file.tenant, tenants, report);
+    let groups = names(source, "groups", &file.groups, report);
+    let credential = match (&file.token_digest, &file.public_key) {
+        (Some(token), None) => {
+            hex_array(source, "token_digest", token, report).map(Credential::Token)
+        }
+        (None, Some(text)) => key(source, "public_key", text, report).map(Credential::Key),
+        (Some(_), Some(_)) | (None, None) => {
+            let expected = "exactly one of token_digest and public_key".to_owned();
+            report.at(
+                source,
+                file.urn.span(),
+                Problem::Missing {
+                    key: "credential".to_owned(),
+                    expected,
+                },
+            );
+            None
+        }
+    };
+    Some(Agent {
+        urn: urn.clone(),
+        tenant: file.tenant.get_ref().clone(),
+        credential: credential?,
+        user: file.user,
+        groups,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApproverFile {
+    id: Spanned<String>,
+    name: String,
+    public_key: Spanned<String>,
+    groups: Vec<Spanned<String>>,
+    tenants: Vec<Spanned<String>>,
+    #[serde(default)]
+    capabilities: Vec<Spanned<String>>,
+}
+
+/// An approver, and where its capabilities are named, which are known only later.
+pub(crate) struct ReadApprover {
+    pub(crate) approver: Approver,
+    pub(crate) capabilities: Vec<Spanned<String>>,
+}
+
+/// Reads `approvers/*.toml`.
+pub(crate) fn approver(
+    source: Source<'_>,
+    tenants: &[String],
+    report: &mut Report,
+) -> Option<ReadApprover> {
+    let file: ApproverFile = toml_file(source, report)?;
+    let id = plain_name(source, "id", &file.id, report);
+    let public = key(source, "public_key", &file.public_key, report);
+    let groups = names(source, "groups", &file.groups, report);
+    for tenant in &file.tenants {
+        known_tenant(source, tenant, tenants, report);
+    }
+    if file.tenants.is_empty() {
+        let expected = "at least one tenant".to_owned();
+        report.at(
+            source,
+            file.id.span(),
+            Problem::Missing {
+                key: "tenants".to_owned(),
+                expected,
+            },
+        );
+    }
+    let approver = Approver {
+        id: id?,
+        name: file.name,
+        key: public?,
+        groups,
+        tenants: file.tenants.into_iter().map(Spanned::into_inner).collect(),
+        capabilities: file
+            .capabilities
+            .iter()
+            .map(|c| c.get_ref().clone())
+            .collect(),
+    };
+    Some(ReadApprover {
+        approver,
+        capabilities: file.capabilities,
+    })
+}
+
+fn names(
+    source: Source<'_>,
+    key: &str,
+    list: &[Spanned<String>],
+    report: &mut Report,
+) -> Vec<String> {
+    list.iter()
+        .filter_map(|name| plain_name(source, key, name, report))
+        .collect()
+}
+
+pub(crate) fn known_tenant(
+    source: Source<'_>,
+    name: &Spanned<String>,
+    tenants: &[String],
+    report: &mut Report,
+) {
+    if !tenants.contains(name.get_ref()) {
+        report.at(
+            source,
+            name.span(),
+            Problem::Unknown {
+                what: "tenant",
+                name: name.get_ref().clone(),
+            },
+        );
+    }
+}
+
+/// `agent:<namespace>/<name>@<version>`, each part of letters, digits, `.`, `_` and `-`.
+pub(crate) fn is_agent_urn(urn: &str) -> bool {
+    let part = |p: &str| {
+        !p.is_empty()
+            && p.len() <= 64
+            && p.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    urn.strip_prefix("agent:")
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(namespace, rest)| {
+            rest.split_once('@')
+                .map(|(name, version)| [namespace, name, version])
+        })
+        .is_some_and(|parts| parts.into_iter().all(part))
+}

@@ -1,0 +1,348 @@
+//! `countersign.toml`: where this gateway listens, which keys it obeys, who its tenants are.
+//!
+//! In: the text of the file. Out: [`Settings`], units in the types, nothing that can be
+//! switched off. All sections are required but those marked; unknown keys are refused.
+
+use crate::problem::{Problem, Report, Source};
+use crate::site::text::{hex_array, key, plain_name, toml_file};
+use countersign_record::digest::{ArtifactDigest, PublicKey, TenantId};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use toml::Spanned;
+
+/// Name of the file.
+pub const SETTINGS_FILE: &str = "countersign.toml";
+
+/// A gateway's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of the site; every bundle carries it.
+    pub name: String,
+    /// Tenants, in the order of the file.
+    pub tenants: Vec<Tenant>,
+    /// Socket address that agents call, such as `127.0.0.1:8443`.
+    pub listen: String,
+    /// The TPM: `device:<path>` or `swtpm:<host>:<port>` or `swtpm-unix:<path>`.
+    pub tpm: String,
+    /// Directory of the log, relative to the site.
+    pub journal: String,
+    /// What may unseal.
+    pub release: Release,
+    /// The customer's key over enrolment and recovery.
+    pub governance: PublicKey,
+    /// Which bundles are accepted, and what the next one is called.
+    pub bundle: BundleSettings,
+    /// Time between two renewals of the epoch's evidence; a lease.
+    pub renewal_interval: Duration,
+    /// X25519 key that the storage keys are also wrapped to.
+    pub recovery: [u8; 32],
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Pseudonym that stands in entries.
+    pub id: TenantId,
+    /// Name in this site.
+    pub name: String,
+}
+
+/// Who signs releases, and which release this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release {
+    /// The vendor's key.
+    pub key: PublicKey,
+    /// Number of this release; below the floor of the TPM, nothing unseals.
+    pub sequence: u64,
+}
+
+/// Which bundles are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleSettings {
+    /// Keys whose signatures count.
+    pub signers: Vec<PublicKey>,
+    /// How many of them must sign.
+    pub threshold: usize,
+    /// Environment, such as `production`.
+    pub environment: String,
+    /// Version of the bundle that is built from this directory.
+    pub version: u64,
+    /// Lowest version that is accepted.
+    pub minimum_version: u64,
+    /// The one bundle that is accepted, where it is pinned.
+    pub pinned: Option<ArtifactDigest>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    site: SiteSection,
+    #[serde(default)]
+    tenants: Vec<TenantSection>,
+    listen: Address,
+    tpm: Address,
+    journal: Directory,
+    release: ReleaseSection,
+    governance: Key,
+    bundle: BundleSection,
+    renewal: Renewal,
+    recovery: Key,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SiteSection {
+    name: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantSection {
+    id: Spanned<String>,
+    name: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Address {
+    address: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Directory {
+    directory: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReleaseSection {
+    public_key: Spanned<String>,
+    sequence: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    public_key: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BundleSection {
+    signers: Vec<Spanned<String>>,
+    threshold: Spanned<u64>,
+    environment: Spanned<String>,
+    version: Spanned<u64>,
+    minimum_version: u64,
+    pinned_digest: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renewal {
+    interval_seconds: Spanned<u64>,
+}
+
+/// Shortest and longest time between renewals, in seconds: a TPM takes about a second for one, and a
+/// cut of the log loses at most one interval.
+const RENEWAL_SECONDS: std::ops::RangeInclusive<u64> = 5..=3600;
+
+impl Settings {
+    /// Reads the file; problems go to the report.
+    pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Self> {
+        let source = Source {
+            file: SETTINGS_FILE,
+            text,
+        };
+        let file: File = toml_file(source, report)?;
+        let before = report.count();
+        let name = plain_name(source, "site.name", &file.site.name, report);
+        let tenants = tenants(source, &file.tenants, report);
+        let listen = listen(source, &file.listen.address, report);
+        let tpm = tpm(source, &file.tpm.address, report);
+        let release_key = key(
+            source,
+            "release.public_key",
+            &file.release.public_key,
+            report,
+        );
+        let governance = key(
+            source,
+            "governance.public_key",
+            &file.governance.public_key,
+            report,
+        );
+        let recovery = hex_array(
+            source,
+            "recovery.public_key",
+            &file.recovery.public_key,
+            report,
+        );
+        let bundle = bundle(source, &file.bundle, report);
+        let seconds = file.renewal.interval_seconds;
+        if !RENEWAL_SECONDS.contains(seconds.get_ref()) {
+            let expected = format!(
+                "{} to {} seconds",
+                RENEWAL_SECONDS.start(),
+                RENEWAL_SECONDS.end()
+            );
+            let found = seconds.get_ref().to_string();
+            report.value(
+                source,
+                seconds.span(),
+                "renewal.interval_seconds",
+                &found,
+                expected,
+            );
+        }
+        if report.count() > before {
+            return None;
+        }
+        Some(Self {
+            name: name?,
+            tenants,
+            listen,
+            tpm,
+            journal: file.journal.directory.into_inner(),
+            release: Release {
+                key: release_key?,
+                sequence: file.release.sequence,
+            },
+            governance: governance?,
+            bundle: bundle?,
+            renewal_interval: Duration::from_secs(seconds.into_inner()),
+            recovery: recovery?,
+        })
+    }
+}
+
+fn tenants(source: Source<'_>, sections: &[TenantSection], report: &mut Report) -> Vec<Tenant> {
+    if sections.is_empty() {
+        let expected = "at least one [[tenants]] with id and name".to_owned();
+        report.at(
+            source,
+            0..0,
+            Problem::Missing {
+                key: "tenants".to_owned(),
+                expected,
+            },
+        );
+    }
+    let mut seen = BTreeMap::new();
+    let mut out = Vec::new();
+    for t in sections {
+        let id = hex_array(source, "tenants.id", &t.id, report).map(TenantId);
+        let name = plain_name(source, "tenants.name", &t.name, report);
+        let (Some(id), Some(name)) = (id, name) else {
+            continue;
+        };
+        for (what, text, span) in [
+            ("tenant", &name, t.name.span()),
+            ("tenant id", &id.to_string(), t.id.span()),
+        ] {
+            if seen.insert((what, text.clone()), ()).is_some() {
+                let first = SETTINGS_FILE.to_owned();
+                report.at(
+                    source,
+                    span,
+                    Problem::Duplicate {
+                        what,
+                        name: text.clone(),
+                        first,
+                    },
+                );
+            }
+        }
+        out.push(Tenant { id, name });
+    }
+    out
+}
+
+fn listen(source: Source<'_>, address: &Spanned<String>, report: &mut Report) -> String {
+    if address.get_ref().parse::<std::net::SocketAddr>().is_err() {
+        let expected = "an IP address and a port, such as 127.0.0.1:8443";
+        report.value(
+            source,
+            address.span(),
+            "listen.address",
+            address.get_ref(),
+            expected,
+        );
+    }
+    address.get_ref().clone()
+}
+
+fn tpm(source: Source<'_>, address: &Spanned<String>, report: &mut Report) -> String {
+    let known = ["device:", "swtpm:", "swtpm-unix:"];
+    if !known.iter().any(|k| {
+        address
+            .get_ref()
+            .strip_prefix(k)
+            .is_some_and(|rest| !rest.is_empty())
+    }) {
+        let expected = "device:<path>, swtpm:<host>:<port> or swtpm-unix:<path>";
+        report.value(
+            source,
+            address.span(),
+            "tpm.address",
+            address.get_ref(),
+            expected,
+        );
+    }
+    address.get_ref().clone()
+}
+
+fn bundle(
+    source: Source<'_>,
+    section: &BundleSection,
+    report: &mut Report,
+) -> Option<BundleSettings> {
+    let before = report.count();
+    let signers: Vec<PublicKey> = section
+        .signers
+        .iter()
+        .filter_map(|s| key(source, "bundle.signers", s, report))
+        .collect();
+    let mut sorted = signers.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let threshold = usize::try_from(*section.threshold.get_ref()).unwrap_or(usize::MAX);
+    if threshold == 0 || threshold > sorted.len() {
+        let expected = format!("1 to {}, the number of different signers", sorted.len());
+        let found = section.threshold.get_ref().to_string();
+        report.value(
+            source,
+            section.threshold.span(),
+            "bundle.threshold",
+            &found,
+            expected,
+        );
+    }
+    if *section.version.get_ref() < section.minimum_version {
+        let expected = format!("at least minimum_version, {}", section.minimum_version);
+        let found = section.version.get_ref().to_string();
+        report.value(
+            source,
+            section.version.span(),
+            "bundle.version",
+            &found,
+            expected,
+        );
+    }
+    let environment = plain_name(source, "bundle.environment", &section.environment, report);
+    let pinned = section
+        .pinned_digest
+        .as_ref()
+        .and_then(|p| hex_array(source, "bundle.pinned_digest", p, report))
+        .map(ArtifactDigest);
+    (report.count() == before).then_some(BundleSettings {
+        signers: sorted,
+        threshold,
+        environment: environment?,
+        version: *section.version.get_ref(),
+        minimum_version: section.minimum_version,
+        pinned,
+    })
+}

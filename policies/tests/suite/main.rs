@@ -1,0 +1,16 @@
+//! From a site's files to verdicts, over the public interface.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
+
+mod arguments;
+mod bundle;
+mod decide;
+mod facts;
+mod fixture;
+mod site;
+mod visible;

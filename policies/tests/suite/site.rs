@@ -1,0 +1,530 @@
+//! What a site says when something is wrong, and what a good one means.
+
+use crate::fixture::{example, plus, public, with};
+use countersign_policies::inspect::inspect;
+use countersign_policies::{Site, SiteFiles, site};
+
+/// All problems as lines.
+fn problems(files: &SiteFiles) -> Vec<String> {
+    let found = Site::parse(files).expect_err("a site that does not hold together");
+    found.to_string().lines().map(str::to_owned).collect()
+}
+
+fn one(files: &SiteFiles) -> String {
+    let found = problems(files);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found[0].clone()
+}
+
+#[test]
+fn the_example_holds_together() {
+    let site = Site::parse(&example()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(site.content.capabilities.len(), 4);
+    assert_eq!(site.settings.renewal_interval.as_secs(), 600);
+}
+
+#[test]
+fn nothing_of_the_template_is_left_in_the_example() {
+    for (path, text) in example().0 {
+        assert!(
+            !text
+                .lines()
+                .any(|l| l.split('@').count() > 2 && l.contains("@\"")),
+            "{path}: {text}"
+        );
+        assert!(!text.contains("@DESCRIPTOR"), "{path}");
+    }
+}
+
+#[test]
+fn a_directory_reads_as_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, text) in &example().0 {
+        let file = directory.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    std::fs::create_dir(directory.path().join("journal")).unwrap();
+    std::fs::write(directory.path().join("policies/.customers.cedar.swp"), "x").unwrap();
+    assert_eq!(site::read(directory.path()).unwrap(), example());
+}
+
+#[test]
+fn a_directory_without_settings_says_so() {
+    let mut files = example();
+    files.0.remove("countersign.toml");
+    assert_eq!(one(&files), "countersign.toml: the file is missing");
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_refused_with_its_line() {
+    let found = one(&with(
+        "agents/reader.toml",
+        "tenant =",
+        "tenent = \"x\"\ntenant =",
+    ));
+    assert!(
+        found.starts_with("agents/reader.toml:3: unknown field `tenent`"),
+        "{found}"
+    );
+}
+
+#[test]
+fn broken_toml_is_refused_with_its_line() {
+    let found = one(&with(
+        "capabilities/read_query.toml",
+        "mode = \"read_only\"",
+        "mode = \"read_only",
+    ));
+    assert!(
+        found.starts_with("capabilities/read_query.toml:4: "),
+        "{found}"
+    );
+}
+
+#[test]
+fn many_problems_are_shown_at_once() {
+    let mut files = with(
+        "countersign.toml",
+        "interval_seconds = 600",
+        "interval_seconds = 0",
+    );
+    files.0.insert(
+        "agents/bad.toml".into(),
+        "urn = \"bob\"\ntenant = \"x\"\ntoken_digest = \"00\"\n".into(),
+    );
+    files
+        .0
+        .insert("policies/customers.cedar.bak".into(), String::new());
+    let found = problems(&files);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    let toml = files.0.get_mut("countersign.toml").unwrap();
+    *toml = toml.replace("interval_seconds = 0", "interval_seconds = 600");
+    let found = problems(&files);
+    assert_eq!(
+        found,
+        [
+            "agents/bad.toml:1: urn is \"bob\", expected agent:<namespace>/<name>@<version>",
+            "agents/bad.toml:2: tenant \"x\" is not declared in this site",
+            "agents/bad.toml:3: token_digest is \"00\", expected 32 bytes in hexadecimal",
+            "policies/customers.cedar.bak: this file has no place in a site, expected countersign.toml, adapters/*.toml, \
+             agents/*.toml, approvers/*.toml, capabilities/*.toml, policies/*.cedar or schemas/*.json",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_mode_says_which_there_are() {
+    let found = one(&with(
+        "capabilities/read_query.toml",
+        "mode = \"read_only\"",
+        "mode = \"harmless\"",
+    ));
+    assert_eq!(
+        found,
+        "capabilities/read_query.toml:4: mode is \"harmless\", \
+         expected one of read_only, local_write, network, delegated, destructive"
+    );
+}
+
+#[test]
+fn an_id_is_adapter_and_tool() {
+    let found = one(&with(
+        "capabilities/read_query.toml",
+        "id = \"customers.read_query\"",
+        "id = \"customers.read\"",
+    ));
+    assert!(
+        found.contains("expected customers.read_query, adapter and tool"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_second_capability_of_one_id_is_refused() {
+    let text = example().0["capabilities/read_query.toml"].clone();
+    let found = one(&plus("capabilities/twice.toml", &text));
+    assert_eq!(
+        found,
+        "capabilities/twice.toml: capability \"customers.read_query\" is already declared in capabilities/read_query.toml"
+    );
+}
+
+#[test]
+fn two_parties_with_one_key_are_refused() {
+    let key = format!("public_key = \"{}\"", public(6));
+    let found = one(&with(
+        "approvers/privacy.toml",
+        &format!("public_key = \"{}\"", public(8)),
+        &key,
+    ));
+    assert!(
+        found.contains("is already declared in agents/erasure.toml"),
+        "{found}"
+    );
+}
+
+#[test]
+fn an_adapter_that_is_not_declared_is_refused() {
+    let mut files = example();
+    files.0.remove("adapters/customers.toml");
+    assert!(
+        problems(&files)
+            .iter()
+            .all(|p| p.ends_with("adapter \"customers\" is not declared in this site"))
+    );
+}
+
+#[test]
+fn an_http_adapter_has_no_command() {
+    let found = one(&plus(
+        "adapters/other.toml",
+        "name = \"other\"\nkind = \"mcp-http\"\nurl = \"https://x\"\ncommand = \"y\"\n",
+    ));
+    assert_eq!(
+        found,
+        "adapters/other.toml:2: command has no meaning for an adapter of kind mcp-http"
+    );
+}
+
+#[test]
+fn a_template_with_a_second_statement_is_refused() {
+    let file = "capabilities/write_query.toml";
+    let found = one(&with(
+        file,
+        "WHERE email = '{email}'\" }",
+        "WHERE email = '{email}'; SELECT 1\" }",
+    ));
+    assert!(found.contains("which begins another statement"), "{found}");
+}
+
+#[test]
+fn a_rule_that_means_nothing_for_its_type_is_refused() {
+    let found = one(&with(
+        "capabilities/describe_table.toml",
+        "one_of = [\"customers\"]",
+        "min = 3",
+    ));
+    assert!(
+        found.contains("min needs an integer, but argument table_name is String"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_pattern_that_would_break_out_of_its_anchor_is_refused() {
+    let found = one(&with(
+        "capabilities/describe_table.toml",
+        "one_of = [\"customers\"]",
+        "pattern = 'a)|(?:b'",
+    ));
+    assert!(found.contains("expected a pattern"), "{found}");
+}
+
+#[test]
+fn a_rule_for_an_argument_that_does_not_exist_is_refused() {
+    let found = one(&with(
+        "capabilities/describe_table.toml",
+        "[arguments.table_name]",
+        "[arguments.table]",
+    ));
+    assert!(
+        found.contains("argument \"table\" is not declared"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_schema_that_policy_cannot_see_is_refused() {
+    for (schema, words) in [
+        (
+            r#"{"type":"object","properties":{"x":{}}}"#,
+            "/x has no type that policy could see",
+        ),
+        (
+            r#"{"type":"object","properties":{"x":{"type":"array"}}}"#,
+            "/x is a list without items",
+        ),
+        (r#"{"type":"array"}"#, "the schema is a list without items"),
+        (
+            r#"{"type":"object","patternProperties":{}}"#,
+            "patternProperties",
+        ),
+        (
+            r#"{"type":"object","properties":{"x":{"$ref":"https://example.org/s"}}}"#,
+            "outside this schema",
+        ),
+        (
+            r##"{"type":"object","properties":{"x":{"$ref":"#"}}}"##,
+            "nests deeper",
+        ),
+        (
+            r#"{"type":"object","required":["x"]}"#,
+            "which properties does not name",
+        ),
+        ("{", "not JSON"),
+    ] {
+        let old = "'{ \"type\": \"object\", \"properties\": {}, \"additionalProperties\": false }'";
+        let found = one(&with(
+            "capabilities/list_tables.toml",
+            old,
+            &format!("'{schema}'"),
+        ));
+        assert!(
+            found.starts_with("capabilities/list_tables.toml:7: input schema: "),
+            "{found}"
+        );
+        assert!(found.contains(words), "{found}");
+    }
+}
+
+#[test]
+fn a_schema_can_stand_in_a_file_of_its_own() {
+    let old = "input_schema = '{ \"type\": \"object\", \"properties\": {}, \"additionalProperties\": false }'";
+    let mut files = with(
+        "capabilities/list_tables.toml",
+        old,
+        "input_schema_file = \"schemas/none.json\"",
+    );
+    assert!(one(&files).contains("schema file \"schemas/none.json\" is not declared"));
+    files
+        .0
+        .insert("schemas/none.json".into(), "{\"type\":\"object\"}".into());
+    assert!(Site::parse(&files).is_ok());
+}
+
+fn policy_problem(text: &str) -> String {
+    one(&plus("policies/more.cedar", text))
+}
+
+#[test]
+fn a_policy_without_an_id_is_refused() {
+    let found = policy_problem("\n\npermit (principal, action, resource);");
+    assert!(
+        found.starts_with("policies/more.cedar:3: @id is missing"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_policy_that_takes_a_builtin_id_is_refused() {
+    let found = policy_problem("@id(\"builtin:x\")\npermit (principal, action, resource);");
+    assert!(found.contains("@id is missing"), "{found}");
+}
+
+#[test]
+fn broken_cedar_is_refused_with_its_line() {
+    let found =
+        policy_problem("@id(\"x\")\npermit (principal, action, resource)\nwhen { context. };");
+    assert!(
+        found.starts_with("policies/more.cedar:3: not Cedar: "),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_misspelt_annotation_is_refused() {
+    let found = policy_problem(
+        "@id(\"x\")\n@obligations(\"step_up\")\npermit (principal, action, resource);",
+    );
+    assert!(
+        found.contains("annotation @obligations is not known"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_misspelt_obligation_is_refused() {
+    for word in ["stepup", "step_up defer", "redact:", "", "STEP_UP"] {
+        let found = policy_problem(&format!(
+            "@id(\"x\")\n@obligation(\"{word}\")\npermit (principal, action, resource);"
+        ));
+        assert!(
+            found.contains("is not known, expected step_up"),
+            "{word}: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_forbid_with_an_obligation_is_refused() {
+    let found = policy_problem(
+        "@id(\"x\")\n@obligation(\"step_up\")\nforbid (principal, action, resource);",
+    );
+    assert!(found.contains("a forbid obliges to nothing"), "{found}");
+}
+
+#[test]
+fn a_quorum_that_is_no_number_of_people_is_refused() {
+    for quorum in ["0", "two", "17", "-1"] {
+        let text = format!(
+            "@id(\"x\")\n@obligation(\"step_up\")\n@quorum(\"{quorum}\")\npermit (principal, action, resource);"
+        );
+        assert!(
+            policy_problem(&text).contains("expected 1 to 16"),
+            "{quorum}"
+        );
+    }
+}
+
+#[test]
+fn a_quorum_without_step_up_is_refused() {
+    let found = policy_problem("@id(\"x\")\n@quorum(\"2\")\npermit (principal, action, resource);");
+    assert!(found.contains("need @obligation(\"step_up\")"), "{found}");
+}
+
+#[test]
+fn a_quorum_that_cannot_be_reached_is_refused() {
+    let text = "@id(\"x\")\n@obligation(\"step_up\")\n@quorum(\"2\")\n\
+                permit (principal, action == Action::\"customers.write_query\", resource);";
+    let found = policy_problem(text);
+    assert!(
+        found.contains("needs 2 approvers for customers.write_query of tenant demo, but only 1"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_group_of_approvers_that_nobody_is_in_is_refused() {
+    let text = "@id(\"x\")\n@obligation(\"step_up\")\n@approvers(\"board\")\n\
+                permit (principal, action == Action::\"customers.write_query\", resource);";
+    let found = problems(&plus("policies/more.cedar", text));
+    assert!(
+        found[0].contains("group of approvers \"board\" is not declared"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_redaction_that_the_capability_does_not_have_is_refused() {
+    let text = "@id(\"x\")\n@obligation(\"redact:mail\")\npermit (principal, action == Action::\"customers.read_query\", resource);";
+    assert!(policy_problem(text).contains("has no redaction rule \"mail\""));
+}
+
+#[test]
+fn a_policy_for_an_agent_that_does_not_exist_is_refused() {
+    let text = "@id(\"x\")\npermit (principal == Agent::\"agent:demo/typo@1\", action, resource);";
+    assert_eq!(
+        policy_problem(text),
+        "policies/more.cedar:1: Agent \"agent:demo/typo@1\" is not declared in this site"
+    );
+}
+
+#[test]
+fn a_policy_for_a_capability_that_does_not_exist_is_refused() {
+    let text = "@id(\"x\")\npermit (principal, action == Action::\"customers.drop\", resource);";
+    let found = problems(&plus("policies/more.cedar", text));
+    assert!(
+        found
+            .iter()
+            .any(|p| p.starts_with("policies/more.cedar:2: ") && p.contains("unrecognized action")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_policy_that_looks_at_an_argument_of_another_tool_is_ill_typed() {
+    let text = "@id(\"x\")\npermit (principal, action == Action::\"customers.list_tables\", resource)\nwhen { context.input.query == \"x\" };";
+    let found = policy_problem(text);
+    assert!(
+        found.starts_with("policies/more.cedar:3: policy \"x\": "),
+        "{found}"
+    );
+}
+
+#[test]
+fn an_optional_argument_that_is_not_asked_for_first_is_ill_typed() {
+    let text = "@id(\"x\")\npermit (principal, action == Action::\"customers.read_query\", resource)\nwhen { context.user == \"x\" };";
+    assert!(
+        policy_problem(text).contains("has"),
+        "{}",
+        policy_problem(text)
+    );
+}
+
+#[test]
+fn a_policy_that_can_never_hold_is_refused() {
+    let text = "@id(\"x\")\npermit (principal, action == Action::\"customers.read_query\", resource)\nwhen { principal is Tenant };";
+    assert!(policy_problem(text).starts_with("policies/more.cedar:"));
+}
+
+#[test]
+fn a_policy_with_look_alike_letters_is_refused() {
+    let text = "@id(\"x\")\npermit (principal, action == Action::\"customers.read_query\", resource)\nwhen { context.mode == \"re\u{430}d_only\" };";
+    assert!(!problems(&plus("policies/more.cedar", text)).is_empty());
+}
+
+#[test]
+fn a_template_is_refused() {
+    let found = problems(&plus(
+        "policies/more.cedar",
+        "@id(\"x\")\npermit (principal == ?principal, action, resource);",
+    ));
+    assert!(found[0].contains("this is a template"), "{found:?}");
+}
+
+#[test]
+fn two_policies_of_one_id_are_refused() {
+    let found = policy_problem("@id(\"demo-may-read\")\npermit (principal, action, resource);");
+    assert_eq!(
+        found,
+        "policies/more.cedar:1: policy \"demo-may-read\" is already declared in policies/customers.cedar:3"
+    );
+}
+
+#[test]
+fn a_threshold_above_the_signers_is_refused() {
+    assert!(
+        one(&with("countersign.toml", "threshold = 1", "threshold = 2"))
+            .contains("expected 1 to 1")
+    );
+}
+
+fn sentences(files: &SiteFiles) -> String {
+    inspect(&Site::parse(files).unwrap().content).join("\n")
+}
+
+#[test]
+fn the_example_in_sentences() {
+    let found = sentences(&example());
+    for line in [
+        "customers.write_query of tenant demo is destructive, its results are CONFIDENTIAL. At most 20 calls in 3600 seconds.",
+        "  Its query may be, as delete_customer_by_email: DELETE FROM customers WHERE email = '{email}'",
+        "  Group erasure-desk (agent:demo/erasure@1) may call customers.write_query if the policy's condition holds; \
+         1 person in group privacy must approve first (erasure-may-delete-one, policies/customers.cedar:15).",
+        "  Every call of customers.write_query needs approval in group privacy; enrolled: Privacy officer.",
+        "  Every agent of demo may call customers.read_query (demo-may-read, policies/customers.cedar:3).",
+    ] {
+        assert!(
+            found.lines().any(|l| l == line),
+            "{line}\nis not in\n{found}"
+        );
+    }
+}
+
+#[test]
+fn a_bundle_that_permits_everything_says_so() {
+    let found = sentences(&plus(
+        "policies/more.cedar",
+        "@id(\"open\")\npermit (principal, action, resource);",
+    ));
+    assert!(
+        found.contains(
+            "WARNING: policy open (policies/more.cedar:1) permits every agent every capability"
+        ),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_capability_that_nobody_can_reach_is_named() {
+    let found = sentences(&with(
+        "policies/customers.cedar",
+        "action in [Action::\"customers.list_tables\", Action::\"customers.describe_table\"]",
+        "action == Action::\"customers.list_tables\"",
+    ));
+    assert!(
+        found.contains("Nobody can reach customers.describe_table"),
+        "{found}"
+    );
+}

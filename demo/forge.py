@@ -6,7 +6,7 @@ checksum, the manifest's range. So what rejects it is not the file's own checksu
     python demo/forge.py byte    export.cbor forged.cbor    one byte of one record: a refusal becomes an approval
     python demo/forge.py tail    export.cbor forged.cbor    the last records cut off
     python demo/forge.py record  export.cbor forged.cbor    one record taken out
-    python demo/forge.py hide    export.cbor forged.cbor    one record replaced by its hash, as if withheld
+    python demo/forge.py hide    export.cbor forged.cbor    one record replaced by its hash, as if it were another tenant's
     python demo/forge.py chop    export.cbor forged.cbor    the file simply ends earlier
 
 Layouts: `docs/spec/export.md` and `docs/spec/record.cddl`.
@@ -24,7 +24,8 @@ MAGIC = b"\xd9\xd9\xf7\x74countersign-export-1"
 DECISION = b"application/countersign.decision+cose"
 
 # Keys of maps, from the CDDL.
-MANIFEST_FIRST, MANIFEST_END = 4, 5
+MANIFEST_END, MANIFEST_SCOPE = 5, 6
+SCOPE_TENANT = 2
 PAYLOAD_PLACE, PAYLOAD_BODY = 2, 3
 PLACE_INDEX = 1
 DECISION_VERDICT, DECISION_CODE, DECISION_CAPABILITY, CAPABILITY_ID = 5, 6, 12, 1
@@ -164,16 +165,18 @@ def take_out(export: bytes, index: int) -> bytes:
     """Takes one record out, with what was disclosed of it, and says that the export ends one earlier."""
     items = parse(export)
     _drop(items, _at(items, index).item)
-    _edit_range(items, MANIFEST_END, -1)
+    _edit_manifest(items, MANIFEST_END, -1)
     return build(items)
 
 
 def hide(export: bytes, index: int) -> bytes:
-    """Replaces one record by its leaf hash, as if it were somebody else's."""
+    """Replaces one record by its leaf hash, and says that the export is one tenant's and this was another's."""
     items = parse(export)
     item = _at(items, index).item
     leaf = Item(Kind.LEAF, hashlib.sha256(b"\0" + item.content).digest())
     _drop(items, item, leaf)
+    manifest = cbor.parse(items[0].content)
+    _edit_manifest(items, MANIFEST_SCOPE, SCOPE_TENANT - manifest[MANIFEST_SCOPE])
     return build(items)
 
 
@@ -192,7 +195,7 @@ def cut_tail(export: bytes, index: int, checkpoints: Checkpoints = Checkpoints.K
     if checkpoints == Checkpoints.DROPPED:
         left = [item for item in left if item.kind != Kind.CHECKPOINT or checkpoint_size(item.content) <= index]
     manifest = cbor.parse(left[0].content)
-    _edit_range(left, MANIFEST_END, index - manifest[MANIFEST_END])
+    _edit_manifest(left, MANIFEST_END, index - manifest[MANIFEST_END])
     return build(left)
 
 
@@ -221,7 +224,7 @@ def _drop(items: list[Item], gone: Item, instead: Item | None = None) -> None:
     items[at:end] = [instead] if instead else []
 
 
-def _edit_range(items: list[Item], key: int, by: int) -> None:
+def _edit_manifest(items: list[Item], key: int, by: int) -> None:
     manifest = cbor.parse(items[0].content)
     manifest[key] += by
     items[0] = Item(Kind.MANIFEST, cbor.write(manifest))

@@ -13,6 +13,7 @@ import queue
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -103,8 +104,8 @@ class Children:
     def __init__(self):
         self._running: list[Child] = []
         atexit.register(self.stop)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda found, _: (_ for _ in ()).throw(SystemExit(128 + found)))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _end)
 
     def start(self, name: str, command: list, log: pathlib.Path) -> Child:
         child = Child(name, command, log)
@@ -114,6 +115,12 @@ class Children:
     def stop(self) -> None:
         while self._running:
             self._running.pop().stop()
+
+
+def _end(number: int, _frame) -> None:
+    # Not KeyboardInterrupt: the event loop would turn that into a cancellation, and the client library that into errors.
+    print("\nstopped", file=sys.stderr)
+    raise SystemExit(128 + number)
 
 
 def free_ports(count: int) -> int:

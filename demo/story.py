@@ -71,6 +71,7 @@ class Story:
         database.create(self.database)
         n.say("Six customers, in an SQLite database behind a real MCP server from PyPI:")
         n.show(database.listing(self.database))
+        n.say("Rows 2 and 5 are two people: one address has a Cyrillic letter that looks like the Latin one.")
         gateway.init(pathlib.Path(sys.executable), self.database)
         gateway.start_tpm(gateway.choose_ports())
         gateway.sign_release()
@@ -208,7 +209,7 @@ class Story:
             ("its tail cut: the last record and all after it", forge.cut_tail(export, last), "root"),
             ("its tail cut, with the checkpoints over it", forge.cut_tail(export, last, dropped), "receipt-missing"),
             ("one record taken out", forge.take_out(export, denied), "leaves"),
-            ("one record hidden behind its hash", forge.hide(export, denied), "scope"),
+            ("one record hidden behind its hash, as another tenant's", forge.hide(export, denied), "run-chains"),
             ("the file simply ends earlier", forge.chop(export, 1000), "framing"),
         ]:
             path = self.directory / f"forged-{code}.cbor"
@@ -246,7 +247,7 @@ async def direct_scene(story: Story) -> None:
     n = story.narrator
     n.scene("Without the gateway: the same calls, straight to the server, on a copy")
     await direct.without_gateway(n, story.directory)
-    n.passed("each does its harm; this is what an agent with the server's address can do")
+    n.passed("that is what an agent with this server can do; only the second statement is stopped, by luck of the driver")
 
 
 def fresh_directory() -> tuple[pathlib.Path, object]:
@@ -268,9 +269,6 @@ def main() -> int:
     try:
         directory, _lock = fresh_directory()
         asyncio.run(Story(program, verifier, directory, children).tell())
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
     except (Failed, BaseExceptionGroup) as found:
         failures = causes(found)
         if not all(isinstance(failure, Failed) for failure in failures):

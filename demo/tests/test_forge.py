@@ -1,12 +1,14 @@
-"""Forgers, on a synthetic export of the format's shape."""
+"""Forgers, on a synthetic export of the format's shape, and on the format's own example."""
 
 import hashlib
+import pathlib
 import unittest
 
 import cbor
 import forge
 from forge import Checkpoints, Item, Kind, Verdict
 
+GOLDEN = pathlib.Path(__file__).parents[2] / "verifier" / "record" / "testdata" / "golden" / "export.hex"
 GATEWAY = b"\x11" * 32
 
 
@@ -69,6 +71,13 @@ class Forgers(unittest.TestCase):
         self.assertEqual(forge.build(forge.parse(self.export)), self.export)
         self.assert_trailer_is_right(self.export)
 
+    def test_the_example_of_the_format_is_read_and_built_byte_for_byte(self):
+        lines = GOLDEN.read_text(encoding="utf-8").splitlines()
+        export = bytes.fromhex("".join(line.split("#")[0].strip() for line in lines))
+        self.assertEqual(forge.build(forge.parse(export)), export)
+        found = [(record.index, record.verdict) for record in forge.decisions(export)]
+        self.assertEqual(found, [(3, Verdict.STEP_UP), (6, Verdict.ALLOW)])
+
     def test_disclosures_are_counted_one_by_one(self):
         (_, trailer), _ = cbor.read(self.export, self.export.rindex(b"\x82\x06"))
         self.assertEqual(cbor.parse(trailer)[4], 4)
@@ -102,6 +111,7 @@ class Forgers(unittest.TestCase):
         forged = forge.hide(self.export, 2)
         self.assertIn(Item(Kind.LEAF, hashlib.sha256(b"\0" + gone).digest()), forge.parse(forged))
         self.assertEqual(manifest_end(forged), 5)
+        self.assertEqual(cbor.parse(forge.parse(forged)[0].content)[forge.MANIFEST_SCOPE], forge.SCOPE_TENANT)
         self.assert_trailer_is_right(forged)
 
     def test_cutting_the_tail_keeps_checkpoints_unless_told(self):

@@ -1,7 +1,11 @@
 """Programs of the demo are started, heard and stopped."""
 
+import os
 import pathlib
+import select
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -16,6 +20,17 @@ child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIP
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print("ready", child.pid, flush=True)
 signal.pause()
+"""
+
+
+# Starts a program that holds the other end of a pipe, then waits to be ended itself.
+DEMO = """
+import asyncio, os, pathlib, sys
+from processes import Children
+code = "import os, signal, sys; os.open(sys.argv[1], os.O_WRONLY); print('ready', flush=True); signal.pause()"
+Children().start("program", [sys.executable, "-c", code, sys.argv[1]], pathlib.Path(sys.argv[2])).wait_for("ready", 10)
+print("ready", flush=True)
+asyncio.run(asyncio.sleep(600))
 """
 
 
@@ -39,6 +54,28 @@ class Programs(unittest.TestCase):
     def test_a_program_that_ends_early_is_named_with_its_last_words(self):
         with self.assertRaisesRegex(Failed, "ended before(.|\n)*no such key"):
             self.start("print('no such key')").wait_for("ready", 10)
+
+    def assert_nothing_outlives(self, number: signal.Signals):
+        pipe = self.log.with_name("pipe")
+        os.mkfifo(pipe)
+        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, end)
+        command = [sys.executable, "-c", DEMO, str(pipe), str(self.log)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as demo:
+            self.assertEqual(demo.stdout.readline(), b"ready\n")
+            demo.send_signal(number)
+        # Readable means: no writer is left.
+        self.assertEqual(select.select([end], [], [], 10)[0], [end])
+        self.assertEqual(os.read(end, 1), b"")
+
+    def test_no_program_outlives_a_demo_that_is_interrupted(self):
+        self.assert_nothing_outlives(signal.SIGINT)
+
+    def test_no_program_outlives_a_demo_that_is_ended(self):
+        self.assert_nothing_outlives(signal.SIGTERM)
+
+    def test_no_program_outlives_a_demo_that_is_killed(self):
+        self.assert_nothing_outlives(signal.SIGKILL)
 
     def test_a_listener_is_found_without_connecting_to_it(self):
         port = free_ports(1)

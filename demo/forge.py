@@ -165,7 +165,7 @@ def take_out(export: bytes, index: int) -> bytes:
     """Takes one record out, with what was disclosed of it, and says that the export ends one earlier."""
     items = parse(export)
     _drop(items, _at(items, index).item)
-    _edit_manifest(items, MANIFEST_END, -1)
+    _edit_manifest(items, MANIFEST_END, cbor.parse(items[0].content)[MANIFEST_END] - 1)
     return build(items)
 
 
@@ -175,8 +175,7 @@ def hide(export: bytes, index: int) -> bytes:
     item = _at(items, index).item
     leaf = Item(Kind.LEAF, hashlib.sha256(b"\0" + item.content).digest())
     _drop(items, item, leaf)
-    manifest = cbor.parse(items[0].content)
-    _edit_manifest(items, MANIFEST_SCOPE, SCOPE_TENANT - manifest[MANIFEST_SCOPE])
+    _edit_manifest(items, MANIFEST_SCOPE, SCOPE_TENANT)
     return build(items)
 
 
@@ -194,8 +193,7 @@ def cut_tail(export: bytes, index: int, checkpoints: Checkpoints = Checkpoints.K
     left = items[:first] + [item for item in items[first:] if item.kind == Kind.CHECKPOINT]
     if checkpoints == Checkpoints.DROPPED:
         left = [item for item in left if item.kind != Kind.CHECKPOINT or checkpoint_size(item.content) <= index]
-    manifest = cbor.parse(left[0].content)
-    _edit_manifest(left, MANIFEST_END, index - manifest[MANIFEST_END])
+    _edit_manifest(left, MANIFEST_END, index)
     return build(left)
 
 
@@ -224,9 +222,9 @@ def _drop(items: list[Item], gone: Item, instead: Item | None = None) -> None:
     items[at:end] = [instead] if instead else []
 
 
-def _edit_manifest(items: list[Item], key: int, by: int) -> None:
+def _edit_manifest(items: list[Item], key: int, value: int) -> None:
     manifest = cbor.parse(items[0].content)
-    manifest[key] += by
+    manifest[key] = value
     items[0] = Item(Kind.MANIFEST, cbor.write(manifest))
 
 

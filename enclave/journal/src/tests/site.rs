@@ -351,7 +351,17 @@ pub(super) fn audit(journal: &Journal) -> Vec<CallId> {
                 open.swap_remove(at);
             }
             Body::Run(b) => closed.push(b.run),
-            _ => {}
+            Body::Enrol(_)
+            | Body::Base(_)
+            | Body::Decision(_)
+            | Body::Approval(_)
+            | Body::Change(_)
+            | Body::Event(_)
+            | Body::Renewal(_)
+            | Body::Adopt(_)
+            | Body::Gap(_)
+            | Body::Erasure(_)
+            | Body::Close(_) => {}
         }
     }
     open

@@ -1,0 +1,115 @@
+//! Measures the verifier: entries a second, a second and core, and peak memory.
+//!
+//! `cargo run --release -p countersign-verify --example verify_bench -- [ENTRIES] [THREADS]`
+//!
+//! Makes an export of denied calls (one entry each) by one epoch key, a renewal every 100,000 entries,
+//! writes it to a file beside the program, and verifies it as the command does, as a stream.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "a measurement for people, at the console"
+)]
+
+#[expect(
+    dead_code,
+    reason = "shared by several programs, each of which uses a part"
+)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use common::{Call, Mini, NOW, call, check_with, trust};
+use countersign_record::binding::Profile;
+use countersign_record::body::{Mode, Verdict};
+use countersign_record::digest::{CallId, RunId};
+use countersign_verify::{Options, verify};
+use std::io::Write as _;
+use std::time::Instant;
+
+fn main() {
+    let mut given = std::env::args().skip(1);
+    let entries: u64 = given.next().and_then(|a| a.parse().ok()).unwrap_or(100_000);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = given.next().and_then(|a| a.parse().ok()).unwrap_or(cores);
+    let path = std::env::current_exe()
+        .unwrap()
+        .with_extension(format!("{entries}.export"));
+    // The export is made by a process of its own, so that its memory does not count.
+    if std::env::args().any(|a| a == "--make") {
+        std::fs::write(&path, make(entries)).unwrap();
+        return;
+    }
+    if !path.exists() {
+        let me = std::env::current_exe().unwrap();
+        let made = std::process::Command::new(me)
+            .args([&entries.to_string(), "1", "--make"])
+            .status()
+            .unwrap();
+        assert!(made.success());
+    }
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    let trust = trust();
+    let options = Options {
+        threads,
+        ..Options::default()
+    };
+    let before = Instant::now();
+    let report = verify(std::fs::File::open(&path).unwrap(), &trust, &options, NOW);
+    let seconds = before.elapsed().as_secs_f64();
+    // Times of the sample run far past the verifier's clock; nothing else may fail.
+    let bad: Vec<_> = common::failed(&report)
+        .into_iter()
+        .filter(|c| *c != "freshness")
+        .collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    let rate = report.counts.entries as f64 / seconds;
+    let out = format!(
+        "{} entries, {} bytes ({} each), {threads} threads: {seconds:.2} s, {rate:.0} entries/s, {:.0} entries/s and core, peak {} MiB\n",
+        report.counts.entries,
+        bytes,
+        bytes / report.counts.entries.max(1),
+        rate / threads.min(cores) as f64,
+        peak_mib(),
+    );
+    std::io::stdout().write_all(out.as_bytes()).unwrap();
+    // Keeps the unused import honest: the same check runs on a small sample.
+    assert_eq!(
+        check_with(&common::sample(Profile::Tpm).export(), &trust, options).exit_code,
+        0
+    );
+}
+
+fn make(entries: u64) -> Vec<u8> {
+    let mut log = Mini::new(Profile::Tpm);
+    log.open();
+    log.enrol();
+    for number in 0..entries {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let mut run = [1; 16];
+        run[..8].copy_from_slice(&(number % 100).to_be_bytes());
+        let call = Call {
+            id: CallId(id),
+            run: RunId(run),
+            ..call(1, Mode::Network)
+        };
+        log.decide(&call, Verdict::Deny, None);
+        if number % 100_000 == 99_999 {
+            log.renew();
+        }
+    }
+    log.renew();
+    log.export()
+}
+
+/// Peak resident memory of this process, in MiB. Source: proc(5), `VmHWM`.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.split_whitespace().next())
+        .and_then(|n| n.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
+}

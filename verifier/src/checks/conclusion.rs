@@ -1,0 +1,254 @@
+//! What follows from what was seen: the report.
+
+use super::Checks;
+use crate::codes::{Code, Need};
+use crate::ledger::State;
+use crate::report::{
+    Axes, Counts, REPORT_VERSION, Report, Source, Verdict, first_failure, results,
+};
+use crate::trust::EvidenceClass;
+use countersign_record::digest::sha256;
+
+impl Checks<'_> {
+    /// The report, after the last item.
+    pub(crate) fn finish(mut self) -> Report {
+        self.complete_end();
+        self.epochs_end();
+        self.calls_end();
+        self.receipts_end();
+        self.who_end();
+        if self.ledger.state(Code::TrustSource) != State::Fail {
+            self.ledger.held(Code::TrustSource);
+        }
+        self.ledger.skipped(
+            Code::Witnesses,
+            None,
+            "no witness was asked: this version has none",
+        );
+        self.ledger.skipped(
+            Code::OutsideTime,
+            None,
+            "no outside clock stands behind the times; they are the gateway's claims",
+        );
+        self.subject.size = self.log.position();
+        self.subject.root = self.log.root().to_string();
+        let class = self.weakest();
+        let verdict = Verdict::of(&self.ledger);
+        let first = first_failure(&self.ledger);
+        let summary = summary(&self.counts);
+        Report {
+            report: REPORT_VERSION,
+            verifier: env!("CARGO_PKG_VERSION"),
+            verdict,
+            exit_code: verdict.exit_code(),
+            headline: self.headline(verdict, class, first),
+            first_failure: first.map(|c| c.info().name),
+            now: self.now.0,
+            trust: Source {
+                path: self.options.trust_path.clone(),
+                sha256: Some(hex::encode(sha256(&self.trust.source))),
+            },
+            reference: self
+                .options
+                .reference_path
+                .clone()
+                .map(|path| Source { path, sha256: None }),
+            axes: self.axes(class),
+            parties: self.parties(class),
+            not_checked: self.not_checked(),
+            not_proved: self.not_proved(class),
+            summary,
+            subject: self.subject,
+            counts: self.counts,
+            checks: results(&self.ledger),
+        }
+    }
+
+    fn headline(
+        &self,
+        verdict: Verdict,
+        class: Option<EvidenceClass>,
+        first: Option<Code>,
+    ) -> String {
+        let mut line = verdict.words().to_owned();
+        match (verdict, first) {
+            (Verdict::Verified, _) | (_, None) => {}
+            (_, Some(code)) => line.push_str(&format!(" ({})", code.info().name)),
+        }
+        if verdict == Verdict::CannotBeEvaluated {
+            let missing = Code::ALL
+                .iter()
+                .find(|c| self.ledger.state(**c) == State::CannotTell || self.ledger.lacks(**c))
+                .map(|c| c.info().name);
+            line.push_str(&missing.map(|m| format!(" ({m})")).unwrap_or_default());
+        }
+        match class {
+            Some(EvidenceClass::Software) => {
+                line.push_str(
+                    " — no hardware vouches for this: the evidence comes from a software TPM",
+                );
+            }
+            Some(EvidenceClass::UnendorsedTpm) => {
+                line.push_str(" — nobody vouches that the evidence comes from hardware");
+            }
+            None => line.push_str(" — no evidence of hardware was verified"),
+            Some(EvidenceClass::HardwareTpm) => {}
+        }
+        line
+    }
+
+    fn axes(&self, class: Option<EvidenceClass>) -> Axes {
+        let quoted = [Code::Evidence, Code::Identity]
+            .iter()
+            .all(|c| self.ledger.state(*c) == State::Pass);
+        Axes {
+            vouched: match class.filter(|_| quoted) {
+                Some(class) => format!("QUOTED by {}", class.word()),
+                None => "SIGNED".to_owned(),
+            },
+            witnessed: "WITNESSED 0 of 0".to_owned(),
+        }
+    }
+
+    fn parties(&self, class: Option<EvidenceClass>) -> Vec<String> {
+        let mut out = vec![
+            "whoever holds your governance keys: they say which gateways are yours".to_owned(),
+        ];
+        match class {
+            Some(EvidenceClass::HardwareTpm) => {
+                out.push(
+                    "the maker of the TPM: the chip keeps its keys and counts truthfully"
+                        .to_owned(),
+                );
+                for pin in &self.trust.attestation_keys {
+                    out.push(format!(
+                        "whoever checked that an attestation key is inside a TPM: {}",
+                        pin.checked_by
+                    ));
+                }
+                if self.trust.attestation_keys.is_empty() {
+                    out.push("whoever checked the attestation key at enrolment, as the fleet statement says".to_owned());
+                }
+            }
+            Some(EvidenceClass::UnendorsedTpm) => {
+                out.push(
+                    "whoever runs the machine: nobody vouches that its TPM is a chip".to_owned(),
+                );
+            }
+            Some(EvidenceClass::Software) | None => {
+                out.push(
+                    "whoever runs the machine: they can read and use every key of the gateway"
+                        .to_owned(),
+                );
+            }
+        }
+        out.push(
+            "the vendor of the gateway's program, for the builds among your reference values"
+                .to_owned(),
+        );
+        out.push(
+            "the holder of the release key: it decides which programs may use the gateway's keys"
+                .to_owned(),
+        );
+        if self.trust.bundles.is_some() {
+            out.push("the people who sign policy bundles".to_owned());
+        }
+        out
+    }
+
+    fn not_checked(&self) -> Vec<String> {
+        let mut out: Vec<String> = Code::ALL
+            .iter()
+            .filter(|c| self.ledger.state(**c) == State::NotChecked)
+            .map(|c| c.info())
+            .map(|i| {
+                let weight = if i.need == Need::Required {
+                    "; there is no verdict without it"
+                } else {
+                    ""
+                };
+                format!("{}: whether {}{weight}", i.name, i.means)
+            })
+            .collect();
+        for code in Code::ALL
+            .iter()
+            .filter(|c| self.ledger.state(**c) != State::NotChecked)
+        {
+            let tally = self.ledger.tally(*code);
+            let first = tally.findings.iter().find(|f| f.state == State::NotChecked);
+            if let Some(first) = first {
+                out.push(format!(
+                    "{}: {} times: {}",
+                    code.info().name,
+                    tally.skipped,
+                    first.text
+                ));
+            }
+        }
+        if self.calls.erased > 0 {
+            out.push(format!("disclosures of {} entries were erased; every proof of the entries themselves stands", self.calls.erased));
+        }
+        out
+    }
+
+    fn not_proved(&self, class: Option<EvidenceClass>) -> Vec<String> {
+        let mut out = Vec::new();
+        if class != Some(EvidenceClass::HardwareTpm) {
+            out.push("that the gateway ran on hardware that keeps its operator out".to_owned());
+        }
+        if let Some(note) = self.ledger.tally(Code::EpochEnds).note {
+            out.push(format!("what happened between: {note}"));
+        }
+        if let Some(note) = self.ledger.tally(Code::Tail).note {
+            out.push(format!("that nothing follows the last entry: {note}"));
+        }
+        out.extend(
+            [
+                "that a tool did what it answered",
+                "that the model was right, or the policy wise",
+                "that nothing went round the gateway",
+                "that the log is the only one: no independent witness compared copies",
+                "when things happened: times are the gateway's claims",
+            ]
+            .map(str::to_owned),
+        );
+        out
+    }
+}
+
+/// What calls came to, in a sentence.
+#[must_use]
+fn summary(counts: &Counts) -> String {
+    let mut parts = Vec::new();
+    let mut part = |n: u64, words: &str| {
+        if n > 0 {
+            parts.push(format!("{n} {words}"));
+        }
+    };
+    part(counts.carried_out, "carried out");
+    part(counts.denied, "denied");
+    match (counts.halted, counts.halted_approved) {
+        (0, _) => {}
+        (halted, 0) => part(halted, "halted for approval"),
+        (halted, approved) if halted == approved => part(halted, "halted and approved"),
+        (halted, approved) => parts.push(format!("{halted} halted, {approved} of them approved")),
+    }
+    let mut part = |n: u64, words: &str| {
+        if n > 0 {
+            parts.push(format!("{n} {words}"));
+        }
+    };
+    part(counts.deferred, "deferred");
+    part(counts.without_effect, "allowed without effect");
+    part(counts.unknown, "with unknown outcome");
+    part(counts.open, "still under way");
+    if parts.is_empty() {
+        parts.push("none".to_owned());
+    }
+    format!(
+        "{} calls: {}; {} gaps",
+        counts.calls,
+        parts.join(", "),
+        counts.gaps
+    )
+}

@@ -1,0 +1,251 @@
+//! The checks, each of which sees every leaf once, in order.
+//!
+//! [`Checks`] holds what they share. One file a subject: [`who`] (identity, evidence,
+//! enrolment), [`rules`] (reference values, bundles), [`unaltered`] (signatures, places,
+//! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
+//! (sequences, chains, roots), [`epochs`] (openings, renewals, counters, the tail),
+//! [`receipts`], and [`conclusion`], which turns what was seen into a report.
+
+mod calls;
+mod complete;
+mod conclusion;
+mod epochs;
+mod receipts;
+mod rules;
+mod unaltered;
+mod who;
+
+use crate::codes::Code;
+use crate::ledger::Ledger;
+use crate::parallel::{Judged, Outcome, Parsed};
+use crate::report::{Counts, Subject};
+use crate::stream::Options;
+use crate::trust::{Reference, Trust};
+use countersign_record::digest::{EntryDigest, GatewayId, PublicKey, TenantId, UnixMillis};
+use countersign_record::entry::{Body, EntryError, Payload};
+use countersign_record::export::{Manifest, Scope};
+
+/// Where an entry stands, as its checks see it.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    /// Leaf index, by position in the export.
+    index: u64,
+    /// Its digest.
+    digest: EntryDigest,
+    /// Claimed time.
+    time: UnixMillis,
+    /// Its tenant.
+    tenant: Option<TenantId>,
+}
+
+/// Everything the checks share.
+#[derive(Debug)]
+pub struct Checks<'a> {
+    pub(crate) ledger: Ledger,
+    trust: &'a Trust,
+    options: &'a Options,
+    reference: &'a Reference,
+    now: UnixMillis,
+    manifest: Option<Manifest>,
+    artifacts: rules::Artifacts,
+    epochs: Vec<epochs::Epoch>,
+    log: complete::Log,
+    calls: calls::Calls,
+    enrolment: who::Enrolment,
+    receipts: receipts::Receipts,
+    items: unaltered::Items,
+    counts: Counts,
+    subject: Subject,
+}
+
+impl<'a> Checks<'a> {
+    /// Before the first item.
+    pub(crate) fn new(trust: &'a Trust, options: &'a Options, now: UnixMillis) -> Self {
+        let mut checks = Self {
+            ledger: Ledger::new(),
+            trust,
+            options,
+            reference: options.reference.as_ref().unwrap_or(&trust.reference),
+            now,
+            manifest: None,
+            artifacts: rules::Artifacts::default(),
+            epochs: Vec::new(),
+            log: complete::Log::default(),
+            calls: calls::Calls::default(),
+            enrolment: who::Enrolment::default(),
+            receipts: receipts::Receipts::default(),
+            items: unaltered::Items::default(),
+            counts: Counts::default(),
+            subject: Subject::default(),
+        };
+        checks.receipts_given();
+        checks
+    }
+
+    /// What the export is said to be.
+    pub(crate) fn manifest(&mut self, manifest: Manifest) {
+        if manifest.format != 1 {
+            let text = format!(
+                "the export has format version {}, this verifier knows 1",
+                manifest.format
+            );
+            self.ledger.unknown(Code::Extensions, None, text);
+        }
+        let named = manifest.identity_key.gateway() == manifest.gateway;
+        self.ledger.observe(
+            Code::Gateway,
+            None,
+            named.then_some(()).ok_or_else(|| {
+                "the export's gateway is not the digest of its identity key".to_owned()
+            }),
+        );
+        if !self.trust.gateways.is_empty() {
+            let pinned = self.trust.gateways.contains(&manifest.gateway);
+            let error = || {
+                format!(
+                    "gateway {} is none of those that you pinned",
+                    manifest.gateway
+                )
+            };
+            self.ledger
+                .observe(Code::Gateway, None, pinned.then_some(()).ok_or_else(error));
+        }
+        self.log.start(manifest.first);
+        self.subject.gateway = Some(manifest.gateway.to_string());
+        self.subject.scope = Some(manifest.scope.name().to_owned());
+        self.subject.profile = Some(manifest.profile.clone());
+        self.manifest = Some(manifest);
+    }
+
+    fn gateway(&self) -> Option<GatewayId> {
+        self.manifest.as_ref().map(|m| m.gateway)
+    }
+
+    fn identity_key(&self) -> Option<PublicKey> {
+        self.manifest.as_ref().map(|m| m.identity_key)
+    }
+
+    fn scope(&self) -> Scope {
+        self.manifest.as_ref().map_or(Scope::Whole, |m| m.scope)
+    }
+
+    /// One leaf, after all leaves before it.
+    pub(crate) fn leaf(&mut self, judged: Judged) {
+        let digest = judged.digest();
+        let index = self.log.position();
+        match judged.outcome {
+            Outcome::Withheld => {
+                self.counts.withheld = self.counts.withheld.saturating_add(1);
+                self.log.skip_index();
+                self.log.append(judged.leaf, None);
+            }
+            Outcome::Malformed(error, signature) => {
+                self.counts.entries = self.counts.entries.saturating_add(1);
+                if let Some(signature) = signature {
+                    let time = UnixMillis(0);
+                    self.signature(
+                        At {
+                            index,
+                            digest,
+                            time,
+                            tenant: None,
+                        },
+                        signature,
+                    );
+                }
+                match error {
+                    EntryError::UnknownType | EntryError::Version { .. } => {
+                        let text = format!("{error}: a newer verifier is needed");
+                        self.ledger.unknown(Code::Extensions, Some(index), text);
+                    }
+                    EntryError::TooLarge { .. } | EntryError::Malformed(_) => {
+                        self.ledger
+                            .fail(Code::Entries, Some(index), error.to_string());
+                    }
+                }
+                self.log.skip_index();
+                self.log.append(judged.leaf, None);
+            }
+            Outcome::Entry(parsed) => {
+                self.counts.entries = self.counts.entries.saturating_add(1);
+                self.ledger.held(Code::Entries);
+                let tenant = self.entry(
+                    At {
+                        index,
+                        digest,
+                        time: parsed.payload.place.at,
+                        tenant: None,
+                    },
+                    *parsed,
+                );
+                self.log.append(judged.leaf, tenant);
+            }
+        }
+        self.log.last = Some(digest);
+    }
+
+    /// One well-formed entry; gives the place of its tenant.
+    fn entry(&mut self, at: At, parsed: Parsed) -> Option<usize> {
+        let Parsed {
+            payload,
+            kid,
+            signature,
+            opened,
+        } = parsed;
+        let Payload {
+            place,
+            body,
+            critical,
+            optional,
+        } = payload;
+        let at = At {
+            tenant: place.tenant.as_ref().map(|t| t.tenant),
+            ..at
+        };
+        self.extensions(at.index, critical.as_ref(), optional.as_ref());
+        self.leaf_index(at, place.index);
+        self.signature(at, signature);
+        if let Body::Base(base) = &body {
+            self.base(at, base);
+        }
+        self.membership(at, kid, place.base);
+        let tenant = place.tenant.as_ref().and_then(|t| self.tenant_place(at, t));
+        if let Some(run) = &place.run {
+            self.run_place(at, run, &body);
+        }
+        self.disclosures(at, &opened);
+        self.subject.first_at.get_or_insert(at.time.0);
+        self.subject.last_at = Some(self.subject.last_at.unwrap_or(0).max(at.time.0));
+        if let Some(epoch) = self.epochs.last_mut() {
+            epoch.last_time = epoch.last_time.max(at.time);
+        }
+        match &body {
+            Body::Base(_) | Body::Run(_) => {}
+            Body::Enrol(b) => self.enrol(at, b),
+            Body::Intent(b) => self.intent(at, b, &opened),
+            Body::Decision(b) => self.decision(at, b, &opened),
+            Body::Approval(b) => self.approval(at, b, &opened),
+            Body::Change(b) => self.change(at, b),
+            Body::Event(b) => self.event(b),
+            Body::Renewal(b) => self.renewal(at, b),
+            Body::Adopt(b) => self.adopt(at, b),
+            Body::Gap(b) => self.gap(at, b),
+            Body::Erasure(b) => {
+                self.calls.erased = self.calls.erased.saturating_add(count(b.entries.len()))
+            }
+            Body::Close(b) => self.close(at, b),
+        }
+        self.receipt_at(at, &body);
+        tenant
+    }
+}
+
+/// A length as a number of the report.
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// An observation that holds if `condition` does.
+fn that(condition: bool, text: impl FnOnce() -> String) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(text()) }
+}

@@ -1,0 +1,144 @@
+//! Receipts that callers kept: each must be in the export, as it says.
+
+use super::{At, Checks};
+use crate::codes::Code;
+use crate::keys::{self, Claim};
+use countersign_record::body::Verdict;
+use countersign_record::cbor::Cbor as _;
+use countersign_record::cose::Sign1;
+use countersign_record::digest::{CallId, EntryDigest, KeyId, Signature};
+use countersign_record::entry::Body;
+use countersign_record::receipt::{RECEIPT_TYP, Receipt};
+use std::collections::HashMap;
+
+/// A receipt that waits for its entry.
+#[derive(Debug, Clone)]
+struct Held {
+    receipt: Receipt,
+    kid: KeyId,
+    message: Vec<u8>,
+    signature: Signature,
+    found: Option<Result<(), String>>,
+}
+
+/// Receipts, by the index they name.
+#[derive(Debug, Default)]
+pub(super) struct Receipts(HashMap<u64, Vec<Held>>);
+
+impl Checks<'_> {
+    /// Reads the receipts that were given.
+    pub(super) fn receipts_given(&mut self) {
+        for bytes in &self.options.receipts {
+            match read(bytes) {
+                Ok(held) => self
+                    .receipts
+                    .0
+                    .entry(held.receipt.index)
+                    .or_default()
+                    .push(held),
+                Err(text) => self.ledger.unknown(Code::Receipts, None, text),
+            }
+        }
+    }
+
+    /// Compares the receipts for an entry with it.
+    pub(super) fn receipt_at(&mut self, at: At, body: &Body) {
+        let Some(list) = self.receipts.0.get_mut(&at.index) else {
+            return;
+        };
+        let decision = if let Body::Decision(decision) = body {
+            Some(decision)
+        } else {
+            None
+        };
+        for held in list {
+            let same = decision
+                .is_some_and(|d| d.call == held.receipt.call && d.verdict == held.receipt.verdict);
+            held.found = Some(if at.digest == held.receipt.digest && same {
+                Ok(())
+            } else {
+                Err(format!(
+                    "your receipt for call {} says {} in entry {}; another entry stands there",
+                    held.receipt.call, held.receipt.verdict, at.index
+                ))
+            });
+        }
+    }
+
+    /// What can be said of receipts at the end of the leaves.
+    pub(super) fn receipts_end(&mut self) {
+        let mut all: Vec<Held> = std::mem::take(&mut self.receipts.0)
+            .into_values()
+            .flatten()
+            .collect();
+        all.sort_by_key(|h| (h.receipt.index, h.receipt.digest));
+        let mut outcomes: HashMap<CallId, (EntryDigest, Verdict)> = HashMap::new();
+        for held in all {
+            let index = Some(held.receipt.index);
+            if Some(held.receipt.gateway) != self.gateway() {
+                self.ledger.unknown(
+                    Code::Receipts,
+                    index,
+                    "the receipt is of another gateway than this export",
+                );
+                continue;
+            }
+            let epoch = self.epochs.iter().find(|e| e.digest == held.receipt.base);
+            let Some(epoch) = epoch else {
+                let text = format!(
+                    "your receipt for call {} is of an epoch that is not in the export",
+                    held.receipt.call
+                );
+                self.ledger.fail(Code::ReceiptMissing, index, text);
+                continue;
+            };
+            let key = epoch.binding.epoch_key;
+            let claim = Claim {
+                message: &held.message,
+                signature: held.signature,
+            };
+            if key.id() != held.kid || keys::verify(&key, claim).is_err() {
+                self.ledger.unknown(
+                    Code::Receipts,
+                    index,
+                    "the receipt is not signed by the key of its epoch",
+                );
+                continue;
+            }
+            self.ledger.held(Code::Receipts);
+            let outcome = (held.receipt.digest, held.receipt.verdict);
+            if outcomes
+                .insert(held.receipt.call, outcome)
+                .is_some_and(|before| before != outcome)
+            {
+                let text = format!(
+                    "you hold receipts with two outcomes of call {}",
+                    held.receipt.call
+                );
+                self.ledger.fail(Code::SettledTwice, index, text);
+            }
+            let text = format!(
+                "the call {} that you hold a receipt for is not in the export",
+                held.receipt.call
+            );
+            self.ledger
+                .observe(Code::ReceiptMissing, index, held.found.unwrap_or(Err(text)));
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Held, String> {
+    let statement = Sign1::parse(bytes).map_err(|e| format!("a receipt is malformed: {e}"))?;
+    if statement.typ() != RECEIPT_TYP {
+        return Err("a file given as a receipt is none".to_owned());
+    }
+    let receipt = Receipt::from_bytes(statement.payload())
+        .map_err(|e| format!("a receipt is malformed: {e}"))?;
+    Ok(Held {
+        receipt,
+        kid: statement.kid(),
+        message: statement.to_be_signed(),
+        signature: statement.signature(),
+        found: None,
+    })
+}

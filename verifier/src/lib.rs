@@ -1,0 +1,30 @@
+//! # countersign-verify: the auditor's checks
+//!
+//! In: the bytes of an export, as a stream; the auditor's own [`trust::Trust`]; a time.
+//! Out: a [`report::Report`]. Nothing here reads a clock, a file by itself, or a network, and
+//! nothing that stands in an export is believed because it stands there.
+//!
+//! Every check runs and is printed with a state: `pass`, `fail`, `not-checked` or `cannot-tell`.
+//! A state is derived from what ran ([`ledger::Ledger`]), never from a field that is present:
+//! a check that was never made cannot pass.
+//!
+//! **May know:** the format, signatures, evidence. **Must never know:** a policy engine, a
+//! gateway, a device.
+//!
+//! **Start reading** at [`verify`], then [`codes`] for what is checked, [`checks`] for how,
+//! and [`text`] for what people see. `docs/checks.md` lists the codes; a test compares it.
+
+pub mod checks;
+pub mod codes;
+pub mod ledger;
+pub mod parallel;
+pub mod report;
+pub mod stream;
+pub mod text;
+pub mod time;
+pub mod trust;
+
+mod hardware;
+mod keys;
+
+pub use stream::{Options, verify};

@@ -1,0 +1,306 @@
+//! `countersign-verify`: checks an export of Decision Records offline.
+//!
+//! The only place that reads files, arguments and the clock. Everything else is the library's.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use countersign_record::cbor::Reader;
+use countersign_record::digest::{UnixMillis, sha256};
+use countersign_verify::report::{Source, Verdict};
+use countersign_verify::text::{Detail, neutralize, render};
+use countersign_verify::trust::{Reference, Trust};
+use countersign_verify::{Options, time, verify};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Exit code for a command that cannot be run as given.
+const USAGE: u8 = 4;
+
+/// Largest file that is read whole, in bytes (64 MiB): trust, reference values, receipts.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+const HELP: &str = "\
+countersign-verify: checks an export of Decision Records, offline
+
+usage: countersign-verify FILE --trust TRUST.toml [options]
+
+  FILE                 the export; - reads standard input
+  --trust FILE         whom and what you trust. Yours, not the exporter's
+  --reference FILE     values you expect: program, configuration, boot registers;
+                       replaces [reference] of the trust file
+  --receipts FILE      receipts that callers kept, each of which must be in the export;
+                       may be given several times. One file holds one or more receipts,
+                       binary one after another, or one a line in base64
+  --now TIME           take TIME as now: RFC 3339 (2026-03-04T05:06:07Z) or
+                       milliseconds since 1970. Default: this machine's clock
+  --threads N          threads that check signatures. Default: one for each processor
+  --json               print the report as JSON (\"report\": 1)
+  --quiet              print the verdict, the counts and what did not pass
+  --help, --version
+
+exit codes
+  0  verified: every check that a verdict needs ran, and nothing failed
+  1  altered or untrusted
+  2  genuine, but against your policy
+  3  cannot be evaluated: something needed is missing, or needs a newer verifier
+  4  usage: the command or one of your own files cannot be read
+
+Without a governance key or gateway of yours in the trust file, or without reference
+values, the exit code is never 0. A smallest trust file:
+
+  version = 1
+  [governance]
+  keys = [\"<64 hexadecimal digits>\"]
+  [bundles]
+  signers = [\"<64 hexadecimal digits>\"]
+
+Evidence of software TPMs is refused unless the trust file says
+  [evidence]
+  accept = [\"software\"]
+";
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Arguments {
+    export: Option<String>,
+    trust: Option<String>,
+    reference: Option<String>,
+    receipts: Vec<String>,
+    now: Option<UnixMillis>,
+    threads: Option<usize>,
+    output: Output,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    #[default]
+    Text,
+    Brief,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os()
+        .skip(1)
+        .map(|a| a.to_string_lossy().into_owned())
+        .peekable();
+    let first = arguments.peek().map(String::as_str);
+    match first {
+        Some("--help" | "-h") => return print(HELP, 0),
+        Some("--version" | "-V") => {
+            return print(
+                concat!("countersign-verify ", env!("CARGO_PKG_VERSION"), "\n"),
+                0,
+            );
+        }
+        Some(_) | None => {}
+    }
+    match parse(arguments).and_then(|arguments| run(&arguments)) {
+        Ok(code) => code,
+        Err(text) => {
+            // Nothing is left to do if standard error is gone.
+            let _ = writeln!(
+                std::io::stderr(),
+                "countersign-verify: {}\ntry: countersign-verify --help",
+                neutralize(&text)
+            );
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn print(text: &str, code: u8) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::from(code),
+        // A verdict that nobody could read is none; but a bad one stays bad.
+        Err(_) if code == Verdict::Verified.exit_code() => {
+            ExitCode::from(Verdict::CannotBeEvaluated.exit_code())
+        }
+        Err(_) => ExitCode::from(code),
+    }
+}
+
+fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut out = Arguments::default();
+    while let Some(word) = given.next() {
+        let (name, mut inline) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => {
+                (name.to_owned(), Some(value.to_owned()))
+            }
+            Some(_) | None => (word, None),
+        };
+        let mut value = || {
+            inline
+                .take()
+                .or_else(|| given.next())
+                .ok_or_else(|| format!("{name} needs a value"))
+        };
+        match name.as_str() {
+            "--trust" => once(&mut out.trust, value()?, "--trust")?,
+            "--reference" => once(&mut out.reference, value()?, "--reference")?,
+            "--receipts" => out.receipts.push(value()?),
+            "--now" => {
+                let text = value()?;
+                let at = time::parse(&text).ok_or_else(|| format!("--now: {text} is no time"))?;
+                once(&mut out.now, at, "--now")?;
+            }
+            "--threads" => {
+                let text = value()?;
+                let number = text.parse().ok().filter(|n| (1..=256).contains(n));
+                once(
+                    &mut out.threads,
+                    number.ok_or("--threads takes a number from 1 to 256")?,
+                    "--threads",
+                )?;
+            }
+            "--json" if inline.is_none() => output(&mut out, Output::Json)?,
+            "--quiet" | "-q" if inline.is_none() => output(&mut out, Output::Brief)?,
+            other if other.starts_with('-') && other != "-" => {
+                return Err(format!("{other} is not known"));
+            }
+            _ => once(&mut out.export, name.clone(), "the export")?,
+        }
+    }
+    Ok(out)
+}
+
+fn once<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), String> {
+    if slot.is_some() {
+        return Err(format!("{name} is given twice"));
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+fn output(arguments: &mut Arguments, output: Output) -> Result<(), String> {
+    if arguments.output != Output::Text {
+        return Err("--json and --quiet are given together, or one of them twice".to_owned());
+    }
+    arguments.output = output;
+    Ok(())
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let export = arguments.export.as_deref().ok_or("no export is given")?;
+    let trust_path = arguments
+        .trust
+        .as_deref()
+        .ok_or("no --trust file is given; an export never says whom to trust")?;
+    let trust = Trust::parse(&read(trust_path)?).map_err(|e| format!("{trust_path}: {e}"))?;
+    let reference_bytes = arguments.reference.as_deref().map(read).transpose()?;
+    let reference = reference_bytes
+        .as_deref()
+        .map(Reference::parse)
+        .transpose()
+        .map_err(|e| {
+            format!(
+                "{}: {e}",
+                arguments.reference.as_deref().unwrap_or_default()
+            )
+        })?;
+    let mut receipts = Vec::new();
+    for path in &arguments.receipts {
+        receipts.extend(split_receipts(&read(path)?).map_err(|e| format!("{path}: {e}"))?);
+    }
+    let threads = arguments
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let options = Options {
+        trust_path: trust_path.to_owned(),
+        reference,
+        reference_path: arguments.reference.clone(),
+        receipts,
+        threads: threads.unwrap_or(1),
+    };
+    let now = match arguments.now {
+        Some(now) => now,
+        None => clock()?,
+    };
+    let mut report = if export == "-" {
+        verify(std::io::stdin().lock(), &trust, &options, now)
+    } else {
+        let file = File::open(export).map_err(|e| format!("{export}: {e}"))?;
+        if file.metadata().is_ok_and(|m| m.is_dir()) {
+            return Err(format!("{export}: is a directory"));
+        }
+        verify(file, &trust, &options, now)
+    };
+    if let (Some(source), Some(bytes)) = (&mut report.reference, &reference_bytes) {
+        *source = Source {
+            path: source.path.clone(),
+            sha256: Some(hex::encode(sha256(bytes))),
+        };
+    }
+    let text = match arguments.output {
+        Output::Text => render(&report, Detail::Full),
+        Output::Brief => render(&report, Detail::Brief),
+        Output::Json => report.to_json().map_err(|e| e.to_string())?,
+    };
+    Ok(print(&text, report.exit_code))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock; --now replaces it"
+)]
+fn clock() -> Result<UnixMillis, String> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since
+        .ok()
+        .and_then(|d| u64::try_from(d.as_millis()).ok())
+        .map(UnixMillis)
+        .ok_or_else(|| "this machine's clock is before 1970; give --now".to_owned())
+}
+
+fn read(path: &str) -> Result<Vec<u8>, String> {
+    let size = std::fs::metadata(Path::new(path))
+        .map_err(|e| format!("{path}: {e}"))?
+        .len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!(
+            "{path}: file is {size} bytes, limit is {MAX_FILE_BYTES}"
+        ));
+    }
+    std::fs::read(path).map_err(|e| format!("{path}: {e}"))
+}
+
+/// Cuts a file into receipts: binary ones after one another, or lines of base64.
+fn split_receipts(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let text = std::str::from_utf8(bytes).ok().filter(|t| t.is_ascii());
+    if let Some(text) = text {
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+        let receipts: Result<Vec<_>, _> = lines.map(|l| STANDARD.decode(l)).collect();
+        return receipts
+            .map_err(|_| "a line is not base64".to_owned())
+            .and_then(some);
+    }
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let length = receipt_length(rest).ok_or("what is in the file is no receipt")?;
+        let (receipt, after) = rest
+            .split_at_checked(length)
+            .ok_or("the file ends inside a receipt")?;
+        out.push(receipt.to_vec());
+        rest = after;
+    }
+    some(out)
+}
+
+fn some(receipts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
+    if receipts.is_empty() {
+        Err("the file has no receipt".to_owned())
+    } else {
+        Ok(receipts)
+    }
+}
+
+/// Length of the tagged value at the start, in bytes.
+fn receipt_length(bytes: &[u8]) -> Option<usize> {
+    let mut reader = Reader::new(bytes);
+    // COSE_Sign1, RFC 9052 4.2.
+    reader.tag(18).ok()?;
+    reader.any().ok()?;
+    Some(reader.position())
+}

@@ -1,0 +1,406 @@
+//! The part of the work that needs no order: parsing, hashing, signatures, disclosures.
+//!
+//! In: leaves with their disclosures, and the epoch keys seen so far. Out: [`Judged`] leaves in
+//! the order in which they came. Entries of one job are verified as one batch, so equal keys
+//! cost little; a failed batch names its bad members. What depends on order is in [`crate::checks`].
+
+use countersign_record::body::{Action, Caller};
+use countersign_record::cbor::Cbor as _;
+use countersign_record::commitment::{CallerProof, Disclosure, Field};
+use countersign_record::cose::Sign1;
+use countersign_record::digest::{Commitment, EntryDigest, KeyId, NodeHash, sha256};
+use countersign_record::entry::{Body, Entry, EntryError, Payload};
+use countersign_record::merkle::leaf_hash;
+use countersign_signatures::ed25519::{self, Batch, Signed};
+use countersign_signatures::http::{SignedBase, verify_base};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+/// Leaves of one job. Batches of one key gain little beyond this.
+pub(crate) const JOB_LEAVES: usize = 256;
+
+/// Content of one job, in bytes (4 MiB): bounds memory where disclosures are large.
+pub(crate) const JOB_BYTES: usize = 4 * 1024 * 1024;
+
+/// Keys of epochs, by name.
+pub(crate) type Keyring = Arc<HashMap<KeyId, ed25519::PublicKey>>;
+
+/// A leaf as it stands in an export.
+#[derive(Debug)]
+pub(crate) enum Leaf {
+    /// A signed entry and the bytes of its disclosures.
+    Entry {
+        /// The entry.
+        bytes: Vec<u8>,
+        /// An encoded array of disclosures, where there are any.
+        disclosures: Option<Vec<u8>>,
+    },
+    /// The hash of a withheld entry.
+    Withheld(NodeHash),
+}
+
+/// Leaves in order, to be judged together.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// Number of the job, from 0.
+    pub(crate) number: u64,
+    /// Its leaves.
+    pub(crate) leaves: Vec<Leaf>,
+    /// Keys of all epochs up to the last of the leaves.
+    pub(crate) keys: Keyring,
+}
+
+/// A leaf after all that needs no order.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// The leaf's hash.
+    pub(crate) leaf: NodeHash,
+    /// What it is.
+    pub(crate) outcome: Outcome,
+}
+
+impl Judged {
+    /// The digest that other entries know this one by.
+    pub(crate) fn digest(&self) -> EntryDigest {
+        EntryDigest(self.leaf.0)
+    }
+}
+
+/// What a leaf turned out to be.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Only its hash is known.
+    Withheld,
+    /// It is no entry that this version knows; the signature is there if it is a signed statement at all.
+    Malformed(EntryError, Option<SignatureState>),
+    /// It is an entry.
+    Entry(Box<Parsed>),
+}
+
+/// An entry, with the result of its signature.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// What it says.
+    pub(crate) payload: Payload,
+    /// The key that is said to have signed.
+    pub(crate) kid: KeyId,
+    /// Whether it did.
+    pub(crate) signature: SignatureState,
+    /// What its disclosures open.
+    pub(crate) opened: Opened,
+}
+
+/// Result of an entry's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignatureState {
+    /// It holds, by a key of an epoch of this export.
+    Holds,
+    /// It does not hold.
+    Broken,
+    /// No epoch of this export up to here has that key.
+    UnknownKey,
+}
+
+/// What an entry's disclosures open.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// How many opened a commitment of the entry.
+    pub(crate) matched: u64,
+    /// Those that did not.
+    pub(crate) mismatched: Vec<String>,
+    /// Values of field agent.
+    pub(crate) agents: Vec<Vec<u8>>,
+    /// The key that signed the request, and the digest of the content that it signed.
+    pub(crate) proof: Option<(KeyId, Result<[u8; 32], String>)>,
+    /// SHA-256 of the request as received.
+    pub(crate) received: Option<[u8; 32]>,
+    /// The signed approval statement.
+    pub(crate) approval: Option<Vec<u8>>,
+}
+
+/// Judges the leaves of a job.
+pub(crate) fn judge(job: &Job) -> Vec<Judged> {
+    let mut batch = Batch::new();
+    // Where each signature of the batch belongs.
+    let mut places = Vec::with_capacity(job.leaves.len());
+    let mut judged = Vec::with_capacity(job.leaves.len());
+    for leaf in &job.leaves {
+        let (bytes, disclosures) = match leaf {
+            Leaf::Withheld(hash) => {
+                judged.push(Judged {
+                    leaf: *hash,
+                    outcome: Outcome::Withheld,
+                });
+                continue;
+            }
+            Leaf::Entry { bytes, disclosures } => (bytes, disclosures),
+        };
+        // A signature is judged even where the entry cannot be, so that nothing hides behind a newer format.
+        let signature =
+            Sign1::parse(bytes)
+                .ok()
+                .map(|statement| match job.keys.get(&statement.kid()) {
+                    None => SignatureState::UnknownKey,
+                    Some(key) => {
+                        let message = statement.to_be_signed();
+                        batch.push(
+                            key,
+                            Signed {
+                                message: &message,
+                                signature: &statement.signature().0,
+                            },
+                        );
+                        places.push(judged.len());
+                        SignatureState::Holds
+                    }
+                });
+        let outcome = match Entry::parse(bytes) {
+            Err(error) => Outcome::Malformed(error, signature),
+            Ok(entry) => {
+                let signature = signature.unwrap_or(SignatureState::Broken);
+                let opened = disclosures
+                    .as_deref()
+                    .map_or_else(Opened::default, |d| open(entry.payload(), d));
+                let payload = entry.payload().clone();
+                Outcome::Entry(Box::new(Parsed {
+                    payload,
+                    kid: entry.kid(),
+                    signature,
+                    opened,
+                }))
+            }
+        };
+        judged.push(Judged {
+            leaf: leaf_hash(bytes),
+            outcome,
+        });
+    }
+    // ORDER: `Holds` above is provisional until here.
+    if let Err(bad) = batch.verify() {
+        for position in bad.positions {
+            let place = places.get(position).and_then(|p| judged.get_mut(*p));
+            match place.map(|p| &mut p.outcome) {
+                Some(Outcome::Entry(parsed)) => parsed.signature = SignatureState::Broken,
+                Some(Outcome::Malformed(_, signature)) => *signature = Some(SignatureState::Broken),
+                Some(Outcome::Withheld) | None => {}
+            }
+        }
+    }
+    judged
+}
+
+fn open(payload: &Payload, bytes: &[u8]) -> Opened {
+    let mut opened = Opened::default();
+    let disclosures = match Vec::<Disclosure>::from_bytes(bytes) {
+        Ok(list) => list,
+        Err(error) => {
+            opened.mismatched.push(format!(
+                "the disclosures of this entry are malformed: {error}"
+            ));
+            return opened;
+        }
+    };
+    let known = commitments(&payload.body);
+    for disclosure in disclosures {
+        if !known.contains(&(disclosure.field, disclosure.commitment())) {
+            opened.mismatched.push(format!(
+                "the disclosed {} is not the one that the entry committed to",
+                disclosure.field
+            ));
+            continue;
+        }
+        opened.matched = opened.matched.saturating_add(1);
+        keep(&mut opened, disclosure);
+    }
+    opened
+}
+
+/// Keeps what later checks need; everything else is dropped here, so that memory stays small.
+fn keep(opened: &mut Opened, disclosure: Disclosure) {
+    let Disclosure {
+        field,
+        salt: _,
+        value,
+    } = disclosure;
+    match field {
+        Field::Agent => opened.agents.push(value.0),
+        Field::Received => opened.received = Some(sha256(&value.0)),
+        Field::ApprovalStatement => opened.approval = Some(value.0),
+        Field::CallerProof => match CallerProof::from_bytes(&value.0) {
+            Err(error) => opened
+                .mismatched
+                .push(format!("the caller's proof is malformed: {error}")),
+            Ok(proof) => opened.proof = Some((proof.key.id(), signed_content(&proof))),
+        },
+        Field::User
+        | Field::Session
+        | Field::Forwarded
+        | Field::RawResult
+        | Field::Released
+        | Field::Transcript
+        | Field::Facts
+        | Field::Idempotency
+        | Field::Preview
+        | Field::EventDetail
+        | Field::Tenant
+        | Field::Claims
+        | Field::PrincipalChain
+        | Field::Egress => {}
+    }
+}
+
+/// The digest of the content that a caller signed, if it did.
+fn signed_content(proof: &CallerProof) -> Result<[u8; 32], String> {
+    let key = ed25519::PublicKey::parse(&proof.key.0).map_err(|e| e.to_string())?;
+    let signed = SignedBase {
+        base: &proof.signature_base.0,
+        signature: &proof.signature.0,
+    };
+    verify_base(signed, &key)
+        .map(|call| *call.content_digest())
+        .map_err(|e| e.to_string())
+}
+
+/// Every commitment of an entry, with the field it stands for.
+pub(crate) fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
+    let mut out = Vec::with_capacity(16);
+    let mut some = |field, value: Option<Commitment>| out.extend(value.map(|v| (field, v)));
+    match body {
+        Body::Intent(b) => {
+            caller(&b.caller, &mut some);
+            some(Field::Facts, Some(b.facts));
+            some(Field::Received, Some(b.received));
+            some(Field::Idempotency, b.idempotency);
+            if let Ok(action) = Action::from_bytes(&b.action.0) {
+                some(Field::Agent, Some(action.agent));
+                some(Field::Forwarded, Some(action.forwarded));
+                some(Field::Preview, Some(action.preview));
+            }
+        }
+        Body::Decision(b) => {
+            caller(&b.caller, &mut some);
+            some(Field::Facts, b.facts);
+            some(Field::Received, Some(b.received));
+            some(Field::Forwarded, b.forwarded);
+            some(Field::RawResult, b.raw_result);
+            some(Field::Released, b.released);
+            some(Field::Transcript, b.transcript);
+            some(Field::Idempotency, b.idempotency);
+            some(Field::Egress, b.egress);
+            some(Field::Preview, b.preview);
+        }
+        Body::Approval(b) => some(Field::ApprovalStatement, Some(b.statement)),
+        Body::Event(b) => some(Field::EventDetail, b.detail),
+        Body::Enrol(_)
+        | Body::Base(_)
+        | Body::Run(_)
+        | Body::Change(_)
+        | Body::Renewal(_)
+        | Body::Adopt(_)
+        | Body::Gap(_)
+        | Body::Erasure(_)
+        | Body::Close(_) => {}
+    }
+    out
+}
+
+fn caller(caller: &Caller, some: &mut impl FnMut(Field, Option<Commitment>)) {
+    let Caller {
+        assurance: _,
+        key: _,
+        agent,
+        user,
+        session,
+        proof,
+        claims,
+        principal_chain,
+    } = caller;
+    some(Field::Agent, Some(*agent));
+    some(Field::User, *user);
+    some(Field::Session, *session);
+    some(Field::CallerProof, *proof);
+    some(Field::Claims, *claims);
+    some(Field::PrincipalChain, *principal_chain);
+}
+
+/// Hands out jobs to threads and takes results back in order.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    jobs: mpsc::Sender<Job>,
+    results: mpsc::Receiver<(u64, Vec<Judged>)>,
+    waiting: HashMap<u64, Vec<Judged>>,
+    sent: u64,
+    taken: u64,
+    limit: u64,
+}
+
+impl Pool {
+    /// Starts `threads` threads in `scope`. They end when the pool is dropped.
+    pub(crate) fn start<'scope>(
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        threads: usize,
+    ) -> Self {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (answers, results) = mpsc::channel();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..threads.max(1) {
+            let (queue, answers) = (Arc::clone(&queue), answers.clone());
+            scope.spawn(move || {
+                loop {
+                    // The lock is held while waiting for a job, never while judging one.
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(job) = job else { return };
+                    let judged = judge(&job);
+                    if answers.send((job.number, judged)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let limit = u64::try_from(threads)
+            .unwrap_or(64)
+            .saturating_mul(2)
+            .saturating_add(1);
+        Self {
+            jobs,
+            results,
+            waiting: HashMap::new(),
+            sent: 0,
+            taken: 0,
+            limit,
+        }
+    }
+
+    /// Adds a job. The queue is kept short by [`Self::take`].
+    pub(crate) fn send(&mut self, leaves: Vec<Leaf>, keys: Keyring) {
+        let job = Job {
+            number: self.sent,
+            leaves,
+            keys,
+        };
+        // Threads live as long as the pool; if they did not, `take` would find nothing and say so.
+        if self.jobs.send(job).is_ok() {
+            self.sent = self.sent.saturating_add(1);
+        }
+    }
+
+    /// Whether as many jobs are under way as memory is meant for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.sent.saturating_sub(self.taken) >= self.limit
+    }
+
+    /// The next result in order; nothing if no job is under way.
+    pub(crate) fn take(&mut self) -> Option<Vec<Judged>> {
+        if self.taken >= self.sent {
+            return None;
+        }
+        loop {
+            if let Some(judged) = self.waiting.remove(&self.taken) {
+                self.taken = self.taken.saturating_add(1);
+                return Some(judged);
+            }
+            let (number, judged) = self.results.recv().ok()?;
+            self.waiting.insert(number, judged);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! From bytes to a report: reads an export as a stream and lets every check see it once.
+//!
+//! In: a [`Read`], a [`Trust`], [`Options`], a time. Out: a [`Report`], whatever happens.
+//! Memory is bounded by the largest item, the artifacts, open runs, unsettled intents, the leaves
+//! since the last renewal (36 bytes each) and 16 bytes for each call and closed run; not by the
+//! size of the export.
+
+use crate::checks::Checks;
+use crate::codes::Code;
+use crate::parallel::{JOB_BYTES, JOB_LEAVES, Keyring, Leaf, Pool};
+use crate::report::Report;
+use crate::trust::{Reference, Trust};
+use countersign_record::binding::Binding;
+use countersign_record::cbor::Cbor as _;
+use countersign_record::cose::Sign1;
+use countersign_record::digest::{KeyId, NodeHash, UnixMillis};
+use countersign_record::entry::{Body, Entry, Kind};
+use countersign_record::export::{Artifact, Frame, Framer, ItemKind, Manifest, Trailer};
+use countersign_signatures::ed25519;
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// What a verification is done with, besides trust.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Path of the trust file, for the report's head.
+    pub trust_path: String,
+    /// Reference values of their own; they replace those of the trust file.
+    pub reference: Option<Reference>,
+    /// Path of the file with reference values, for the report's head.
+    pub reference_path: Option<String>,
+    /// Signed receipts.
+    pub receipts: Vec<Vec<u8>>,
+    /// How many threads verify signatures; 0 means 1.
+    pub threads: usize,
+}
+
+/// Checks an export.
+///
+/// Every outcome is a report: bytes that cannot be read, or are no export, are findings of check `framing`.
+#[must_use]
+pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMillis) -> Report {
+    let checks = Checks::new(trust, options, now);
+    std::thread::scope(|scope| {
+        let pool = Pool::start(scope, options.threads.max(1));
+        let mut stream = Stream {
+            checks,
+            pool,
+            stage: Stage::Start,
+            leaves: Vec::new(),
+            bytes: 0,
+            keys: Keyring::default(),
+        };
+        if stream.read(export) {
+            stream.checks.ledger.held(Code::Framing);
+        }
+        stream.settle();
+        stream.checks.finish()
+    })
+}
+
+/// How far an export was read. Items come in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Start,
+    Artifacts,
+    Leaves,
+    Checkpoints,
+    End,
+}
+
+struct Stream<'a> {
+    checks: Checks<'a>,
+    pool: Pool,
+    stage: Stage,
+    /// The job that is being filled.
+    leaves: Vec<Leaf>,
+    bytes: usize,
+    keys: Keyring,
+}
+
+impl Stream<'_> {
+    /// Reads all; whether the file is whole and well formed.
+    fn read(&mut self, mut export: impl Read) -> bool {
+        let mut framer = Framer::new();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let count = match export.read(&mut buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let text = format!("the file could not be read: {error}");
+                    self.checks.ledger.unknown(Code::Framing, None, text);
+                    return false;
+                }
+            };
+            framer.push(buffer.get(..count).unwrap_or_default());
+            loop {
+                match framer.next_frame() {
+                    Ok(None) => break,
+                    Ok(Some(frame)) => {
+                        if let Err(text) = self.frame(frame, &framer) {
+                            self.checks.ledger.fail(Code::Framing, None, text);
+                            return false;
+                        }
+                    }
+                    Err(error) => {
+                        self.checks
+                            .ledger
+                            .fail(Code::Framing, None, error.to_string());
+                        return false;
+                    }
+                }
+            }
+            if count == 0 {
+                let end = framer.finish();
+                return end
+                    .map_err(|e| self.checks.ledger.fail(Code::Framing, None, e.to_string()))
+                    .is_ok();
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: Frame, framer: &Framer) -> Result<(), String> {
+        let Frame {
+            kind,
+            content,
+            offset,
+        } = frame;
+        let malformed = |e| format!("the {kind} at byte {offset} is malformed: {e}");
+        match kind {
+            ItemKind::Manifest => {
+                self.enter(Stage::Artifacts, kind, offset)?;
+                self.checks
+                    .manifest(Manifest::from_bytes(&content).map_err(malformed)?);
+            }
+            ItemKind::Artifact => {
+                self.stay(Stage::Artifacts, kind, offset)?;
+                self.checks
+                    .artifact(Artifact::from_bytes(&content).map_err(malformed)?);
+            }
+            ItemKind::Entry => {
+                self.advance(Stage::Leaves, kind, offset)?;
+                self.learn_key(&content);
+                self.leaf(
+                    content.len(),
+                    Leaf::Entry {
+                        bytes: content,
+                        disclosures: None,
+                    },
+                );
+            }
+            ItemKind::Leaf => {
+                self.advance(Stage::Leaves, kind, offset)?;
+                let hash = <[u8; 32]>::try_from(content.as_slice());
+                let hash =
+                    hash.map_err(|_| format!("the leaf at byte {offset} is not 32 bytes"))?;
+                self.leaf(32, Leaf::Withheld(NodeHash(hash)));
+            }
+            ItemKind::Disclosures => {
+                self.stay(Stage::Leaves, kind, offset)?;
+                self.disclosures(content, offset)?;
+            }
+            ItemKind::Checkpoint => {
+                self.advance(Stage::Checkpoints, kind, offset)?;
+                self.settle();
+                self.checks.checkpoint(&content);
+            }
+            ItemKind::Trailer => {
+                if self.stage < Stage::Artifacts {
+                    return Err("the export has no manifest".to_owned());
+                }
+                self.stage = Stage::End;
+                self.settle();
+                let digest = framer.finish().map_err(|e| e.to_string())?;
+                self.checks
+                    .trailer(&Trailer::from_bytes(&content).map_err(malformed)?, digest);
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, next: Stage, kind: ItemKind, offset: u64) -> Result<(), String> {
+        if self.stage != Stage::Start {
+            return Err(format!("there is a second {kind}, at byte {offset}"));
+        }
+        self.stage = next;
+        Ok(())
+    }
+
+    fn stay(&self, stage: Stage, kind: ItemKind, offset: u64) -> Result<(), String> {
+        if self.stage == stage {
+            Ok(())
+        } else {
+            Err(format!("the {kind} at byte {offset} is out of place"))
+        }
+    }
+
+    fn advance(&mut self, next: Stage, kind: ItemKind, offset: u64) -> Result<(), String> {
+        if self.stage < Stage::Artifacts || self.stage > next {
+            return Err(format!("the {kind} at byte {offset} is out of place"));
+        }
+        self.stage = next;
+        Ok(())
+    }
+
+    /// The key of an epoch is needed by the threads before its base is judged. What it is worth is decided later.
+    fn learn_key(&mut self, bytes: &[u8]) {
+        if Sign1::parse(bytes).map_or(true, |s| s.typ() != Kind::Base.typ()) {
+            return;
+        }
+        let Ok(entry) = Entry::parse(bytes) else {
+            return;
+        };
+        let Body::Base(base) = entry.body() else {
+            return;
+        };
+        let Ok(binding) = Binding::from_bytes(&base.binding.0) else {
+            return;
+        };
+        if let Ok(key) = ed25519::PublicKey::parse(&binding.epoch_key.0) {
+            let mut keys: HashMap<KeyId, ed25519::PublicKey> = (*self.keys).clone();
+            keys.insert(binding.epoch_key.id(), key);
+            self.keys = Arc::new(keys);
+        }
+    }
+
+    fn leaf(&mut self, size: usize, leaf: Leaf) {
+        if self.leaves.len() >= JOB_LEAVES || self.bytes >= JOB_BYTES {
+            self.dispatch();
+        }
+        self.leaves.push(leaf);
+        self.bytes = self.bytes.saturating_add(size);
+    }
+
+    fn disclosures(&mut self, content: Vec<u8>, offset: u64) -> Result<(), String> {
+        let size = content.len();
+        match self.leaves.last_mut() {
+            Some(Leaf::Entry {
+                disclosures: slot @ None,
+                ..
+            }) => *slot = Some(content),
+            Some(Leaf::Entry { .. } | Leaf::Withheld(_)) | None => {
+                return Err(format!(
+                    "the disclosures at byte {offset} belong to no entry"
+                ));
+            }
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        Ok(())
+    }
+
+    fn dispatch(&mut self) {
+        if !self.leaves.is_empty() {
+            self.pool
+                .send(std::mem::take(&mut self.leaves), Arc::clone(&self.keys));
+            self.bytes = 0;
+        }
+        while self.pool.is_full() && self.fold() {}
+    }
+
+    fn fold(&mut self) -> bool {
+        let Some(judged) = self.pool.take() else {
+            return false;
+        };
+        judged.into_iter().for_each(|leaf| self.checks.leaf(leaf));
+        true
+    }
+
+    /// Waits until every leaf was seen by every check.
+    fn settle(&mut self) {
+        self.dispatch();
+        while self.fold() {}
+    }
+}

@@ -1,0 +1,575 @@
+//! What an auditor trusts: the verifier's own file, and reference values.
+//!
+//! In: TOML that the auditor wrote. Out: a [`Trust`] with typed values. Unknown keys are
+//! refused, so that a misspelt rule is not a missing one. A list that is written and empty
+//! accepts nothing; a list that is not written leaves its check undone.
+//!
+//! ```toml
+//! version = 1
+//! [governance]
+//! keys = ["<64 hex digits>"]              # Ed25519 keys that sign fleet statements
+//! [gateways]
+//! ids = ["<64 hex digits>"]               # gateways pinned by name, instead or besides
+//! [evidence]
+//! accept = ["hardware-tpm"]               # this is the default; "unendorsed-tpm" and "software" must be written
+//! [[evidence.attestation_keys]]
+//! name = "000b<64 hex digits>"            # TPM name of a plain TPM's attestation key
+//! checked_by = "J. Doe, 2026-03-04, endorsement certificate compared on site"
+//! [release]
+//! keys = ["<SHA-256 of the key's TPMT_PUBLIC, or all of it>"]
+//! [bundles]
+//! signers = ["<64 hex digits>"]           # Ed25519 keys
+//! threshold = 1
+//! pinned = ["<64 hex digits>"]            # digests of bundles, optional
+//! [log]
+//! max_unquoted_tail_seconds = 1200
+//! max_gap = 0                             # accepted unexplained steps of the counter
+//! max_age_seconds = 3600                  # optional: how old the hardware's last word may be
+//! [reference]                             # or a file of its own, given with --reference
+//! build = ["<64 hex digits>"]
+//! configuration = ["<64 hex digits>"]
+//! [reference.pcrs]
+//! 7 = ["<64 hex digits>"]
+//! ```
+
+use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, sha256};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// Version of the trust file that this code reads.
+pub const TRUST_VERSION: u64 = 1;
+
+/// Longest time between the hardware's last word and the last entry, where the file says nothing, in seconds.
+///
+/// A gateway renews every 10 minutes, and accepts calls for one interval longer.
+pub const DEFAULT_MAX_TAIL_SECONDS: u64 = 1200;
+
+/// How well evidence is vouched for. Derived by the verifier, never read from an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceClass {
+    /// A TPM whose attestation key was checked by people: pinned here, or in the signed fleet statement.
+    HardwareTpm,
+    /// It may be a TPM; nobody vouches that its attestation key is inside one.
+    UnendorsedTpm,
+    /// A software TPM.
+    Software,
+}
+
+impl EvidenceClass {
+    /// The word in trust files and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::HardwareTpm => "hardware-tpm",
+            Self::UnendorsedTpm => "unendorsed-tpm",
+            Self::Software => "software",
+        }
+    }
+}
+
+/// An attestation key that people checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AkPin {
+    /// Its TPM name: algorithm identifier and digest, 34 bytes.
+    pub name: Vec<u8>,
+    /// Who checked it, when, how.
+    pub checked_by: String,
+}
+
+/// A key that may decide what unseals a gateway's keys, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleasePin {
+    /// SHA-256 of its `TPMT_PUBLIC`.
+    Digest([u8; 32]),
+    /// All of its `TPMT_PUBLIC`.
+    Public(Vec<u8>),
+}
+
+impl ReleasePin {
+    /// Whether this is the key with that public area.
+    #[must_use]
+    pub fn names(&self, public: &[u8]) -> bool {
+        match self {
+            Self::Digest(digest) => *digest == sha256(public),
+            Self::Public(bytes) => bytes == public,
+        }
+    }
+}
+
+/// Who may sign policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleRule {
+    /// Their keys.
+    pub signers: Vec<PublicKey>,
+    /// How many of them must have signed.
+    pub threshold: u64,
+    /// Bundles that were reviewed, if any are pinned.
+    pub pinned: Option<Vec<ArtifactDigest>>,
+}
+
+/// What is accepted of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRule {
+    /// Longest time without the hardware's word, in seconds.
+    pub max_tail_seconds: u64,
+    /// Accepted unexplained steps of the counter, where governance signed for them.
+    pub max_gap: u64,
+    /// How old the hardware's last word may be, in seconds.
+    pub max_age_seconds: Option<u64>,
+}
+
+/// Values that an auditor expects. A list that is absent leaves its check undone; an empty one accepts nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reference {
+    /// Digests of programs.
+    pub build: Option<Vec<ArtifactDigest>>,
+    /// Digests of configurations.
+    pub configuration: Option<Vec<ArtifactDigest>>,
+    /// Values of boot registers, SHA-256 bank.
+    pub pcrs: Option<BTreeMap<u8, Vec<[u8; 32]>>>,
+}
+
+/// What an auditor trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// Keys that sign fleet statements.
+    pub governance: Vec<PublicKey>,
+    /// Gateways pinned by name.
+    pub gateways: Vec<GatewayId>,
+    /// Classes of evidence that are accepted.
+    pub accept: Vec<EvidenceClass>,
+    /// Attestation keys that were checked.
+    pub attestation_keys: Vec<AkPin>,
+    /// Release keys, if any are pinned.
+    pub release: Option<Vec<ReleasePin>>,
+    /// Rule for bundles, if there is one.
+    pub bundles: Option<BundleRule>,
+    /// Rule for the log.
+    pub log: LogRule,
+    /// Expected values.
+    pub reference: Reference,
+    /// The file's own bytes; what an export is searched for.
+    pub source: Vec<u8>,
+}
+
+/// Why a file is no trust file, or no file of reference values.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TrustError {
+    /// Not UTF-8.
+    #[error("file is not utf-8")]
+    NotText,
+    /// Not TOML of this shape.
+    #[error("{0}")]
+    Form(String),
+    /// Another version.
+    #[error("file has version {found}, this verifier reads version {TRUST_VERSION}")]
+    Version {
+        /// The file's version.
+        found: u64,
+    },
+    /// A value that is not what its key needs.
+    #[error("{key}: {found:?} is not {expected}")]
+    Value {
+        /// Where in the file.
+        key: &'static str,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: &'static str,
+    },
+    /// A rule that can never be met.
+    #[error(
+        "[bundles] threshold is {threshold}, with {signers} different signers it has to be 1 to {signers}"
+    )]
+    Threshold {
+        /// What stands there.
+        threshold: u64,
+        /// How many keys there are.
+        signers: u64,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrustFile {
+    version: u64,
+    #[serde(default)]
+    governance: KeysTable,
+    #[serde(default)]
+    gateways: IdsTable,
+    #[serde(default)]
+    evidence: EvidenceTable,
+    release: Option<KeysTable>,
+    bundles: Option<BundlesTable>,
+    #[serde(default)]
+    log: LogTable,
+    #[serde(default)]
+    reference: ReferenceTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct KeysTable {
+    keys: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct IdsTable {
+    ids: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct EvidenceTable {
+    accept: Option<Vec<EvidenceClass>>,
+    #[serde(default)]
+    attestation_keys: Vec<AkTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AkTable {
+    name: String,
+    checked_by: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BundlesTable {
+    signers: Vec<String>,
+    #[serde(default = "one")]
+    threshold: u64,
+    pinned: Option<Vec<String>>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LogTable {
+    max_unquoted_tail_seconds: Option<u64>,
+    max_gap: Option<u64>,
+    max_age_seconds: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ReferenceTable {
+    build: Option<Vec<String>>,
+    configuration: Option<Vec<String>>,
+    pcrs: Option<BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReferenceFile {
+    version: u64,
+    build: Option<Vec<String>>,
+    configuration: Option<Vec<String>>,
+    pcrs: Option<BTreeMap<String, Vec<String>>>,
+}
+
+impl Trust {
+    /// Reads a trust file.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TrustError> {
+        let TrustFile {
+            version,
+            governance,
+            gateways,
+            evidence,
+            release,
+            bundles,
+            log,
+            reference,
+        } = read(bytes)?;
+        expect_version(version)?;
+        Ok(Self {
+            governance: keys("[governance] keys", &governance.keys)?,
+            gateways: gateways
+                .ids
+                .iter()
+                .map(|s| hex32("[gateways] ids", s).map(GatewayId))
+                .collect::<Result<_, _>>()?,
+            accept: evidence
+                .accept
+                .unwrap_or_else(|| vec![EvidenceClass::HardwareTpm]),
+            attestation_keys: evidence
+                .attestation_keys
+                .iter()
+                .map(ak_pin)
+                .collect::<Result<_, _>>()?,
+            release: release
+                .map(|t| t.keys.iter().map(|s| release_pin(s)).collect())
+                .transpose()?,
+            bundles: bundles.map(bundle_rule).transpose()?,
+            log: LogRule {
+                max_tail_seconds: log
+                    .max_unquoted_tail_seconds
+                    .unwrap_or(DEFAULT_MAX_TAIL_SECONDS),
+                max_gap: log.max_gap.unwrap_or(0),
+                max_age_seconds: log.max_age_seconds,
+            },
+            reference: reference_values(reference)?,
+            source: bytes.to_vec(),
+        })
+    }
+}
+
+impl Reference {
+    /// Reads a file of reference values.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TrustError> {
+        let ReferenceFile {
+            version,
+            build,
+            configuration,
+            pcrs,
+        } = read(bytes)?;
+        expect_version(version)?;
+        reference_values(ReferenceTable {
+            build,
+            configuration,
+            pcrs,
+        })
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, TrustError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| TrustError::NotText)?;
+    toml::from_str(text).map_err(|e| TrustError::Form(e.to_string().trim_end().to_owned()))
+}
+
+fn expect_version(found: u64) -> Result<(), TrustError> {
+    if found == TRUST_VERSION {
+        Ok(())
+    } else {
+        Err(TrustError::Version { found })
+    }
+}
+
+fn hex32(key: &'static str, text: &str) -> Result<[u8; 32], TrustError> {
+    let mut out = [0; 32];
+    hex::decode_to_slice(text, &mut out)
+        .map(|()| out)
+        .map_err(|_| TrustError::Value {
+            key,
+            found: text.to_owned(),
+            expected: "64 hexadecimal digits",
+        })
+}
+
+fn keys(key: &'static str, texts: &[String]) -> Result<Vec<PublicKey>, TrustError> {
+    texts
+        .iter()
+        .map(|text| {
+            let bytes = hex32(key, text)?;
+            countersign_signatures::ed25519::PublicKey::parse(&bytes).map_err(|_| {
+                TrustError::Value {
+                    key,
+                    found: text.clone(),
+                    expected: "an Ed25519 public key",
+                }
+            })?;
+            Ok(PublicKey(bytes))
+        })
+        .collect()
+}
+
+fn ak_pin(table: &AkTable) -> Result<AkPin, TrustError> {
+    let wrong = |found: &str, expected| TrustError::Value {
+        key: "[[evidence.attestation_keys]]",
+        found: found.to_owned(),
+        expected,
+    };
+    let name = hex::decode(&table.name).ok().filter(|n| n.len() == 34);
+    let name = name.ok_or_else(|| wrong(&table.name, "the 68 hexadecimal digits of a TPM name"))?;
+    if table.checked_by.trim().is_empty() {
+        return Err(wrong(
+            &table.checked_by,
+            "a note who checked the key, and how",
+        ));
+    }
+    Ok(AkPin {
+        name,
+        checked_by: table.checked_by.clone(),
+    })
+}
+
+fn release_pin(text: &str) -> Result<ReleasePin, TrustError> {
+    if text.len() == 64 {
+        return hex32("[release] keys", text).map(ReleasePin::Digest);
+    }
+    hex::decode(text)
+        .ok()
+        .filter(|b| b.len() > 32)
+        .map(ReleasePin::Public)
+        .ok_or_else(|| TrustError::Value {
+            key: "[release] keys",
+            found: text.to_owned(),
+            expected: "hexadecimal digits of a TPMT_PUBLIC or of its SHA-256",
+        })
+}
+
+fn bundle_rule(table: BundlesTable) -> Result<BundleRule, TrustError> {
+    let BundlesTable {
+        signers,
+        threshold,
+        pinned,
+    } = table;
+    let signers = keys("[bundles] signers", &signers)?;
+    let mut distinct: Vec<_> = signers.iter().map(|k| k.0).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let count = u64::try_from(distinct.len()).unwrap_or(u64::MAX);
+    // An empty list accepts nothing; that is a rule one may write.
+    if threshold == 0 || (count > 0 && threshold > count) {
+        return Err(TrustError::Threshold {
+            threshold,
+            signers: count,
+        });
+    }
+    let pinned = pinned
+        .map(|list| {
+            list.iter()
+                .map(|s| hex32("[bundles] pinned", s).map(ArtifactDigest))
+                .collect()
+        })
+        .transpose()?;
+    Ok(BundleRule {
+        signers,
+        threshold,
+        pinned,
+    })
+}
+
+fn reference_values(table: ReferenceTable) -> Result<Reference, TrustError> {
+    let ReferenceTable {
+        build,
+        configuration,
+        pcrs,
+    } = table;
+    let digests = |key, list: Option<Vec<String>>| {
+        list.map(|l| {
+            l.iter()
+                .map(|s| hex32(key, s).map(ArtifactDigest))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .transpose()
+    };
+    let registers = |map: BTreeMap<String, Vec<String>>| {
+        map.iter()
+            .map(|(index, values)| {
+                let number = index
+                    .parse::<u8>()
+                    .ok()
+                    .filter(|i| *i < 24)
+                    .ok_or_else(|| TrustError::Value {
+                        key: "pcrs",
+                        found: index.clone(),
+                        expected: "the number of a register, 0 to 23",
+                    })?;
+                let values = values
+                    .iter()
+                    .map(|v| hex32("pcrs", v))
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok((number, values))
+            })
+            .collect::<Result<BTreeMap<_, _>, TrustError>>()
+    };
+    Ok(Reference {
+        build: digests("build", build)?,
+        configuration: digests("configuration", configuration)?,
+        pcrs: pcrs.map(registers).transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The generator's encoding: a valid Ed25519 key.
+    const KEY: &str = "5866666666666666666666666666666666666666666666666666666666666666";
+
+    #[test]
+    fn the_default_accepts_hardware_only() {
+        let trust = Trust::parse(b"version = 1").unwrap();
+        assert_eq!(trust.accept, [EvidenceClass::HardwareTpm]);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused() {
+        assert!(matches!(
+            Trust::parse(b"version = 1\n[log]\nmax_gaps = 9"),
+            Err(TrustError::Form(_))
+        ));
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        assert_eq!(
+            Trust::parse(b"version = 2"),
+            Err(TrustError::Version { found: 2 })
+        );
+    }
+
+    #[test]
+    fn a_pinned_attestation_key_needs_a_note_who_checked_it() {
+        let name = format!("000b{}", "ab".repeat(32));
+        let file = format!(
+            "version = 1\n[[evidence.attestation_keys]]\nname = \"{name}\"\nchecked_by = \" \""
+        );
+        assert!(matches!(
+            Trust::parse(file.as_bytes()),
+            Err(TrustError::Value { .. })
+        ));
+    }
+
+    #[test]
+    fn a_threshold_above_the_number_of_signers_is_refused() {
+        let file =
+            format!("version = 1\n[bundles]\nsigners = [\"{KEY}\", \"{KEY}\"]\nthreshold = 2");
+        assert_eq!(
+            Trust::parse(file.as_bytes()),
+            Err(TrustError::Threshold {
+                threshold: 2,
+                signers: 1
+            })
+        );
+    }
+
+    #[test]
+    fn a_key_of_small_order_is_refused() {
+        let file = format!(
+            "version = 1\n[governance]\nkeys = [\"{}\"]",
+            "00".repeat(32)
+        );
+        assert!(matches!(
+            Trust::parse(file.as_bytes()),
+            Err(TrustError::Value { .. })
+        ));
+    }
+
+    #[test]
+    fn an_empty_list_is_not_an_absent_one() {
+        let reference = Reference::parse(b"version = 1\nbuild = []").unwrap();
+        assert_eq!(
+            (reference.build, reference.configuration),
+            (Some(vec![]), None)
+        );
+    }
+
+    #[test]
+    fn a_register_that_does_not_exist_is_refused() {
+        assert!(Reference::parse(b"version = 1\n[pcrs]\n24 = []").is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! The command: exit codes, output, its own files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "test code: a panic is a failed test, and numbers are small"
+)]
+
+#[expect(
+    dead_code,
+    reason = "shared by several programs, each of which uses a part"
+)]
+mod common;
+
+use common::*;
+use countersign_record::binding::Profile;
+use countersign_record::digest::CallId;
+use countersign_record::entry::EntryRef;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A directory for one test.
+fn directory(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Runs the command on a sample in a directory of its own.
+fn run(name: &str, more: &[&str]) -> Output {
+    let path = directory(name);
+    std::fs::write(path.join("log.export"), sample(Profile::Tpm).export()).unwrap();
+    std::fs::write(path.join("trust.toml"), trust_text("hardware-tpm")).unwrap();
+    let base = [
+        "log.export",
+        "--trust",
+        "trust.toml",
+        "--now",
+        "2026-02-02T03:40:00Z",
+    ];
+    Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .current_dir(&path)
+        .args(base)
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_genuine_export_exits_with_0_and_says_so_first() {
+    let output = run("genuine", &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).starts_with("VERIFIED\n"));
+}
+
+#[test]
+fn the_json_has_a_version_and_the_exit_code() {
+    let output = run("json", &["--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (json["report"].as_u64(), json["exit_code"].as_u64()),
+        (Some(1), Some(0))
+    );
+}
+
+#[test]
+fn the_jsons_field_names_are_frozen() {
+    let output = run("fields", &["--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names = |v: &serde_json::Value| {
+        v.as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        names(&json),
+        "axes checks counts exit_code first_failure headline not_checked not_proved now parties reference report subject summary trust verdict verifier"
+    );
+    assert_eq!(
+        names(&json["checks"][0]),
+        "code failed findings held need reason section severity skipped state todo unknown"
+    );
+}
+
+#[test]
+fn an_altered_export_exits_with_1() {
+    let path = directory("altered");
+    let mut export = sample(Profile::Tpm).export();
+    let middle = export.len() * 3 / 4;
+    export[middle] ^= 1;
+    std::fs::write(path.join("altered.export"), export).unwrap();
+    std::fs::write(path.join("trust.toml"), trust_text("hardware-tpm")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .current_dir(&path)
+        .args(["altered.export", "--trust=trust.toml", "--quiet"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+}
+
+#[test]
+fn without_a_trust_file_it_is_usage() {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .arg("log.export")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn an_unknown_option_is_usage() {
+    assert_eq!(
+        run("option", &["--trust-everything"]).status.code(),
+        Some(4)
+    );
+}
+
+#[test]
+fn a_malformed_reference_file_is_usage_and_named() {
+    let path = directory("reference");
+    std::fs::write(path.join("reference.toml"), "version = 1\nbuilds = []").unwrap();
+    let output = run("reference", &["--reference", "reference.toml"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output).contains("reference.toml"));
+}
+
+#[test]
+fn receipts_are_read_in_binary_and_in_base64() {
+    let log = sample(Profile::Tpm);
+    let last = log.leaves.last().unwrap();
+    let entry = EntryRef {
+        index: last.payload.place.index,
+        digest: countersign_record::merkle::entry_digest(&last.bytes),
+    };
+    let receipt = log.receipt(
+        &entry,
+        CallId([6; 16]),
+        countersign_record::body::Verdict::Deny,
+    );
+    let path = directory("receipts");
+    let line = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &receipt);
+    std::fs::write(path.join("lines"), format!("{line}\n{line}\n")).unwrap();
+    std::fs::write(path.join("binary"), [receipt.clone(), receipt].concat()).unwrap();
+    let output = run(
+        "receipts",
+        &["--receipts", "lines", "--receipts", "binary", "--json"],
+    );
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = json["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["code"] == "receipt-missing")
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), check["held"].as_u64()),
+        (Some(0), Some(4))
+    );
+}
+
+#[test]
+fn help_is_no_verdict_and_exits_with_0() {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(text(&output).contains("exit codes"));
+}

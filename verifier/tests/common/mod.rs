@@ -1,0 +1,955 @@
+//! A small gateway in test code: makes genuine exports with real signatures, entry by entry,
+//! so that tests can change one thing at a time. It decides nothing.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "test support, shared by several test programs that each use a part"
+)]
+
+pub mod device;
+
+use countersign_record::binding::*;
+use countersign_record::body::*;
+use countersign_record::bundle::*;
+use countersign_record::cbor::{Bytes, Cbor as _};
+use countersign_record::checkpoint::{epoch_name, note_text, origin, signature_line};
+use countersign_record::commitment::{CallerProof, Disclosure, Field, commit};
+use countersign_record::cose::Unsigned;
+use countersign_record::digest::*;
+use countersign_record::entry::{Body, EntryRef, Payload, Place, RunPlace, TenantPlace};
+use countersign_record::export::*;
+use countersign_record::merkle::{Frontier, Head, leaf_hash};
+use countersign_record::receipt::{RECEIPT_TYP, Receipt};
+use countersign_record::statement::*;
+use countersign_signatures::http::{
+    Header, HttpRequest, Scheme, SigningParameters, UnixSeconds, sign_request,
+};
+use countersign_verify::report::Report;
+use countersign_verify::trust::Trust;
+use countersign_verify::{Options, verify};
+use device::Device;
+use ed25519_dalek::{Signer as _, SigningKey};
+
+/// Claimed time of the first entry.
+pub const START: u64 = 1_770_000_000_000;
+/// The verifier's clock.
+pub const NOW: UnixMillis = UnixMillis(START + 3_600_000);
+pub const TENANT: TenantId = TenantId([7; 16]);
+pub const LEASE: u64 = 1_200_000;
+
+/// Keys, by what they are for.
+pub struct Key(SigningKey);
+
+impl Key {
+    pub fn new(seed: u8) -> Self {
+        Self(SigningKey::from_bytes(&[seed; 32]))
+    }
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        Signature(self.0.sign(message).to_bytes())
+    }
+    pub fn statement(&self, typ: &str, payload: Vec<u8>) -> Vec<u8> {
+        let unsigned = Unsigned::new(typ, self.public().id(), payload);
+        unsigned.with_signature(self.sign(&unsigned.to_be_signed()))
+    }
+}
+
+pub fn governance() -> Key {
+    Key::new(10)
+}
+pub fn identity() -> Key {
+    Key::new(11)
+}
+pub fn bundle_signer() -> Key {
+    Key::new(12)
+}
+pub fn approver() -> Key {
+    Key::new(13)
+}
+pub fn agent() -> Key {
+    Key::new(14)
+}
+pub fn epoch_key(number: u64) -> Key {
+    Key::new(20 + number as u8)
+}
+pub fn gateway() -> GatewayId {
+    identity().public().gateway()
+}
+
+/// One leaf of the log under construction.
+#[derive(Clone)]
+pub struct LeafSpec {
+    pub payload: Payload,
+    pub epoch: u64,
+    pub bytes: Vec<u8>,
+    pub disclosures: Vec<Disclosure>,
+}
+
+/// A log under construction, and what leaves with it.
+pub struct Mini {
+    pub device: Device,
+    pub artifacts: Vec<Artifact>,
+    pub leaves: Vec<LeafSpec>,
+    pub scope: Scope,
+    pub epoch: u64,
+    pub frontier: Frontier,
+    pub time: u64,
+    base: Option<EntryRef>,
+    in_force: Option<EntryRef>,
+    link: Option<EntryDigest>,
+    renewals: u64,
+    last_counter: u64,
+    tenant_seq: u64,
+    runs: Vec<(RunId, u64, EntryDigest, u64, u64)>,
+}
+
+/// What a call in the log looks like.
+pub struct Call {
+    pub id: CallId,
+    pub run: RunId,
+    pub mode: Mode,
+    pub signed: bool,
+    /// The halted call whose action this one takes up.
+    pub action: Option<CallId>,
+}
+
+pub fn call(number: u8, mode: Mode) -> Call {
+    Call {
+        id: CallId([number; 16]),
+        run: RunId([1; 16]),
+        mode,
+        signed: false,
+        action: None,
+    }
+}
+
+pub fn salted(field: Field, value: &[u8]) -> (Commitment, Disclosure) {
+    let salt = Salt([9; 16]);
+    (
+        commit(field, salt, value),
+        Disclosure {
+            field,
+            salt,
+            value: Bytes(value.to_vec()),
+        },
+    )
+}
+
+pub fn bundle() -> BundlePayload {
+    BundlePayload {
+        format: 1,
+        name: "shop".into(),
+        environment: "production".into(),
+        version: 3,
+        registry: Registry {
+            tenants: vec![TenantEntry {
+                id: TENANT,
+                name: "acme".into(),
+            }],
+            agents: vec![AgentEntry {
+                urn: "agent:acme/support@1".into(),
+                tenant: "acme".into(),
+                key: Some(agent().public()),
+                token: None,
+                user: None,
+            }],
+            approvers: vec![ApproverEntry {
+                id: "dpo".into(),
+                name: "Data protection".into(),
+                key: approver().public(),
+                groups: vec!["privacy".into()],
+                tenants: vec!["acme".into()],
+            }],
+        },
+        rules: Bytes(vec![0xa0]),
+    }
+}
+
+pub fn bundle_digest() -> ArtifactDigest {
+    ArtifactDigest::of(&bundle().to_bytes())
+}
+
+pub fn policy(mode: Mode) -> PolicyOutcome {
+    PolicyOutcome {
+        bundle: bundle_digest(),
+        fired: vec!["permit-1".into()],
+        obligations: if mode == Mode::Destructive {
+            vec!["step_up:1:privacy".into()]
+        } else {
+            vec![]
+        },
+        errors: vec![],
+        requested: mode,
+        effective: mode,
+        highest: Mode::Destructive,
+    }
+}
+
+pub fn capability() -> CapabilityRef {
+    CapabilityRef {
+        id: "crm.erase".into(),
+        descriptor: None,
+        adapter: "crm".into(),
+        upstream: None,
+    }
+}
+
+impl Mini {
+    pub fn new(profile: Profile) -> Self {
+        let payload = bundle();
+        let statement = bundle_signer().statement(BUNDLE_TYP, payload.statement().to_bytes());
+        let signed = SignedBundle {
+            payload: Bytes(payload.to_bytes()),
+            signatures: vec![Bytes(statement)],
+        };
+        let artifact = Artifact {
+            kind: SIGNED_BUNDLE_KIND.into(),
+            bytes: Bytes(signed.to_bytes()),
+        };
+        Self {
+            device: Device::new(profile),
+            artifacts: vec![artifact],
+            leaves: vec![],
+            scope: Scope::Whole,
+            epoch: 0,
+            frontier: Frontier::new(),
+            time: START,
+            base: None,
+            in_force: None,
+            link: None,
+            renewals: 0,
+            last_counter: 40,
+            tenant_seq: 0,
+            runs: vec![],
+        }
+    }
+
+    pub fn next(&self) -> u64 {
+        self.leaves.len() as u64
+    }
+
+    /// Appends an entry; `run` says whether it belongs to a tenant's run.
+    pub fn push(
+        &mut self,
+        body: Body,
+        run: Option<RunId>,
+        disclosures: Vec<Disclosure>,
+    ) -> EntryRef {
+        self.time += 1000;
+        let is_base = matches!(body, Body::Base(_));
+        let place = Place {
+            index: self.next(),
+            base: if is_base {
+                None
+            } else {
+                self.base.as_ref().map(|b| b.digest)
+            },
+            at: UnixMillis(self.time),
+            since_boot: self.time - START,
+            tenant: run.map(|_| TenantPlace {
+                tenant: TENANT,
+                seq: self.tenant_seq,
+            }),
+            run: run.map(|run| {
+                let known = self.runs.iter().find(|r| r.0 == run);
+                RunPlace {
+                    run,
+                    seq: known.map_or(0, |r| r.1),
+                    previous: known.map(|r| r.2),
+                }
+            }),
+        };
+        let index = place.index;
+        let payload = Payload::new(place, body);
+        let bytes = sign(&payload, &epoch_key(self.epoch));
+        let leaf = leaf_hash(&bytes);
+        self.frontier.append(leaf, |_, _, _| ());
+        let digest = EntryDigest(leaf.0);
+        if let Some(run) = run {
+            self.tenant_seq += 1;
+            match self.runs.iter_mut().find(|r| r.0 == run) {
+                Some(r) => (r.1, r.2, r.4) = (r.1 + 1, digest, index),
+                None => self.runs.push((run, 1, digest, index, index)),
+            }
+        }
+        self.leaves.push(LeafSpec {
+            payload,
+            epoch: self.epoch,
+            bytes,
+            disclosures,
+        });
+        EntryRef { index, digest }
+    }
+
+    fn evidence(&mut self, qualifying: Qualifying) -> Vec<EvidenceRef> {
+        let evidence = self.device.attest(qualifying);
+        let kind = countersign_record::body::lifecycle::TPM_EVIDENCE_KIND.to_owned();
+        let artifact = Artifact {
+            kind: kind.clone(),
+            bytes: Bytes(evidence.to_bytes()),
+        };
+        let digest = artifact.digest();
+        self.artifacts.push(artifact);
+        vec![EvidenceRef { kind, digest }]
+    }
+
+    fn head(&self) -> LogHead {
+        LogHead {
+            size: self.frontier.size(),
+            root: self.frontier.root(),
+        }
+    }
+
+    /// The binding of the next epoch.
+    pub fn binding(&mut self) -> Binding {
+        self.device.counter += 1;
+        Binding {
+            version: BINDING_VERSION,
+            profile: self.device.profile,
+            identity_key: identity().public(),
+            epoch_key: epoch_key(self.epoch + 1).public(),
+            ak_name: Bytes(self.device.ak_name()),
+            tls_key: None,
+            pcrs: device::PCRS.to_vec(),
+            release_key: Bytes(device::release_public()),
+            build: ArtifactDigest([0xb1; 32]),
+            configuration: ArtifactDigest([0xc1; 32]),
+            bundles: vec![bundle_digest()],
+            counter: self.device.counter,
+            previous: self.head(),
+            nonce: Nonce([4; 32]),
+        }
+    }
+
+    pub fn open(&mut self) -> EntryRef {
+        let binding = self.binding();
+        self.open_with(binding)
+    }
+
+    pub fn open_with(&mut self, binding: Binding) -> EntryRef {
+        let bytes = binding.to_bytes();
+        let evidence = self.evidence(anchor_of(&bytes).qualifying());
+        let explained = self.last_counter;
+        self.epoch += 1;
+        let base = Base {
+            identity_signature: identity().sign(&epoch_message(&bytes)),
+            binding: Bytes(bytes),
+            evidence,
+            epoch: self.epoch,
+            previous: self
+                .leaves
+                .last()
+                .map(|l| EntryDigest(leaf_hash(&l.bytes).0)),
+            explained,
+            abandoned: vec![],
+            recovery_key: Some(KeyId([3; 32])),
+            software: "countersign 0.1.0".into(),
+        };
+        let entry = self.push(Body::Base(base), None, vec![]);
+        self.base = Some(entry.clone());
+        self.in_force = Some(entry.clone());
+        self.link = Some(entry.digest);
+        self.renewals = 0;
+        self.last_counter = binding.counter;
+        entry
+    }
+
+    pub fn enrol(&mut self) -> EntryRef {
+        let statement = FleetStatement {
+            fleet: "acme".into(),
+            number: 5,
+            issued: UnixMillis(START),
+            members: vec![FleetMember {
+                gateway: gateway(),
+                name: "shop-1".into(),
+                from: UnixMillis(START),
+                until: None,
+                ak_name: Some(Bytes(self.device.ak_name())),
+            }],
+        };
+        let statement = Bytes(governance().statement(FLEET_TYP, statement.to_bytes()));
+        self.push(
+            Body::Enrol(Enrol {
+                number: 5,
+                statement,
+            }),
+            None,
+            vec![],
+        )
+    }
+
+    /// The caller, and what opens it.
+    pub fn caller(&self, call: &Call) -> (Caller, Commitment, Vec<Disclosure>) {
+        let (agent_c, agent_d) = salted(Field::Agent, b"agent:acme/support@1");
+        let body = format!("{{\"call\":{}}}", call.id.0[0]);
+        let (received, received_d) = salted(Field::Received, body.as_bytes());
+        let mut disclosures = vec![agent_d, received_d];
+        let proof = call.signed.then(|| {
+            let (proof, disclosure) = salted(
+                Field::CallerProof,
+                &caller_proof(body.as_bytes()).to_bytes(),
+            );
+            disclosures.push(disclosure);
+            proof
+        });
+        let caller = Caller {
+            assurance: if call.signed { 3 } else { 0 },
+            key: call.signed.then(|| agent().public().id()),
+            agent: agent_c,
+            user: None,
+            session: None,
+            proof,
+            claims: None,
+            principal_chain: None,
+        };
+        (caller, received, disclosures)
+    }
+
+    pub fn action(&self, call: &Call) -> Action {
+        Action {
+            gateway: gateway(),
+            tenant: TENANT,
+            agent: salted(Field::Agent, b"agent:acme/support@1").0,
+            capability: capability(),
+            mode: call.mode,
+            forwarded: salted(Field::Forwarded, b"DELETE").0,
+            preview: salted(Field::Preview, b"erase one").0,
+            bundle: bundle_digest(),
+            call: call.action.unwrap_or(call.id),
+        }
+    }
+
+    pub fn intent(
+        &mut self,
+        call: &Call,
+        approvals: Vec<EntryRef>,
+        parent: Option<CallId>,
+    ) -> EntryRef {
+        let (caller, received, disclosures) = self.caller(call);
+        let body = Body::Intent(Intent {
+            call: call.id,
+            in_force: self.in_force.clone().unwrap(),
+            action: Bytes(self.action(call).to_bytes()),
+            caller,
+            verdict: Verdict::Allow,
+            policy: policy(call.mode),
+            facts: salted(Field::Facts, b"facts").0,
+            received,
+            approvals,
+            idempotency: None,
+            controls: vec!["budget".into()],
+            parent,
+        });
+        self.push(body, Some(call.run), disclosures)
+    }
+
+    pub fn decision_body(
+        &self,
+        call: &Call,
+        verdict: Verdict,
+        intent: Option<EntryRef>,
+    ) -> Decision {
+        let (caller, received, _) = self.caller(call);
+        let carried = intent.is_some();
+        let action = self.action(call);
+        let sealed = intent
+            .as_ref()
+            .map(|i| &self.leaves[i.index as usize].payload.body);
+        let (approvals, parent) = match sealed {
+            Some(Body::Intent(i)) => (i.approvals.clone(), i.parent),
+            _ => (vec![], None),
+        };
+        let at = UnixMillis(self.time);
+        Decision {
+            call: call.id,
+            in_force: self.in_force.clone().unwrap(),
+            intent,
+            parent,
+            verdict,
+            code: (!carried).then(|| "policy_denied".into()),
+            effect: if carried {
+                Effect::Dispatched
+            } else {
+                Effect::None
+            },
+            cancelled: None,
+            times: Times {
+                received: at,
+                decided: at,
+                dispatched: None,
+                settled: at,
+            },
+            trace: Some(Trace {
+                id: [1; 16],
+                span: [2; 8],
+            }),
+            caller,
+            capability: Some(capability()),
+            policy: Some(policy(call.mode)),
+            lineage: None,
+            facts: Some(salted(Field::Facts, b"facts").0),
+            received,
+            forwarded: carried.then_some(action.forwarded),
+            raw_result: carried.then(|| salted(Field::RawResult, b"1 row").0),
+            released: carried.then(|| salted(Field::Released, b"1 row").0),
+            transcript: None,
+            evidence: vec![],
+            redactions: vec![],
+            action: (carried || verdict == Verdict::StepUp).then(|| action.digest()),
+            approvals,
+            idempotency: None,
+            controls: vec![],
+            handling: Some(Handling {
+                classification: Classification::Confidential,
+                retention: "1y".into(),
+                residency: "eu".into(),
+            }),
+            plan: None,
+            egress: None,
+            sandbox: vec!["landlock".into()],
+            probes: vec![],
+            correlation: None,
+            witnessed: false,
+            preview: (verdict == Verdict::StepUp).then_some(action.preview),
+        }
+    }
+
+    pub fn decide(&mut self, call: &Call, verdict: Verdict, intent: Option<EntryRef>) -> EntryRef {
+        let body = self.decision_body(call, verdict, intent);
+        let disclosures = if body.raw_result.is_some() {
+            vec![salted(Field::RawResult, b"1 row").1]
+        } else {
+            vec![]
+        };
+        self.push(Body::Decision(body), Some(call.run), disclosures)
+    }
+
+    pub fn approve(&mut self, call: &Call, choice: Choice) -> EntryRef {
+        let action = self.action(call);
+        let expires = UnixMillis(self.time + 600_000);
+        let statement = ApprovalStatement {
+            gateway: gateway(),
+            action: action.digest(),
+            preview: action.preview,
+            approver: approver().public().id(),
+            choice,
+            issued: UnixMillis(self.time),
+            expires,
+            nonce: Nonce([8; 32]),
+        };
+        let signed = approver().statement(APPROVAL_TYP, statement.to_bytes());
+        let (commitment, disclosure) = salted(Field::ApprovalStatement, &signed);
+        let body = Approval {
+            action: action.digest(),
+            call: call.id,
+            approver: approver().public().id(),
+            choice,
+            statement: commitment,
+            expires,
+        };
+        self.push(Body::Approval(body), Some(call.run), vec![disclosure])
+    }
+
+    pub fn close_run(&mut self, run: RunId) -> EntryRef {
+        let (_, count, head, first, last) = self.runs.iter().find(|r| r.0 == run).copied().unwrap();
+        let body = Body::Run(RunClosed {
+            run,
+            head,
+            count,
+            first,
+            last,
+        });
+        self.push(body, Some(run), vec![])
+    }
+
+    pub fn change(&mut self) -> EntryRef {
+        let body = Change {
+            kind: ChangeKind::Bundle,
+            digest: bundle_digest(),
+            version: 3,
+            before: self.in_force.clone().unwrap(),
+            signers: vec![bundle_signer().public().id()],
+            reason: Some("reload".into()),
+        };
+        let entry = self.push(Body::Change(body), None, vec![]);
+        self.in_force = Some(entry.clone());
+        entry
+    }
+
+    pub fn event(&mut self) -> EntryRef {
+        let (detail, disclosure) = salted(Field::EventDetail, b"3 strangers");
+        let body = Event {
+            kind: EventKind::Unauthenticated,
+            count: 3,
+            detail: Some(detail),
+        };
+        self.push(Body::Event(body), None, vec![disclosure])
+    }
+
+    pub fn erasure(&mut self) -> EntryRef {
+        let body = Erasure {
+            entries: vec![2],
+            basis: "gdpr-17".into(),
+            ordered_by: Some(KeyId([6; 32])),
+            ring: 2,
+        };
+        self.push(Body::Erasure(body), None, vec![])
+    }
+
+    pub fn renewal_statement(&mut self) -> RenewalStatement {
+        self.device.counter += 1;
+        self.renewals += 1;
+        let seen = self.tenant_seq > 0;
+        let heads: Vec<TenantHead> = if seen {
+            vec![TenantHead {
+                tenant: TENANT,
+                seq: self.tenant_seq - 1,
+            }]
+        } else {
+            vec![]
+        };
+        RenewalStatement {
+            base: self.base.as_ref().unwrap().digest,
+            number: self.renewals,
+            counter: self.device.counter,
+            head: self.head(),
+            tenants: tenants_root(&heads),
+            tenant_count: heads.len() as u64,
+            previous: self.link.unwrap(),
+            lease: LEASE,
+            at: UnixMillis(self.time),
+            beacon: None,
+        }
+    }
+
+    pub fn renew_with(&mut self, statement: &RenewalStatement) -> EntryRef {
+        let evidence = self.evidence(statement.qualifying());
+        let body = Renewal {
+            statement: Bytes(statement.to_bytes()),
+            evidence,
+        };
+        let entry = self.push(Body::Renewal(body), None, vec![]);
+        self.link = Some(entry.digest);
+        self.last_counter = statement.counter;
+        entry
+    }
+
+    pub fn renew(&mut self) -> EntryRef {
+        let statement = self.renewal_statement();
+        self.renew_with(&statement)
+    }
+
+    pub fn close(&mut self) -> EntryRef {
+        self.device.counter += 1;
+        let statement = CloseStatement {
+            base: self.base.as_ref().unwrap().digest,
+            counter: self.device.counter,
+            head: self.head(),
+            previous: self.link.unwrap(),
+            at: UnixMillis(self.time),
+        };
+        let evidence = self.evidence(statement.qualifying());
+        let entry = self.push(
+            Body::Close(Close {
+                statement: Bytes(statement.to_bytes()),
+                evidence,
+            }),
+            None,
+            vec![],
+        );
+        self.last_counter = statement.counter;
+        entry
+    }
+
+    /// A gap that governance signed for.
+    pub fn gap(&mut self, explained: u64, found: u64) -> EntryRef {
+        let statement = RecoverStatement {
+            gateway: gateway(),
+            head: self.head(),
+            explained,
+            found,
+            reason: "disk replaced".into(),
+            issued: UnixMillis(START),
+        };
+        let statement = Bytes(governance().statement(RECOVER_TYP, statement.to_bytes()));
+        self.push(
+            Body::Gap(Gap {
+                explained,
+                found,
+                statement,
+            }),
+            None,
+            vec![],
+        )
+    }
+
+    pub fn adopt(&mut self) -> EntryRef {
+        let head = LogHead {
+            size: 9,
+            root: NodeHash([5; 32]),
+        };
+        let statement = AdoptStatement {
+            gateway: gateway(),
+            predecessor: GatewayId([1; 32]),
+            head: head.clone(),
+            last: EntryDigest([2; 32]),
+            reason: "machine lost".into(),
+            issued: UnixMillis(START),
+        };
+        let statement = Bytes(governance().statement(ADOPT_TYP, statement.to_bytes()));
+        self.push(
+            Body::Adopt(Adopt {
+                predecessor: GatewayId([1; 32]),
+                head,
+                statement,
+            }),
+            None,
+            vec![],
+        )
+    }
+
+    pub fn receipt(&self, entry: &EntryRef, call: CallId, verdict: Verdict) -> Vec<u8> {
+        let receipt = Receipt {
+            gateway: gateway(),
+            base: self.base.as_ref().unwrap().digest,
+            index: entry.index,
+            digest: entry.digest,
+            call,
+            verdict,
+            at: UnixMillis(self.time),
+        };
+        epoch_key(self.epoch).statement(RECEIPT_TYP, receipt.to_bytes())
+    }
+
+    /// The checkpoint over all leaves, by the true keys.
+    pub fn checkpoint(&self) -> String {
+        checkpoint(&self.leaves)
+    }
+
+    /// The export.
+    pub fn export(&self) -> Vec<u8> {
+        Parts::of(self).bytes()
+    }
+}
+
+pub fn checkpoint(leaves: &[LeafSpec]) -> String {
+    let mut frontier = Frontier::new();
+    leaves
+        .iter()
+        .for_each(|l| frontier.append(leaf_hash(&l.bytes), |_, _, _| ()));
+    let head = Head {
+        size: frontier.size(),
+        root: frontier.root(),
+    };
+    let text = note_text(&gateway(), &head);
+    let epoch = epoch_key(leaves.last().map_or(1, |l| l.epoch));
+    let lines = [
+        (origin(&gateway()), identity()),
+        (epoch_name(&gateway()), epoch),
+    ];
+    let lines = lines
+        .iter()
+        .map(|(name, key)| signature_line(name, &key.public(), &key.sign(text.as_bytes())));
+    format!("{text}\n{}", lines.collect::<String>())
+}
+
+pub fn sign(payload: &Payload, key: &Key) -> Vec<u8> {
+    let unsigned = payload.unsigned(key.public().id());
+    unsigned.with_signature(key.sign(&unsigned.to_be_signed()))
+}
+
+pub fn caller_proof(body: &[u8]) -> CallerProof {
+    let request = HttpRequest {
+        method: "POST",
+        scheme: Scheme::Https,
+        authority: "gateway.test",
+        path: "/v1/calls",
+        query: None,
+        headers: &[Header {
+            name: "content-type",
+            value: b"application/json",
+        }],
+        body,
+    };
+    let parameters = SigningParameters {
+        key_id: "agent-1",
+        created: UnixSeconds(START / 1000),
+        expires: None,
+        nonce: "0123456789abcdef",
+    };
+    let mut base = Vec::new();
+    let mut signature = Signature([0; 64]);
+    sign_request(&request, &parameters, |bytes| {
+        base = bytes.to_vec();
+        signature = agent().sign(bytes);
+        signature.0
+    })
+    .unwrap();
+    CallerProof {
+        key: agent().public(),
+        signature_base: Bytes(base),
+        signature,
+    }
+}
+
+/// What an export is made of, to be changed by tests.
+#[derive(Clone)]
+pub struct Parts {
+    pub manifest: Manifest,
+    pub artifacts: Vec<Artifact>,
+    pub leaves: Vec<(Vec<u8>, Vec<Disclosure>)>,
+    pub withheld: Vec<usize>,
+    pub checkpoints: Vec<String>,
+}
+
+impl Parts {
+    pub fn of(mini: &Mini) -> Self {
+        Self {
+            manifest: Manifest {
+                format: 1,
+                gateway: gateway(),
+                identity_key: identity().public(),
+                first: 0,
+                end: mini.next(),
+                scope: mini.scope,
+                profile: "full".into(),
+                created: UnixMillis(mini.time),
+                software: "countersign 0.1.0".into(),
+            },
+            artifacts: mini.artifacts.clone(),
+            leaves: mini
+                .leaves
+                .iter()
+                .map(|l| (l.bytes.clone(), l.disclosures.clone()))
+                .collect(),
+            withheld: vec![],
+            checkpoints: vec![mini.checkpoint()],
+        }
+    }
+
+    /// The file, with a trailer that agrees with it.
+    pub fn bytes(&self) -> Vec<u8> {
+        let (mut writer, mut out) = ExportWriter::start(&self.manifest);
+        self.artifacts
+            .iter()
+            .for_each(|a| out.extend(writer.artifact(a)));
+        for (number, (bytes, disclosures)) in self.leaves.iter().enumerate() {
+            if self.withheld.contains(&number) {
+                out.extend(writer.leaf(&leaf_hash(bytes)));
+                continue;
+            }
+            out.extend(writer.entry(bytes));
+            if !disclosures.is_empty() {
+                out.extend(writer.disclosures(disclosures));
+            }
+        }
+        self.checkpoints
+            .iter()
+            .for_each(|c| out.extend(writer.checkpoint(c.as_bytes())));
+        out.extend(writer.finish());
+        out
+    }
+}
+
+/// A log with every kind of entry, in two epochs.
+pub fn sample(profile: Profile) -> Mini {
+    let mut log = Mini::new(profile);
+    log.open();
+    log.enrol();
+    log.decide(&call(1, Mode::Network), Verdict::Deny, None);
+    let read = Call {
+        signed: true,
+        ..call(2, Mode::ReadOnly)
+    };
+    let intent = log.intent(&read, vec![], None);
+    log.decide(&read, Verdict::Allow, Some(intent));
+    let halted = call(3, Mode::Destructive);
+    log.decide(&halted, Verdict::StepUp, None);
+    let approval = log.approve(&halted, Choice::Approve);
+    let retry = Call {
+        action: Some(halted.id),
+        ..call(4, Mode::Destructive)
+    };
+    let intent = log.intent(&retry, vec![approval], Some(halted.id));
+    log.decide(&retry, Verdict::Allow, Some(intent));
+    log.close_run(RunId([1; 16]));
+    log.renew();
+    log.change();
+    log.event();
+    log.erasure();
+    log.close();
+    log.open();
+    log.gap(log.device.counter - 1, log.device.counter);
+    log.adopt();
+    log.decide(
+        &Call {
+            run: RunId([2; 16]),
+            ..call(5, Mode::Network)
+        },
+        Verdict::Deny,
+        None,
+    );
+    log.renew();
+    log.decide(
+        &Call {
+            run: RunId([2; 16]),
+            ..call(6, Mode::Network)
+        },
+        Verdict::Deny,
+        None,
+    );
+    log
+}
+
+/// The trust file that accepts the sample.
+pub fn trust_text(accept: &str) -> String {
+    let pcrs: String = Device::pcr_values()
+        .iter()
+        .map(|p| format!("{} = [\"{}\"]\n", p.index, hex::encode(p.value)))
+        .collect();
+    format!(
+        "version = 1\n[governance]\nkeys = [\"{}\"]\n[evidence]\naccept = [\"{accept}\"]\n\
+         [bundles]\nsigners = [\"{}\"]\nthreshold = 1\n[release]\nkeys = [\"{}\"]\n\
+         [reference]\nbuild = [\"{}\"]\nconfiguration = [\"{}\"]\n[reference.pcrs]\n{pcrs}",
+        governance().public(),
+        bundle_signer().public(),
+        hex::encode(sha256(&device::release_public())),
+        "b1".repeat(32),
+        "c1".repeat(32),
+    )
+}
+
+pub fn trust() -> Trust {
+    Trust::parse(trust_text("hardware-tpm").as_bytes()).unwrap()
+}
+
+pub fn check(export: &[u8]) -> Report {
+    check_with(
+        export,
+        &trust(),
+        Options {
+            threads: 2,
+            ..Options::default()
+        },
+    )
+}
+
+pub fn check_with(export: &[u8], trust: &Trust, options: Options) -> Report {
+    verify(export, trust, &options, NOW)
+}
+
+/// Codes of the checks that failed.
+pub fn failed(report: &Report) -> Vec<&'static str> {
+    report
+        .checks
+        .iter()
+        .filter(|c| c.state == countersign_verify::ledger::State::Fail)
+        .map(|c| c.code)
+        .collect()
+}

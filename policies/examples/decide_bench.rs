@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Tools beside the example's, so that there are about a hundred capabilities.
-const TOOLS: usize = 96;
+/// Tools beside the example's; with as many agents there is one policy a pair at 10,000.
+const TOOLS: usize = 100;
 const AGENTS: usize = 100;
 const ROUNDS: usize = 20_000;
 
@@ -139,7 +139,7 @@ fn example(bundle_signer: PublicKey) -> SiteFiles {
         tenant: TenantId([1; 16]),
         listen: "127.0.0.1:8443".into(),
         tpm: "device:/dev/tpmrm0".into(),
-        release: PublicKey([1; 32]),
+        release: [4; 65],
         governance: PublicKey([2; 32]),
         bundle_signer,
         recovery: [4; 32],

@@ -4,7 +4,7 @@
 //! directory, ready to be written. Tools of the server that no capability names (inserting,
 //! creating tables, memos) do not exist for agents.
 
-use crate::site::capability::descriptor_digest;
+use countersign_json::descriptor::{RawTool, descriptor_digest};
 use countersign_record::digest::{PublicKey, TenantId};
 use serde_json::Value as Json;
 
@@ -17,8 +17,8 @@ pub struct ExampleKeys {
     pub listen: String,
     /// Address of the TPM.
     pub tpm: String,
-    /// The vendor's release key.
-    pub release: PublicKey,
+    /// The vendor's release key, an uncompressed P-256 point.
+    pub release: [u8; 65],
     /// The customer's governance key.
     pub governance: PublicKey,
     /// Key that signs the bundle.
@@ -128,15 +128,20 @@ fn values(keys: &ExampleKeys) -> Vec<(String, String)> {
         database,
         entry_sha256,
     } = keys;
-    let args = ["-m", "mcp_server_sqlite", "--db-path", database]
-        .map(quoted)
-        .join(", ");
+    let args = [
+        "-c",
+        "from mcp_server_sqlite import main; main()",
+        "--db-path",
+        database,
+    ]
+    .map(quoted)
+    .join(", ");
     let named = |key: &str, value: String| (key.to_owned(), value);
     let mut out = vec![
         named("TENANT_ID", tenant.to_string()),
         named("LISTEN", listen.clone()),
         named("TPM", tpm.clone()),
-        named("RELEASE_KEY", release.to_string()),
+        named("RELEASE_KEY", hex::encode(release)),
         named("GOVERNANCE_KEY", governance.to_string()),
         named("BUNDLE_KEY", bundle_signer.to_string()),
         named("RECOVERY_KEY", hex::encode(recovery)),
@@ -185,12 +190,17 @@ fn descriptors() -> Vec<(String, String)> {
         .iter()
         .filter_map(|tool| {
             let name = tool.get("name")?.as_str()?;
-            Some((
-                format!("DESCRIPTOR_{name}"),
-                descriptor_digest(tool).to_string(),
-            ))
+            Some((format!("DESCRIPTOR_{name}"), digest_of(tool)?))
         })
         .collect()
+}
+
+/// The digest that a bundle pins. What is no descriptor has none, and its capability none to pin.
+fn digest_of(tool: &Json) -> Option<String> {
+    let raw = RawTool::parse(tool.to_string().into_bytes().into()).ok()?;
+    descriptor_digest(&raw)
+        .ok()
+        .map(|digest| digest.to_string())
 }
 
 #[cfg(test)]

@@ -35,5 +35,5 @@ pub use constraint::{ConstraintViolation, Rule};
 pub use content::Content;
 pub use decision::{Facts, Obligations, Outcome, PolicyDecision, StepUp};
 pub use engine::{CallFacts, Engine, Viewer};
-pub use site::capability::{Capability, Constrained, descriptor_digest};
+pub use site::capability::{Capability, Constrained};
 pub use site::{Site, SiteFiles};

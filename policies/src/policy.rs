@@ -8,7 +8,7 @@
 //! `@obligation("step_up, defer, witnessed, redact:<rule>")` (any of them), and beside
 //! `step_up` `@quorum("2")` and `@approvers("<group>")`.
 
-use crate::problem::{Problem, Report, Source};
+use crate::problem::{Lines, Problem, Report, Source};
 use crate::site::people::Agent;
 use cedar_policy::{
     ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint,
@@ -26,6 +26,9 @@ pub const MAX_QUORUM: u8 = 16;
 
 /// Beginning of the ids of rules that stand in code; no policy may have such an id.
 pub const BUILTIN_PREFIX: &str = "builtin:";
+
+/// Longest id of a policy, in bytes.
+const MAX_ID_BYTES: usize = 128;
 
 /// Annotations that exist.
 const ANNOTATIONS: [&str; 5] = ["id", "description", "obligation", "quorum", "approvers"];
@@ -139,9 +142,10 @@ pub(crate) fn load(
         let Some(set) = parse(*source, report) else {
             continue;
         };
+        let lines = Lines::of(source.text);
         let mut policies: Vec<LoadedPolicy> = set
             .policies()
-            .filter_map(|p| named(*source, p, report))
+            .filter_map(|p| named((*source, &lines), p, report))
             .collect();
         policies.sort_by_key(|p| p.line);
         for p in &policies {
@@ -210,14 +214,22 @@ fn with_help(e: &dyn Diagnostic) -> String {
     }
 }
 
+/// Ids stand in records and reports. They have no colon, so none is a built-in rule's.
+fn is_policy_id(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+    !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(plain)
+}
+
 /// A policy with its id, scope and obligations.
-fn named(source: Source<'_>, policy: &Policy, report: &mut Report) -> Option<LoadedPolicy> {
-    let line = policy.as_ref().loc().map_or(1, |l| source.line(l.start()));
-    let Some(id) = policy
-        .annotation("id")
-        .filter(|id| !id.is_empty() && !id.starts_with(BUILTIN_PREFIX))
-    else {
-        let expected = format!("@id(\"…\") on every policy, not beginning with {BUILTIN_PREFIX}");
+fn named(
+    (source, lines): (Source<'_>, &Lines),
+    policy: &Policy,
+    report: &mut Report,
+) -> Option<LoadedPolicy> {
+    let line = policy.as_ref().loc().map_or(1, |l| lines.line(l.start()));
+    let Some(id) = policy.annotation("id").filter(|id| is_policy_id(id)) else {
+        let expected =
+            format!("@id(\"…\") on every policy, 1 to {MAX_ID_BYTES} letters, digits and - _ . /");
         report.line(
             source.file,
             Some(line),

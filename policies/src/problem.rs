@@ -152,6 +152,28 @@ impl Source<'_> {
     }
 }
 
+/// Where the lines of a text begin, for many look-ups in a large file.
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(
+            text.bytes()
+                .enumerate()
+                .filter(|(_, b)| *b == b'\n')
+                .map(|(at, _)| at)
+                .collect(),
+        )
+    }
+
+    /// The line, from 1, of a byte offset.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.0
+            .partition_point(|newline| *newline < offset)
+            .saturating_add(1)
+    }
+}
+
 /// Collects problems while reading goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Report(Vec<Located>);
@@ -208,6 +230,21 @@ impl Report {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             Some(_) | None => Err(Problems(self.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn both_ways_to_count_lines_agree(text in "[a\n]{0,20}", offset in 0usize..21) {
+            let source = Source { file: "f", text: &text };
+            let offset = offset.min(text.len());
+            prop_assert_eq!(Lines::of(&text).line(offset), source.line(offset));
         }
     }
 }

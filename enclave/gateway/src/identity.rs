@@ -143,6 +143,12 @@ impl Identified {
         self.run.as_deref()
     }
 
+    /// Refuses the call of a known caller before it is looked at.
+    #[must_use]
+    pub fn refuse(self, refusal: Refusal) -> Box<Refused> {
+        Box::new(Refused { progress: self.progress, refusal })
+    }
+
     /// Which tool is asked for.
     #[must_use]
     pub fn tool(&self) -> &Tool {

@@ -81,14 +81,7 @@ impl Swtpm {
     /// # Errors
     /// When `swtpm` is not installed, the directory cannot be used or is in use, or it does not start.
     pub fn start(state: &Path) -> Result<Self, SwtpmError> {
-        let unusable = |error: io::Error| SwtpmError::StateDirectory {
-            path: state.into(),
-            cause: error.kind(),
-        };
-        fs::create_dir_all(state).map_err(unusable)?;
-        let state = state.canonicalize().map_err(unusable)?;
-        end_orphan(&state)?;
-        fs::write(state.join(OWNER_FILE), std::process::id().to_string()).map_err(unusable)?;
+        let state = prepare(state)?;
         let mut ended = SwtpmError::Ended {
             words: "no two free neighbouring ports".into(),
         };
@@ -103,6 +96,15 @@ impl Swtpm {
             }
         }
         Err(ended)
+    }
+
+    /// Starts a software TPM on a given port of 127.0.0.1 and the next one.
+    ///
+    /// # Errors
+    /// As [`Swtpm::start`], or when the port is taken.
+    pub fn start_at(state: &Path, port: u16) -> Result<Self, SwtpmError> {
+        let state = prepare(state)?;
+        Self::start_on(&state, port)
     }
 
     fn start_on(state: &Path, port: u16) -> Result<Self, SwtpmError> {
@@ -215,6 +217,19 @@ impl Drop for Swtpm {
 }
 
 /// Ends a software TPM that runs on the directory and is no longer a child of who started it.
+/// Makes the state directory this process's own.
+fn prepare(state: &Path) -> Result<PathBuf, SwtpmError> {
+    let unusable = |error: io::Error| SwtpmError::StateDirectory {
+        path: state.into(),
+        cause: error.kind(),
+    };
+    fs::create_dir_all(state).map_err(unusable)?;
+    let state = state.canonicalize().map_err(unusable)?;
+    end_orphan(&state)?;
+    fs::write(state.join(OWNER_FILE), std::process::id().to_string()).map_err(unusable)?;
+    Ok(state)
+}
+
 fn end_orphan(state: &Path) -> Result<(), SwtpmError> {
     let number = |name: &str| {
         fs::read_to_string(state.join(name))

@@ -10,7 +10,7 @@ fn engine(n: usize) -> Engine {
         tenant: TenantId([1; 16]),
         listen: "127.0.0.1:1".into(),
         tpm: "device:/dev/tpmrm0".into(),
-        release: key(1),
+        release: [4; 65],
         governance: key(2),
         bundle_signer: key(3),
         recovery: [4; 32],

@@ -13,7 +13,7 @@ use crate::shape::Shape;
 use crate::site::people::known_tenant;
 use crate::site::text::{hex_array, is_plain_name, plain_name, toml_file, word};
 use countersign_record::body::{Classification, Mode};
-use countersign_record::digest::{ArtifactDigest, sha256_in};
+use countersign_record::digest::ArtifactDigest;
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -207,49 +207,6 @@ impl Capability {
             .iter()
             .filter(|(_, rules)| !rules.shapes.is_empty())
             .map(|(path, _)| path.as_str())
-    }
-}
-
-/// The digest of a tool's descriptor, as an upstream lists it: over its JSON with sorted keys.
-#[must_use]
-pub fn descriptor_digest(tool: &Json) -> ArtifactDigest {
-    let mut canonical = String::new();
-    write_sorted(tool, &mut canonical);
-    ArtifactDigest(sha256_in(
-        "countersign/descriptor/v1",
-        &[canonical.as_bytes()],
-    ))
-}
-
-/// JSON without blanks and with sorted keys, however the map behind it is ordered.
-fn write_sorted(json: &Json, out: &mut String) {
-    match json {
-        Json::Object(map) => {
-            let sorted: BTreeMap<&String, &Json> = map.iter().collect();
-            out.push('{');
-            for (i, (key, value)) in sorted.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                out.push_str(&Json::String(key.clone()).to_string());
-                out.push(':');
-                write_sorted(value, out);
-            }
-            out.push('}');
-        }
-        Json::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_sorted(item, out);
-            }
-            out.push(']');
-        }
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
-            out.push_str(&json.to_string())
-        }
     }
 }
 

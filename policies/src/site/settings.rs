@@ -51,8 +51,8 @@ pub struct Tenant {
 /// Who signs releases, and which release this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Release {
-    /// The vendor's key.
-    pub key: PublicKey,
+    /// The vendor's key: an uncompressed P-256 point (SEC1), because TPMs verify with it.
+    pub key: [u8; 65],
     /// Number of this release; below the floor of the TPM, nothing unseals.
     pub sequence: u64,
 }
@@ -162,7 +162,7 @@ impl Settings {
         let tenants = tenants(source, &file.tenants, report);
         let listen = listen(source, &file.listen.address, report);
         let tpm = tpm(source, &file.tpm.address, report);
-        let release_key = key(
+        let release_key = hex_array(
             source,
             "release.public_key",
             &file.release.public_key,

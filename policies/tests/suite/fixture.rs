@@ -23,7 +23,7 @@ pub(crate) fn keys() -> ExampleKeys {
         tenant: TenantId([7; 16]),
         listen: "127.0.0.1:8443".into(),
         tpm: "swtpm:127.0.0.1:2321".into(),
-        release: public(1),
+        release: [4; 65],
         governance: public(2),
         bundle_signer: public(3),
         recovery: [4; 32],

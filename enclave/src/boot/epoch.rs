@@ -1,0 +1,448 @@
+//! Opening an epoch: the platform vouches for a fresh key, and the key for all that follows.
+//!
+//! In: an [`Opened`] machine whose counter is explained. Out: an [`Epoch`] with its base, what
+//! was in force entered, and every call that a crash left open settled as unknown.
+//!
+//! 1. `opening`: the counter value to come and the key's id, durable beside the log
+//! 2. increment, 3. bind, attest, 4. base, 5. gap, enrolment, change of bundle, 6. settlements
+
+use super::{Opened, held};
+use crate::keys::{self, random};
+use crate::site::StateFile;
+use anyhow::{Context as _, bail};
+use countersign_gateway::call::Moment;
+use countersign_gateway::decision::settle_unknown;
+use countersign_journal::{Draft, EpochSigner, PendingOpening};
+use countersign_platform::{Attester as _, Evidence, PcrSet, Profile, Qualifying};
+use countersign_record::binding::{self, BINDING_VERSION, Binding, LogHead, epoch_message};
+use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
+use countersign_record::body::{
+    AbandonedOpening, Base, Change, ChangeKind, Enrol, Event, EventKind, EvidenceRef, Gap,
+};
+use countersign_record::cbor::{Bytes, Cbor as _};
+use countersign_record::cose::Sign1;
+use countersign_record::digest::{ArtifactDigest, KeyId, Nonce, PublicKey, UnixMillis};
+use countersign_record::entry::{Body, EntryRef};
+use countersign_record::evidence::{PcrValue, TpmEvidence};
+use countersign_record::export::{BUNDLE_KIND, SIGNED_BUNDLE_KIND};
+use countersign_record::statement::{FLEET_TYP, FleetStatement};
+use countersign_signatures::ed25519;
+use ed25519_dalek::SigningKey;
+use std::sync::Arc;
+
+/// Name and version in every base.
+pub const SOFTWARE: &str = concat!("countersign ", env!("CARGO_PKG_VERSION"));
+
+/// An open epoch.
+pub struct Epoch {
+    /// Its base.
+    pub base: EntryRef,
+    /// When it opened.
+    pub opened_at: UnixMillis,
+    /// Its key; signs receipts, as the journal's copy signs entries.
+    pub key: SigningKey,
+    /// What is in force.
+    pub in_force: EntryRef,
+    /// Counter value of its base.
+    pub counter: u64,
+}
+
+/// What the counter says about the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counter {
+    /// Every step since the log's last is announced beside the log.
+    Explained {
+        /// Openings among them that came to nothing.
+        abandoned: Vec<AbandonedOpening>,
+    },
+    /// The log is behind, or the counter is another's.
+    Unexplained {
+        /// What the log explains.
+        explained: u64,
+        /// What the TPM shows.
+        found: u64,
+    },
+}
+
+/// Compares the counter with the log and what was announced beside it.
+#[must_use]
+pub fn explain(opened: &Opened, found: u64) -> Counter {
+    let explained = opened.ledger.counter;
+    if found < explained {
+        return Counter::Unexplained { explained, found };
+    }
+    let openings = &opened.found.pending_openings;
+    let renewals = &opened.found.pending_renewals;
+    let mut abandoned = Vec::new();
+    for step in explained.saturating_add(1)..=found {
+        if let Some(opening) = openings.iter().rev().find(|o| o.counter == step) {
+            abandoned.push(AbandonedOpening {
+                counter: step,
+                epoch_key: opening.epoch_key,
+            });
+        } else if !renewals.iter().any(|r| r.counter == step) {
+            return Counter::Unexplained { explained, found };
+        }
+    }
+    Counter::Explained { abandoned }
+}
+
+/// Opens an epoch, if the counter is explained or the governance key has let the gateway go on.
+///
+/// # Errors
+/// If the platform, the log or a statement stands in the way. The log shows how far it came.
+pub fn begin(opened: &mut Opened) -> anyhow::Result<Result<Epoch, held::Held>> {
+    let found = opened
+        .tpm
+        .counter(&opened.release)
+        .context("the epoch counter cannot be read")?;
+    let (abandoned, recovery) = match explain(opened, found) {
+        Counter::Explained { abandoned } => (abandoned, None),
+        Counter::Unexplained { explained, found } => {
+            match held::recovery(opened, explained, found)? {
+                Ok(statement) => (Vec::new(), Some((explained, found, statement))),
+                Err(held) => return Ok(Err(held)),
+            }
+        }
+    };
+    let key = SigningKey::from_bytes(&*random::<32>()?);
+    let public = keys::public(&key);
+    let next = found
+        .checked_add(1)
+        .context("the epoch counter is at its end")?;
+    // ORDER: the opening is durable before the counter moves, so that a crash between them is explained.
+    opened.journal.put_pending_opening(&PendingOpening {
+        counter: next,
+        epoch_key: public.id(),
+    })?;
+    let counter = opened
+        .tpm
+        .increment(&opened.release)
+        .context("the epoch counter does not move")?;
+    if counter != next {
+        bail!("the epoch counter went from {found} to {counter}; another program moves it");
+    }
+    let base = write_base(opened, &key, counter, abandoned)?;
+    let mut epoch = Epoch {
+        in_force: base.clone(),
+        opened_at: opened.clock.now().at,
+        base,
+        key,
+        counter,
+    };
+    if let Some((explained, found, statement)) = recovery {
+        append(
+            opened,
+            Body::Gap(Gap {
+                explained,
+                found,
+                statement: Bytes(statement),
+            }),
+        )?;
+    }
+    enrol(opened)?;
+    enter_bundle(opened, &mut epoch)?;
+    settle_open_calls(opened, &epoch)?;
+    Ok(Ok(epoch))
+}
+
+fn write_base(
+    opened: &mut Opened,
+    key: &SigningKey,
+    counter: u64,
+    abandoned: Vec<AbandonedOpening>,
+) -> anyhow::Result<EntryRef> {
+    let binding = bind(opened, keys::public(key), counter)?;
+    let bytes = binding.to_bytes();
+    let evidence = attest(opened, binding.anchor().qualifying().0)?;
+    let base = Base {
+        identity_signature: opened.vault.sign(&epoch_message(&bytes)),
+        binding: Bytes(bytes),
+        evidence: vec![evidence],
+        epoch: opened.ledger.epoch.saturating_add(1),
+        previous: opened.found.last.map(|last| last.digest),
+        explained: opened.ledger.counter,
+        abandoned,
+        recovery_key: Some(KeyId(countersign_record::digest::sha256(
+            &opened.settings.recovery,
+        ))),
+        software: SOFTWARE.to_owned(),
+    };
+    let vault_sign = identity_signer(opened)?;
+    opened
+        .journal
+        .begin_epoch(EpochSigner::new(key.clone(), vault_sign))?;
+    append(opened, Body::Base(base))
+}
+
+/// The journal signs checkpoints with the identity key through this.
+fn identity_signer(opened: &Opened) -> anyhow::Result<countersign_journal::IdentitySigner> {
+    let vault = Arc::clone(&opened.vault);
+    Ok(Box::new(move |message| vault.sign(message)))
+}
+
+fn bind(opened: &Opened, epoch_key: PublicKey, counter: u64) -> anyhow::Result<Binding> {
+    let identity = opened.tpm.identity();
+    let head = opened.found.head;
+    Ok(Binding {
+        version: BINDING_VERSION,
+        profile: profile(opened.attester.profile()),
+        identity_key: opened.identity(),
+        epoch_key,
+        ak_name: Bytes(identity.attestation_key.name.to_vec()),
+        tls_key: None,
+        pcrs: PcrSet::PROFILE.iter().collect(),
+        release_key: Bytes(opened.release.release_key.tpmt_public().to_vec()),
+        build: build_digest()?,
+        configuration: opened.configuration,
+        bundles: vec![opened.bundle.0.digest()],
+        counter,
+        previous: LogHead {
+            size: head.size,
+            root: head.root,
+        },
+        nonce: Nonce(*random::<32>()?),
+    })
+}
+
+/// Digest of this very program.
+///
+/// # Errors
+/// If the program's file cannot be read.
+pub fn build_digest() -> anyhow::Result<ArtifactDigest> {
+    let program = std::fs::read("/proc/self/exe").context("the program cannot read itself")?;
+    Ok(ArtifactDigest::of(&program))
+}
+
+/// The profile as the record names it.
+#[must_use]
+pub fn profile(profile: Profile) -> binding::Profile {
+    match profile {
+        Profile::Tpm => binding::Profile::Tpm,
+        Profile::Swtpm => binding::Profile::Swtpm,
+    }
+}
+
+/// Asks the platform, and keeps its evidence beside the log.
+///
+/// # Errors
+/// If the platform does not answer, or the evidence cannot be kept.
+pub fn attest(opened: &Opened, qualifying: [u8; 32]) -> anyhow::Result<EvidenceRef> {
+    let evidence = opened
+        .attester
+        .attest(Qualifying(qualifying))
+        .context("the platform does not attest")?;
+    let bytes = evidence_bytes(opened.attester.profile(), evidence);
+    let digest = opened.journal.put_artifact(TPM_EVIDENCE_KIND, &bytes)?;
+    Ok(EvidenceRef {
+        kind: TPM_EVIDENCE_KIND.to_owned(),
+        digest,
+    })
+}
+
+/// Evidence in its container.
+#[must_use]
+pub fn evidence_bytes(found: Profile, evidence: Evidence) -> Vec<u8> {
+    let Evidence::Tpm(tpm) = evidence;
+    let countersign_platform::TpmEvidence {
+        ak_public,
+        quote,
+        quote_signature,
+        pcrs,
+        nv_public,
+        certify,
+        certify_signature,
+        event_log,
+    } = tpm;
+    TpmEvidence {
+        profile: profile(found),
+        ak_public: Bytes(ak_public),
+        quote: Bytes(quote),
+        quote_signature: Bytes(quote_signature),
+        pcrs: pcrs
+            .into_iter()
+            .map(|(index, value)| PcrValue { index, value })
+            .collect(),
+        nv_public: Bytes(nv_public),
+        certify: Bytes(certify),
+        certify_signature: Bytes(certify_signature),
+        event_log: event_log.map(Bytes),
+    }
+    .to_bytes()
+}
+
+/// Appends an entry that belongs to no tenant, and waits for it.
+pub(crate) fn append(opened: &mut Opened, body: Body) -> anyhow::Result<EntryRef> {
+    let Moment { at, since_boot } = opened.clock.now();
+    let draft = Draft {
+        tenant: None,
+        run: None,
+        body: body.clone(),
+        at,
+        since_boot,
+        disclosures: Vec::new(),
+    };
+    let appended = opened.journal.append_and_wait(draft)?;
+    opened.clock.not_before(appended.at);
+    let entry = EntryRef {
+        index: appended.index,
+        digest: appended.digest,
+    };
+    opened
+        .state
+        .apply_body(&body, &entry, None, appended.at, &[]);
+    Ok(entry)
+}
+
+/// Enters the installed fleet statement, if it is newer than the one in force.
+fn enrol(opened: &mut Opened) -> anyhow::Result<()> {
+    let Some(bytes) = opened.state_dir.read(StateFile::Fleet)? else {
+        return Ok(());
+    };
+    let statement = fleet_statement(&bytes, opened.settings.governance)?;
+    if !statement
+        .members
+        .iter()
+        .any(|m| m.gateway == opened.gateway())
+    {
+        bail!(
+            "the installed fleet statement {} does not name this gateway",
+            statement.number
+        );
+    }
+    if opened
+        .ledger
+        .fleet
+        .is_some_and(|number| number >= statement.number)
+    {
+        return Ok(());
+    }
+    append(
+        opened,
+        Body::Enrol(Enrol {
+            number: statement.number,
+            statement: Bytes(bytes),
+        }),
+    )?;
+    Ok(())
+}
+
+/// Reads a fleet statement and verifies the governance key's signature.
+///
+/// # Errors
+/// If it is malformed, of another type or key, or the signature does not hold.
+pub fn fleet_statement(bytes: &[u8], governance: PublicKey) -> anyhow::Result<FleetStatement> {
+    let payload = verified_statement(bytes, FLEET_TYP, governance).context("fleet statement")?;
+    FleetStatement::from_bytes(payload).context("fleet statement is malformed")
+}
+
+/// The payload of a statement of type `typ`, once `key`'s signature holds.
+///
+/// # Errors
+/// If it is malformed, of another type or key, or the signature does not hold.
+pub fn verified_statement<'a>(
+    bytes: &'a [u8],
+    typ: &str,
+    key: PublicKey,
+) -> anyhow::Result<&'a [u8]> {
+    let statement = Sign1::parse(bytes)?;
+    if statement.typ() != typ {
+        bail!("statement is of type {}, expected {typ}", statement.typ());
+    }
+    if statement.kid() != key.id() {
+        bail!(
+            "statement is signed by key {}, expected {}",
+            statement.kid(),
+            key.id()
+        );
+    }
+    let message = statement.to_be_signed();
+    let signature = statement.signature();
+    ed25519::PublicKey::parse(&key.0)?.verify(ed25519::Signed {
+        message: &message,
+        signature: &signature.0,
+    })?;
+    Ok(statement.payload())
+}
+
+/// Enters the bundle, if another was in force, and keeps it beside the log.
+fn enter_bundle(opened: &mut Opened, epoch: &mut Epoch) -> anyhow::Result<()> {
+    let (bundle, file) = &opened.bundle;
+    opened.journal.put_artifact(BUNDLE_KIND, bundle.payload())?;
+    opened.journal.put_artifact(SIGNED_BUNDLE_KIND, file)?;
+    let (digest, version) = (bundle.digest(), bundle.content().head.version);
+    if opened.ledger.bundle == Some((digest, version)) {
+        return Ok(());
+    }
+    let change = Change {
+        kind: ChangeKind::Bundle,
+        digest,
+        version,
+        before: opened
+            .ledger
+            .in_force
+            .clone()
+            .unwrap_or_else(|| epoch.base.clone()),
+        signers: bundle.signers().to_vec(),
+        reason: None,
+    };
+    epoch.in_force = append(opened, Body::Change(change))?;
+    Ok(())
+}
+
+/// Settles every call that a crash left open, and closes runs: an outcome is unknown, never invented.
+fn settle_open_calls(opened: &mut Opened, epoch: &Epoch) -> anyhow::Result<()> {
+    let open = std::mem::take(&mut opened.found.open_intents);
+    for intent in &open {
+        let now = opened.clock.now();
+        let entry = EntryRef {
+            index: intent.entry.index,
+            digest: intent.entry.digest,
+        };
+        let decision = settle_unknown(
+            &intent.intent,
+            entry,
+            intent.entry.at,
+            epoch.in_force.clone(),
+            now,
+        );
+        let body = Body::Decision(decision);
+        let draft = Draft {
+            tenant: intent.tenant,
+            run: intent.run,
+            body: body.clone(),
+            at: now.at,
+            since_boot: now.since_boot,
+            disclosures: Vec::new(),
+        };
+        let appended = opened.journal.append_and_wait(draft)?;
+        let entry = EntryRef {
+            index: appended.index,
+            digest: appended.digest,
+        };
+        opened
+            .state
+            .apply_body(&body, &entry, intent.tenant, appended.at, &[]);
+    }
+    for (tenant, run) in opened.journal.open_runs() {
+        let now = opened.clock.now();
+        opened
+            .journal
+            .close_run_and_wait(tenant, run, now.at, now.since_boot)?;
+    }
+    let count = u64::try_from(open.len()).unwrap_or(u64::MAX);
+    if count > 0 || opened.found.wal_recovered {
+        append(
+            opened,
+            Body::Event(Event {
+                kind: EventKind::Recovered,
+                count,
+                detail: None,
+            }),
+        )?;
+        super::tracing_line(&format!(
+            "the last stop was not in good order; {count} open calls settled as unknown"
+        ));
+    }
+    Ok(())
+}

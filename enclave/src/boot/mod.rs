@@ -1,0 +1,149 @@
+//! From a machine to an open epoch, or to a gateway that is held.
+//!
+//! ```text
+//! site → TPM → vault (unseal) → log (checked, folded) → counter
+//!      → opening (durable) → increment → evidence → base → enrol, change → settle what was open
+//!      → first renewal → serve
+//! ```
+//!
+//! The first renewal moves the counter before the first call is served. So an opening that came
+//! to nothing explains exactly one step of the counter, and that no call was served in it; an
+//! operator who restores the disk to an opening, after calls were served, is found out.
+//!
+//! [`vault`] has the sealed keys, [`ledger`] what the log says about counter and bundle,
+//! [`epoch`] the opening of an epoch, [`held`] what happens instead.
+
+pub mod epoch;
+pub mod held;
+pub mod ledger;
+pub mod vault;
+
+use crate::clock::Clock;
+use crate::site::{SiteDir, StateDir, StateFile};
+use anyhow::Context as _;
+use countersign_gateway::state::State;
+use countersign_journal::{Found, Journal, KeyRing, Limits, Options};
+use countersign_platform::{Attester, Tpm, TpmAddress, TpmAttester};
+use countersign_policies::bundle::{Bundle, Pins};
+use countersign_policies::site::settings::Settings;
+use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey};
+use std::path::Path;
+use std::sync::Arc;
+use vault::Vault;
+
+/// A machine whose keys are open and whose log is read; no epoch is open yet.
+pub struct Opened {
+    /// Settings.
+    pub settings: Settings,
+    /// Digest of the settings' file.
+    pub configuration: ArtifactDigest,
+    /// The signed bundle, and its file's bytes.
+    pub bundle: (Bundle, Vec<u8>),
+    /// The platform.
+    pub attester: Arc<TpmAttester>,
+    /// The TPM behind it.
+    pub tpm: Tpm,
+    /// The gateway's keys.
+    pub vault: Arc<Vault>,
+    /// The log.
+    pub journal: Arc<Journal>,
+    /// What was found in it.
+    pub found: Found,
+    /// What the log says about counter, enrolment and bundle.
+    pub ledger: ledger::Ledger,
+    /// What the log means for calls.
+    pub state: State,
+    /// Clocks.
+    pub clock: Arc<Clock>,
+    /// State directory.
+    pub state_dir: StateDir,
+    /// The release policy in force.
+    pub release: countersign_platform::policy::ReleasePolicy,
+}
+
+/// Where a boot finds its things.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    /// The site directory.
+    pub site: &'a Path,
+    /// The state directory.
+    pub state: &'a Path,
+    /// A TPM other than the settings' (development only: a software TPM that was just started).
+    pub tpm: Option<TpmAddress>,
+}
+
+impl Opened {
+    /// The gateway.
+    #[must_use]
+    pub fn gateway(&self) -> GatewayId {
+        self.vault.identity().gateway()
+    }
+
+    /// The identity key.
+    #[must_use]
+    pub fn identity(&self) -> PublicKey {
+        self.vault.identity()
+    }
+}
+
+/// Opens keys and log; changes nothing but what a first start makes.
+///
+/// # Errors
+/// What is missing, refused, or not as it was written.
+pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
+    let site = SiteDir::new(place.site);
+    let (settings, configuration) = site.settings()?;
+    let bundle = site.bundle(&Pins::of_settings(&settings))?;
+    let release = site.release()?;
+    let state_dir = StateDir::open(place.state)?;
+    let address = place
+        .tpm
+        .clone()
+        .map_or_else(|| crate::site::tpm_address(&settings.tpm), Ok)?;
+    let tpm = Tpm::open(address).context("the TPM cannot be used")?;
+    let vault = Arc::new(Vault::open(&tpm, &release, &settings, &state_dir)?);
+    let clock = Arc::new(Clock::start());
+    let mut state = State::new(vault.identity().gateway());
+    let mut ledger = ledger::Ledger::new(vault.counter_at_creation());
+    let options = Options {
+        identity: vault.identity(),
+        ring: KeyRing::new(1, vault.storage_key()),
+        limits: Limits::default(),
+    };
+    let log = state_dir.file(StateFile::Log);
+    let (journal, found) = Journal::open(&log, options, &mut |entry, disclosures| {
+        let opened = if ledger::concerns_calls(entry.body()) {
+            disclosures.read().map_err(|e| e.to_string())?
+        } else {
+            Vec::new()
+        };
+        ledger.apply(entry)?;
+        state.apply(entry, &opened);
+        clock.not_before(entry.place().at);
+        Ok(())
+    })
+    .context("the log cannot be opened")?;
+    ledger.forbid_downgrade(&bundle.0)?;
+    let attester = Arc::new(TpmAttester::new(tpm.clone(), release.clone(), None)?);
+    tracing_line(&format!("platform {}", attester.profile()));
+    Ok(Opened {
+        settings,
+        configuration,
+        bundle,
+        attester,
+        tpm,
+        vault,
+        journal: Arc::new(journal),
+        found,
+        ledger,
+        state,
+        clock,
+        state_dir,
+        release,
+    })
+}
+
+/// One line of the gateway's log. It leaves the enclave, so it is public: no arguments, results, tokens or names.
+pub(crate) fn tracing_line(line: &str) {
+    eprintln!("countersign: {line}");
+}

@@ -1,0 +1,453 @@
+//! The way of one call, stage by stage.
+//!
+//! In: a parsed request and what was presented with it. Out: a [`Reply`], which exists only once
+//! the call's Decision Record is durable. A call runs in a task of its own: a client that goes
+//! away does not leave it half done.
+
+use crate::serve::{Gateway, Serving};
+use crate::upstreams::ResultKind;
+use bytes::Bytes;
+use countersign_gateway::approval::{self, Clearance};
+use countersign_gateway::budget::Repeated;
+use countersign_gateway::decision::{self, Answer, Record};
+use countersign_gateway::identity::Identified;
+use countersign_gateway::policy::{self, Judgement};
+use countersign_gateway::refusal::{Code, Refusal, Refused, Retry, Told};
+use countersign_gateway::seal::{IntentReceipt, Sealed};
+use countersign_gateway::state::{MatchKey, Run};
+use countersign_gateway::{budget, surface};
+use countersign_journal::{AppendError, Appended, Draft};
+use countersign_record::body::{Decision, Verdict};
+use countersign_record::cbor::Cbor as _;
+use countersign_record::commitment::Field;
+use countersign_record::digest::{CallId, EntryDigest, RunId, TenantId};
+use countersign_record::entry::{Body, Entry, EntryRef};
+use countersign_record::receipt::{RECEIPT_TYP, Receipt};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What a caller gets, and what vouches for it.
+#[derive(Debug)]
+pub struct Reply {
+    /// The answer.
+    pub outcome: Outcome,
+    /// Where the record stands; absent only if nothing could be recorded, and then nothing was released.
+    pub audit: Option<Audit>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A released result.
+    Result(Bytes, ResultKind),
+    /// A refusal.
+    Refused(Box<Told>),
+}
+
+/// Where a call's Decision Record stands.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// The call.
+    pub call: CallId,
+    /// Leaf index.
+    pub index: u64,
+    /// Digest of the record.
+    pub digest: EntryDigest,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The signed receipt.
+    pub receipt: Vec<u8>,
+}
+
+/// Where the time of a call went, in microseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Stages 1 to 6.
+    pub decide: u64,
+    /// The intent's way into the log.
+    pub seal: u64,
+    /// The upstream.
+    pub upstream: u64,
+    /// Stages 9 and 10, and the record's way into the log.
+    pub release: u64,
+}
+
+/// A request's tenant and run.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    tenant: TenantId,
+    run: RunId,
+}
+
+/// Carries a call of a known caller from admission to its reply.
+pub async fn carry_out(gateway: Arc<Gateway>, identified: Identified, started: u64) -> Reply {
+    let Some(serving) = &gateway.serving else {
+        return unrecorded(Refusal::never(Code::GatewayHeld), Timings::default());
+    };
+    let mut way = Way {
+        gateway: &gateway,
+        serving,
+        started,
+        timings: Timings::default(),
+    };
+    way.go(identified).await
+}
+
+/// A reply to a caller about whom nothing can be recorded.
+#[must_use]
+pub fn unrecorded(refusal: Refusal, timings: Timings) -> Reply {
+    Reply {
+        outcome: Outcome::Refused(Box::new(Told::new(&refusal, 0, None, None))),
+        audit: None,
+        timings,
+    }
+}
+
+struct Way<'g> {
+    gateway: &'g Gateway,
+    serving: &'g Serving,
+    started: u64,
+    timings: Timings,
+}
+
+/// How far a call came before the journal was needed.
+enum Decided {
+    Seal(Box<Sealed>, Box<Draft>),
+    Record(Box<Record>),
+    Repeat(Repeated),
+}
+
+impl Way<'_> {
+    async fn go(&mut self, identified: Identified) -> Reply {
+        let owner = match self.owner(&identified) {
+            Ok(owner) => owner,
+            Err(refusal) => return unrecorded(refusal, self.timings),
+        };
+        let agent = identified.who().agent.clone();
+        let decided = self.decide(identified, owner);
+        self.timings.decide = self.since(self.started);
+        match decided {
+            Decided::Record(record) => {
+                self.record(*record, owner, &agent, ResultKind::ToolResult)
+                    .await
+            }
+            Decided::Repeat(repeated) => self.repeat(repeated, owner, &agent).await,
+            Decided::Seal(sealed, draft) => self.execute(*sealed, *draft, owner, &agent).await,
+        }
+    }
+
+    fn since(&self, from: u64) -> u64 {
+        self.gateway.clock.micros().saturating_sub(from)
+    }
+
+    /// The call's run; an idle one that it replaces is closed.
+    fn owner(&self, identified: &Identified) -> Result<Owner, Refusal> {
+        let now = self.gateway.clock.now();
+        let who = identified.who();
+        let Run { id, ended } =
+            self.gateway
+                .state()
+                .run(who.tenant, &who.agent, identified.run(), now.at);
+        if let Some(ended) = ended {
+            self.gateway.journal.close_run(
+                who.tenant,
+                ended,
+                now.at,
+                now.since_boot,
+                Box::new(|_| ()),
+            );
+        }
+        Ok(Owner {
+            tenant: who.tenant,
+            run: id,
+        })
+    }
+
+    /// Stages 3 to 7: everything up to the journal, without an await.
+    fn decide(&self, identified: Identified, owner: Owner) -> Decided {
+        let in_force = self.in_force();
+        let refuse = |refused: Box<Refused>| {
+            let now = self.gateway.clock.now();
+            Decided::Record(Box::new(decision::settle_refused(
+                *refused,
+                in_force.clone(),
+                now,
+            )))
+        };
+        match self.clear(identified) {
+            Err(refused) => refuse(refused),
+            Ok(Clearance::Halted(halt)) => {
+                let now = self.gateway.clock.now();
+                Decided::Record(Box::new(decision::settle_halted(*halt, in_force, now)))
+            }
+            Ok(Clearance::Repeated(repeated)) => Decided::Repeat(repeated),
+            Ok(Clearance::Approved(approved)) => {
+                let (sealed, intent, disclosures) = Sealed::new(*approved, in_force);
+                let draft = self.draft(Body::Intent(intent), Some(owner), disclosures);
+                Decided::Seal(Box::new(sealed), Box::new(draft))
+            }
+        }
+    }
+
+    fn clear(&self, identified: Identified) -> Result<Clearance, Box<Refused>> {
+        let gateway = self.gateway;
+        let identified = gateway.admit(identified)?;
+        let engine = &gateway.engine;
+        let surfaced = surface::surface(identified, engine, |c| {
+            gateway.upstreams.observe(&c.adapter, &c.tool)
+        })?;
+        let now = gateway.clock.now();
+        let mut state = gateway.state();
+        let budgeted = budget::budget(surfaced, &mut state, now)?;
+        match policy::decide(budgeted, engine, &state, now)? {
+            Judgement::Permitted(permitted) => approval::clear(permitted, &state),
+            Judgement::Escalated(escalated) => {
+                approval::approve(escalated, engine, &mut state, now)
+            }
+        }
+    }
+
+    /// Stages 7 to 10 of a call that may be carried out.
+    async fn execute(&mut self, sealed: Sealed, draft: Draft, owner: Owner, agent: &str) -> Reply {
+        let from = self.gateway.clock.micros();
+        let call = sealed.call();
+        // ORDER: the intent is durable before anything leaves.
+        let receipt = match self.append(draft).await {
+            Ok(appended) => IntentReceipt {
+                call,
+                entry: EntryRef {
+                    index: appended.index,
+                    digest: appended.digest,
+                },
+            },
+            Err(error) => {
+                self.gateway.state().release(call);
+                let now = self.gateway.clock.now();
+                let record = decision::settle_abandoned(
+                    *sealed.abandon(),
+                    unavailable(&error),
+                    self.in_force(),
+                    now,
+                );
+                return self
+                    .record(record, owner, agent, ResultKind::ToolResult)
+                    .await;
+            }
+        };
+        self.timings.seal = self.since(from);
+        let committed = match sealed.commit(receipt) {
+            Ok(committed) => committed,
+            Err(_) => return unrecorded(Refusal::never(Code::AuditUnavailable), self.timings),
+        };
+        let from = self.gateway.clock.micros();
+        let (dispatch, dispatched) = committed.dispatch(self.gateway.clock.now());
+        let (report, kind) = self.gateway.upstreams.carry_out(dispatch).await;
+        self.timings.upstream = self.since(from);
+        let settled = dispatched.outcome(report).release();
+        let record = decision::settle(settled, self.in_force(), self.gateway.clock.now());
+        self.record(record, owner, agent, kind).await
+    }
+
+    /// A call that repeats a settled one gets the first outcome again.
+    async fn repeat(&mut self, repeated: Repeated, owner: Owner, agent: &str) -> Reply {
+        let now = self.gateway.clock.now();
+        let record = match self.first_outcome(repeated.first()) {
+            Some((first, result)) => {
+                decision::settle_repeated(repeated, first, &result, self.in_force(), now)
+            }
+            None => decision::settle_refused(*repeated.lost(), self.in_force(), now),
+        };
+        self.record(record, owner, agent, ResultKind::ToolResult)
+            .await
+    }
+
+    fn first_outcome(&self, index: u64) -> Option<(CallId, Bytes)> {
+        let stored = self.gateway.journal.entry(index).ok()?;
+        let Body::Decision(Decision { call, .. }) =
+            Entry::parse(&stored.bytes).ok()?.body().clone()
+        else {
+            return None;
+        };
+        let disclosures = self.gateway.journal.disclosures(index).ok()?;
+        let released = disclosures
+            .into_iter()
+            .find(|d| d.field == Field::Released)?;
+        Some((call, Bytes::from(released.value.0)))
+    }
+
+    /// Stage 10: the record becomes durable, then the caller is answered.
+    async fn record(
+        &mut self,
+        record: Record,
+        owner: Owner,
+        agent: &str,
+        kind: ResultKind,
+    ) -> Reply {
+        let from = self.gateway.clock.micros();
+        let Record {
+            body,
+            disclosures,
+            tenant: _,
+            answer,
+            halted,
+        } = record;
+        let (call, verdict, settled) = (body.call, body.verdict, body.intent.is_some());
+        let capability = body
+            .capability
+            .as_ref()
+            .map(|c| c.id.clone())
+            .unwrap_or_default();
+        let draft = self.draft(Body::Decision(body), Some(owner), disclosures);
+        let appended = self.append(draft).await;
+        self.timings.release = self.since(from);
+        match appended {
+            Ok(appended) => {
+                let audit = self.audit(call, verdict, &appended);
+                let outcome =
+                    self.outcome(answer, kind, (owner.tenant, agent, &capability), &audit);
+                Reply {
+                    outcome,
+                    audit: Some(audit),
+                    timings: self.timings,
+                }
+            }
+            Err(error) => {
+                let mut state = self.gateway.state();
+                if let Some(halt) = halted {
+                    halt.undo(&mut state);
+                }
+                if !settled {
+                    state.release(call);
+                }
+                let refusal = if settled {
+                    Refusal::never(Code::ResultWithheld)
+                } else {
+                    unavailable(&error)
+                };
+                unrecorded(refusal, self.timings)
+            }
+        }
+    }
+
+    fn outcome(
+        &self,
+        answer: Answer,
+        kind: ResultKind,
+        what: (TenantId, &str, &str),
+        audit: &Audit,
+    ) -> Outcome {
+        match answer {
+            Answer::Result(bytes) => Outcome::Result(bytes, kind),
+            Answer::Refused(refusal) => {
+                let (tenant, agent, capability) = what;
+                let key = MatchKey::new(tenant, agent, capability, b"");
+                let repeats = self.gateway.state().repeat(key, refusal.code());
+                let record = Some(audit.digest.to_string());
+                Outcome::Refused(Box::new(Told::new(&refusal, repeats, record, None)))
+            }
+        }
+    }
+
+    fn audit(&self, call: CallId, verdict: Verdict, appended: &Appended) -> Audit {
+        let receipt = Receipt {
+            gateway: self.gateway.id,
+            base: self.serving.base.digest,
+            index: appended.index,
+            digest: appended.digest,
+            call,
+            verdict,
+            at: appended.at,
+        };
+        let receipt =
+            crate::keys::sign_statement(&self.serving.key, RECEIPT_TYP, receipt.to_bytes());
+        Audit {
+            call,
+            index: appended.index,
+            digest: appended.digest,
+            verdict,
+            receipt,
+        }
+    }
+
+    fn in_force(&self) -> EntryRef {
+        self.gateway
+            .state()
+            .in_force()
+            .unwrap_or_else(|| self.serving.base.clone())
+    }
+
+    fn draft(
+        &self,
+        body: Body,
+        owner: Option<Owner>,
+        disclosures: Vec<countersign_record::commitment::Disclosure>,
+    ) -> Draft {
+        let now = self.gateway.clock.now();
+        Draft {
+            tenant: owner.map(|o| o.tenant),
+            run: owner.map(|o| o.run),
+            body,
+            at: now.at,
+            since_boot: now.since_boot,
+            disclosures,
+        }
+    }
+
+    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+        append(self.gateway, draft).await
+    }
+}
+
+/// Appends an entry, waits until it is durable, and folds it into the control state.
+pub(crate) async fn append(gateway: &Gateway, draft: Draft) -> Result<Appended, AppendError> {
+    let (body, tenant, disclosures) = (draft.body.clone(), draft.tenant, draft.disclosures.clone());
+    let (done, wait) = oneshot::channel();
+    gateway.journal.append(
+        draft,
+        Box::new(move |result| {
+            // Nobody waits any more only if the gateway is going down.
+            let _unheard = done.send(result);
+        }),
+    );
+    let stopped = AppendError::NotDurable(countersign_journal::Fault::Stopped);
+    let appended = wait.await.unwrap_or(Err(stopped))?;
+    gateway.clock.not_before(appended.at);
+    let entry = EntryRef {
+        index: appended.index,
+        digest: appended.digest,
+    };
+    gateway
+        .state()
+        .apply_body(&body, &entry, tenant, appended.at, &disclosures);
+    Ok(appended)
+}
+
+fn unavailable(error: &AppendError) -> Refusal {
+    match error {
+        AppendError::Backpressure { .. } => Refusal::new(Code::AuditBackpressure, Retry::After(1)),
+        AppendError::Refusing(_)
+        | AppendError::NotDurable(_)
+        | AppendError::Refused(_)
+        | AppendError::TooLarge { .. }
+        | AppendError::Disclosure { .. }
+        | AppendError::Side(_) => Refusal::never(Code::AuditUnavailable),
+    }
+}
+
+impl Gateway {
+    /// Whether the gateway takes new calls at all. A refusal here is recorded like any other.
+    fn admit(&self, identified: Identified) -> Result<Identified, Box<Refused>> {
+        let code = if self.state().enrolled().is_none() {
+            Code::NotEnrolled
+        } else if self.clock.drifts() {
+            Code::ClockDrift
+        } else if !self.lease.holds(self.clock.since_boot()) {
+            Code::LeaseExpired
+        } else {
+            return Ok(identified);
+        };
+        Err(identified.refuse(Refusal::never(code)))
+    }
+}

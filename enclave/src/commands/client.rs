@@ -1,0 +1,120 @@
+//! The command line's own HTTP requests, signed as a person's (RFC 9421).
+
+use crate::keys::{public, random};
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use countersign_signatures::http::{
+    Header, HttpRequest, Scheme, SigningParameters, UnixSeconds, sign_request,
+};
+use ed25519_dalek::{Signer as _, SigningKey};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// A request to make.
+pub(super) struct Ask<'a> {
+    /// `GET` or `POST`.
+    pub(super) method: &'static str,
+    /// Path, without a query.
+    pub(super) path: &'a str,
+    /// Body.
+    pub(super) body: Vec<u8>,
+    /// Who signs it.
+    pub(super) key: Option<&'a SigningKey>,
+}
+
+/// Sends a request to `http://host:port` and gives the response, whose status is a success.
+pub(super) async fn ask(url: &str, ask: Ask<'_>) -> anyhow::Result<http::Response<Incoming>> {
+    let authority = url
+        .strip_prefix("http://")
+        .map(|rest| rest.trim_end_matches('/'))
+        .with_context(|| format!("{url} is not an address of the form http://host:port"))?;
+    let mut request = http::Request::builder()
+        .method(ask.method)
+        .uri(ask.path)
+        .header("host", authority);
+    if let Some(key) = ask.key {
+        for (name, value) in signature(authority, &ask, key)? {
+            request = request.header(name, value);
+        }
+    }
+    let request = request.body(Full::new(Bytes::from(ask.body)))?;
+    let stream = TcpStream::connect(authority)
+        .await
+        .with_context(|| format!("no gateway at {url}"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    if !response.status().is_success() {
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map(|b| b.to_bytes())
+            .unwrap_or_default();
+        bail!(
+            "the gateway answers {status}: {}",
+            String::from_utf8_lossy(&body)
+        );
+    }
+    Ok(response)
+}
+
+/// Like [`ask`], with the whole body read as JSON.
+pub(super) async fn ask_json(url: &str, what: Ask<'_>) -> anyhow::Result<serde_json::Value> {
+    let body = ask(url, what)
+        .await?
+        .into_body()
+        .collect()
+        .await?
+        .to_bytes();
+    serde_json::from_slice(&body).context("the gateway's answer is not JSON")
+}
+
+fn signature(
+    authority: &str,
+    ask: &Ask<'_>,
+    key: &SigningKey,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let headers = [Header {
+        name: "host",
+        value: authority.as_bytes(),
+    }];
+    let request = HttpRequest {
+        method: ask.method,
+        scheme: Scheme::Http,
+        authority,
+        path: ask.path,
+        query: None,
+        headers: &headers,
+        body: &ask.body,
+    };
+    let key_id = public(key).id().to_string();
+    let nonce = hex::encode(*random::<16>()?);
+    let created = UnixSeconds(crate::clock::Clock::start().now().at.0 / 1000);
+    let parameters = SigningParameters {
+        key_id: &key_id,
+        created,
+        expires: None,
+        nonce: &nonce,
+    };
+    let signed = sign_request(&request, &parameters, |message| {
+        key.sign(message).to_bytes()
+    })?;
+    Ok(vec![
+        ("content-digest", signed.content_digest),
+        ("signature-input", signed.signature_input),
+        ("signature", signed.signature),
+    ])
+}
+
+/// Runs a future to its end, for commands that make a few requests.
+pub(super) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
+}

@@ -1,0 +1,322 @@
+//! `countersign enrol …` and `recover …`: the governance key's word.
+
+use super::SiteArgument;
+use crate::boot::{self, Place};
+use crate::keys::{public, read_signing_key, sign_statement};
+use crate::site::{StateDir, StateFile};
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use countersign_record::cbor::{Bytes, Cbor as _};
+use countersign_record::cbor_map;
+use countersign_record::cose::Unsigned;
+use countersign_record::digest::{GatewayId, PublicKey, Signature, UnixMillis};
+use countersign_record::statement::{
+    FLEET_TYP, FleetMember, FleetStatement, RECOVER_TYP, RecoverStatement,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+cbor_map! {
+    /// What a gateway hands to whoever enrols it.
+    pub struct EnrolRequest {
+        /// The identity key.
+        1 => identity_key: PublicKey,
+        /// Name of the TPM's attestation key.
+        2 => ak_name: Bytes,
+        /// Which platform the gateway says it is on; appraise its evidence before believing it.
+        3 => platform: String,
+    }
+}
+
+/// Make a gateway one of a customer's fleet.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Enrol {
+    /// On the gateway: make its identity, if it has none, and write what is to be enrolled.
+    Request {
+        #[command(flatten)]
+        site: SiteArgument,
+        /// State directory.
+        #[arg(long)]
+        state: PathBuf,
+        /// File to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// With the governance key: sign a fleet statement that lists the gateway.
+    Sign {
+        /// The gateway's request.
+        #[arg(long)]
+        request: PathBuf,
+        /// The governance key's file.
+        #[arg(long)]
+        key: PathBuf,
+        /// Name of the fleet.
+        #[arg(long)]
+        fleet: String,
+        /// Number of the statement; each new one has a higher number.
+        #[arg(long)]
+        number: u64,
+        /// Name of the gateway, for people.
+        #[arg(long, default_value = "gateway")]
+        name: String,
+        /// The statement before, whose gateways stay listed.
+        #[arg(long)]
+        previous: Option<PathBuf>,
+        /// File to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Print the bytes that the governance key signs, and keep the statement for `attach`.
+    Digest {
+        /// The unsigned statement to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// The gateway's request.
+        #[arg(long)]
+        request: PathBuf,
+        /// Name of the fleet.
+        #[arg(long)]
+        fleet: String,
+        /// Number of the statement.
+        #[arg(long)]
+        number: u64,
+        /// Name of the gateway, for people.
+        #[arg(long, default_value = "gateway")]
+        name: String,
+        /// The statement before, whose gateways stay listed.
+        #[arg(long)]
+        previous: Option<PathBuf>,
+        /// The governance key's public half, 64 hexadecimal digits.
+        #[arg(long)]
+        public_key: String,
+    },
+    /// Join a statement and a signature that was made elsewhere.
+    Attach {
+        /// The unsigned statement.
+        #[arg(long)]
+        statement: PathBuf,
+        /// The governance key's public half, 64 hexadecimal digits.
+        #[arg(long)]
+        public_key: String,
+        /// The signature, 128 hexadecimal digits.
+        #[arg(long)]
+        signature: String,
+        /// File to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// On the gateway: put a signed fleet statement in place; it enters the log at the next start.
+    Install {
+        /// State directory.
+        #[arg(long)]
+        state: PathBuf,
+        /// The signed statement.
+        statement: PathBuf,
+    },
+}
+
+impl Enrol {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Request { site, state, out } => request(&site.site, &state, &out),
+            Self::Sign {
+                request,
+                key,
+                fleet,
+                number,
+                name,
+                previous,
+                out,
+            } => {
+                let key = read_signing_key(&key)?;
+                let statement = statement(&request, fleet, number, name, previous.as_deref())?;
+                fs::write(&out, sign_statement(&key, FLEET_TYP, statement.to_bytes()))?;
+                println!(
+                    "fleet statement {number} lists {} gateways, signed by key {}",
+                    statement.members.len(),
+                    public(&key).id()
+                );
+                Ok(())
+            }
+            Self::Digest {
+                out,
+                request,
+                fleet,
+                number,
+                name,
+                previous,
+                public_key,
+            } => {
+                let key = PublicKey::from_hex(&public_key)
+                    .context("public key is not 64 hexadecimal digits")?;
+                let payload =
+                    statement(&request, fleet, number, name, previous.as_deref())?.to_bytes();
+                println!(
+                    "sign    {}",
+                    hex::encode(Unsigned::new(FLEET_TYP, key.id(), payload.clone()).to_be_signed())
+                );
+                Ok(fs::write(&out, payload)?)
+            }
+            Self::Attach {
+                statement,
+                public_key,
+                signature,
+                out,
+            } => {
+                let key = PublicKey::from_hex(&public_key)
+                    .context("public key is not 64 hexadecimal digits")?;
+                let signature = Signature::from_hex(&signature)
+                    .context("signature is not 128 hexadecimal digits")?;
+                let signed = Unsigned::new(FLEET_TYP, key.id(), fs::read(&statement)?)
+                    .with_signature(signature);
+                boot::epoch::fleet_statement(&signed, key)?;
+                Ok(fs::write(&out, signed)?)
+            }
+            Self::Install { state, statement } => {
+                let bytes =
+                    fs::read(&statement).with_context(|| statement.display().to_string())?;
+                StateDir::open(&state)?.write(StateFile::Fleet, &bytes)?;
+                println!("installed; it enters the log at the next start");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn request(site: &Path, state: &Path, out: &Path) -> anyhow::Result<()> {
+    let opened = boot::open(&Place {
+        site,
+        state,
+        tpm: None,
+    })?;
+    let identity = opened.tpm.identity();
+    let request = EnrolRequest {
+        identity_key: opened.identity(),
+        ak_name: Bytes(identity.attestation_key.name.to_vec()),
+        platform: identity.profile.to_string(),
+    };
+    fs::write(out, request.to_bytes())?;
+    println!("gateway {}", opened.gateway());
+    println!("on      {} ({})", request.platform, identity.vendor.trim());
+    println!("written {}", out.display());
+    Ok(())
+}
+
+fn statement(
+    request: &Path,
+    fleet: String,
+    number: u64,
+    name: String,
+    previous: Option<&Path>,
+) -> anyhow::Result<FleetStatement> {
+    let request =
+        EnrolRequest::from_bytes(&fs::read(request)?).context("the request is malformed")?;
+    let issued = crate::clock::Clock::start().now().at;
+    let mut members = match previous {
+        None => Vec::new(),
+        Some(path) => {
+            let bytes = fs::read(path)?;
+            let sign1 = countersign_record::cose::Sign1::parse(&bytes)?;
+            let before = FleetStatement::from_bytes(sign1.payload())?;
+            if before.number >= number {
+                bail!(
+                    "the statement before has number {}, the new one needs a higher one",
+                    before.number
+                );
+            }
+            before.members
+        }
+    };
+    let gateway: GatewayId = request.identity_key.gateway();
+    members.retain(|m| m.gateway != gateway);
+    let from = UnixMillis(issued.0);
+    members.push(FleetMember {
+        gateway,
+        name,
+        from,
+        until: None,
+        ak_name: Some(request.ak_name),
+    });
+    Ok(FleetStatement {
+        fleet,
+        number,
+        issued,
+        members,
+    })
+}
+
+/// Let a held gateway go on, by the governance key.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Recover {
+    /// Show what the gateway found, and sign that it may go on.
+    Sign {
+        /// `recover-request.cbor` of the gateway's state directory.
+        #[arg(long)]
+        request: PathBuf,
+        /// The governance key's file.
+        #[arg(long)]
+        key: PathBuf,
+        /// Why, in words; it stands in the log.
+        #[arg(long)]
+        reason: String,
+        /// File to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// On the gateway: put the signed statement in place; it enters the log at the next start.
+    Install {
+        /// State directory.
+        #[arg(long)]
+        state: PathBuf,
+        /// The signed statement.
+        statement: PathBuf,
+    },
+}
+
+impl Recover {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Sign {
+                request,
+                key,
+                reason,
+                out,
+            } => {
+                let mut statement = RecoverStatement::from_bytes(&fs::read(&request)?)
+                    .context("the request is malformed")?;
+                let RecoverStatement {
+                    gateway,
+                    head,
+                    explained,
+                    found,
+                    ..
+                } = &statement;
+                println!("gateway {gateway}");
+                println!(
+                    "its log of {} entries explains counter {explained}; its TPM shows {found}",
+                    head.size
+                );
+                println!(
+                    "so {} steps are unexplained, and entries may be missing",
+                    found.saturating_sub(*explained)
+                );
+                statement.reason = reason;
+                statement.issued = crate::clock::Clock::start().now().at;
+                let key = read_signing_key(&key)?;
+                fs::write(
+                    &out,
+                    sign_statement(&key, RECOVER_TYP, statement.to_bytes()),
+                )?;
+                println!("written {}", out.display());
+                Ok(())
+            }
+            Self::Install { state, statement } => {
+                let bytes =
+                    fs::read(&statement).with_context(|| statement.display().to_string())?;
+                StateDir::open(&state)?.write(StateFile::Recover, &bytes)?;
+                println!("installed; it enters the log at the next start");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The command line.
+//!
+//! | command | who runs it | what it does |
+//! |---|---|---|
+//! | `init` | anyone, once | makes a site that runs, with development keys |
+//! | `bundle …` | policy authors and signers | builds, signs, checks, explains the policy bundle |
+//! | `release sign` | the vendor | approves what may unseal |
+//! | `enrol …` | operator, then governance | makes a gateway one of the fleet |
+//! | `serve` | operator | runs the gateway |
+//! | `recover …` | governance | lets a held gateway go on |
+//! | `approve …` | approvers | lists, shows and answers actions that wait |
+//! | `export` | exporters | fetches the log |
+//! | `dev`, `swtpm` | developers | everything on a software TPM, which vouches for nothing |
+//!
+//! Every signing command also works detached: `digest` prints what to sign, `attach` takes the signature.
+
+mod approve;
+mod bundle;
+mod client;
+mod enrol;
+mod export;
+mod init;
+mod release;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Countersign: a gateway between AI agents and their tools, whose decisions anyone can check.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a site directory that runs, with development keys.
+    Init(init::Init),
+    /// Build, sign, check and explain the policy bundle.
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
+    /// Approve what a release boots to, so that its keys unseal.
+    #[command(subcommand)]
+    Release(release::Release),
+    /// Make a gateway one of a customer's fleet.
+    #[command(subcommand)]
+    Enrol(enrol::Enrol),
+    /// Let a held gateway go on, by the governance key.
+    #[command(subcommand)]
+    Recover(enrol::Recover),
+    /// Run the gateway.
+    Serve(serve::Serve),
+    /// Run everything on a private software TPM. For development: no hardware vouches for it.
+    Dev(serve::Dev),
+    /// Run a software TPM in the foreground. For development: it vouches for nothing.
+    Swtpm(serve::SoftwareTpm),
+    /// List, show and answer actions that wait for a person.
+    #[command(subcommand)]
+    Approve(approve::Approve),
+    /// Fetch the log as one file that `countersign-verify` checks.
+    Export(export::Export),
+}
+
+/// A site directory.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SiteArgument {
+    /// Site directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) site: PathBuf,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever keeps the command from doing what it says.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Init(command) => command.run(),
+        Command::Bundle(command) => command.run(),
+        Command::Release(command) => command.run(),
+        Command::Enrol(command) => command.run(),
+        Command::Recover(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Dev(command) => command.run(),
+        Command::Swtpm(command) => command.run(),
+        Command::Approve(command) => command.run(),
+        Command::Export(command) => command.run(),
+    }
+}

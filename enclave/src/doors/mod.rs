@@ -1,0 +1,200 @@
+//! The ways in: HTTP/1.1 on one socket.
+//!
+//! | path | who | what |
+//! |---|---|---|
+//! | `POST /v1/calls` | agents | one call |
+//! | `POST /mcp/<adapter>` | agents | MCP Streamable HTTP, both eras |
+//! | `GET /v1/records/<digest>` | agents, people | an entry with its proof |
+//! | `GET, POST /v1/approvals` | people | what waits, and their word on it |
+//! | `GET /v1/export` | people of group `exporter` | the log |
+//! | `GET /attestation?nonce=` | anyone | fresh evidence |
+//! | `GET /healthz`, `/readyz`, `/openapi.json` | anyone | |
+//!
+//! Only the method and path route a request here; whatever else it claims is judged by the
+//! stages. `Host` must be one of this socket's names, so that a page in a browser cannot reach
+//! the gateway by rebinding a name.
+
+mod approvals;
+mod calls;
+mod log;
+mod mcp;
+
+use crate::serve::Gateway;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use countersign_gateway::call::{Seed, Who};
+use countersign_gateway::identity::{Callers, Clock, recognize};
+use countersign_gateway::refusal::{Code, Refusal};
+use countersign_gateway::request::MAX_BODY_BYTES;
+use countersign_signatures::http::{Header, HttpRequest, Scheme};
+use std::sync::Arc;
+
+pub use calls::OPENAPI;
+
+/// All routes.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/calls", post(calls::call))
+        .route("/mcp/{adapter}", post(mcp::message))
+        .route("/v1/records/{digest}", get(log::record))
+        .route(
+            "/v1/approvals",
+            get(approvals::waiting).post(approvals::give),
+        )
+        .route("/v1/export", get(log::export))
+        .route("/attestation", get(log::attestation))
+        .route("/healthz", get(log::health))
+        .route("/readyz", get(log::readiness))
+        .route("/openapi.json", get(calls::openapi))
+        .layer(from_fn_with_state(Arc::clone(&gateway), only_our_names))
+        .with_state(gateway)
+}
+
+/// Refuses requests under another name, and from pages of another origin.
+async fn only_our_names(
+    State(_gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let host = text(headers, &header::HOST).unwrap_or_default();
+    let origin = text(headers, &header::ORIGIN);
+    let foreign = origin.is_some_and(|o| o.strip_prefix("http://") != Some(host));
+    if !is_loopback_name(host) || foreign {
+        return (
+            StatusCode::FORBIDDEN,
+            "this name or origin is not served here\n",
+        )
+            .into_response();
+    }
+    next.run(request).await
+}
+
+/// Plain HTTP is served on loopback only, so only loopback names are ours.
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+/// A request taken apart: what was presented, and the body.
+struct Taken {
+    method: String,
+    authority: String,
+    path: String,
+    query: Option<String>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Taken {
+    /// Reads the whole body, within the limit.
+    async fn from(request: Request) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, MAX_BODY_BYTES)
+            .await
+            .map_err(|_| {
+                (
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    Code::RequestTooLarge.sentence(),
+                )
+                    .into_response()
+            })?;
+        Ok(Self {
+            method: parts.method.as_str().to_owned(),
+            authority: text(&parts.headers, &header::HOST)
+                .unwrap_or_default()
+                .to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+            body,
+        })
+    }
+
+    /// Runs `f` on the request as signatures see it.
+    fn presented<T>(&self, f: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
+        let headers: Vec<Header<'_>> = self
+            .headers
+            .iter()
+            .map(|(name, value)| Header {
+                name: name.as_str(),
+                value: value.as_bytes(),
+            })
+            .collect();
+        f(&HttpRequest {
+            method: &self.method,
+            scheme: Scheme::Http,
+            authority: &self.authority,
+            path: &self.path,
+            query: self.query.as_deref(),
+            headers: &headers,
+            body: &self.body,
+        })
+    }
+}
+
+impl Gateway {
+    /// Who presents this, among `callers`.
+    fn recognize(&self, taken: &Taken, callers: &Callers) -> Result<Who, Refusal> {
+        let clock = self.signature_clock();
+        let who = taken.presented(|p| recognize(p, callers, &mut self.nonces(), clock));
+        if who.is_err() {
+            self.count_unknown();
+        }
+        who
+    }
+
+    fn signature_clock(&self) -> Clock {
+        let epoch_opened = self
+            .serving
+            .as_ref()
+            .map_or(countersign_record::digest::UnixMillis(0), |s| s.opened_at);
+        Clock {
+            now: self.clock.now().at,
+            epoch_opened,
+        }
+    }
+}
+
+/// Unpredictable bytes for one call.
+fn seed() -> Result<Seed, Refusal> {
+    crate::keys::random::<32>()
+        .map(|bytes| Seed(*bytes))
+        .map_err(|_| Refusal::never(Code::AuditUnavailable))
+}
+
+/// A JSON answer.
+fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+/// The status of a refusal of the connection, not of the call.
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::Unauthenticated | Code::SignatureInvalid | Code::SignatureStale => {
+            StatusCode::UNAUTHORIZED
+        }
+        Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::GatewayHeld | Code::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}

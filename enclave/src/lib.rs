@@ -1,0 +1,29 @@
+//! # countersign: the gateway
+//!
+//! Boot, sockets, wiring, admin commands. No decisions: those are `countersign-gateway`'s,
+//! and this crate awaits between its stages.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`site`] | the site directory on disk: settings, signed bundle, release policy |
+//! | [`boot`] | from a machine to an open epoch, or to a gateway that is held |
+//! | [`serve`] | the running gateway: its parts, its lease, its end |
+//! | [`calls`] | the way of one call |
+//! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
+//! | [`commands`] | the command line |
+//!
+//! **May know:** everything in the enclave. **Must never:** decide, or put a request's
+//! arguments, results, tokens or names into a log.
+//!
+//! **Start reading** at [`calls`], which is DESIGN's table with awaits.
+
+pub mod boot;
+pub mod calls;
+pub mod clock;
+pub mod commands;
+pub mod doors;
+pub mod keys;
+pub mod renewal;
+pub mod serve;
+pub mod site;
+pub mod upstreams;

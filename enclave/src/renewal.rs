@@ -1,0 +1,245 @@
+//! Renewals: the platform vouches for the newest checkpoint, and new calls may be accepted for a while.
+//!
+//! In: a timer and the running gateway. Out: `renewal` entries, and a [`Lease`] that runs out by
+//! itself. A renewal never delays a call: calls go on under the old lease while it is made.
+
+use crate::boot::epoch::evidence_bytes;
+use crate::clock::Clock;
+use anyhow::Context as _;
+use countersign_journal::{Draft, Journal, PendingRenewal};
+use countersign_platform::policy::ReleasePolicy;
+use countersign_platform::{Attester as _, Qualifying, Tpm, TpmAttester};
+use countersign_record::binding::{CloseStatement, LogHead, RenewalStatement};
+use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
+use countersign_record::body::{Close, EvidenceRef, Renewal};
+use countersign_record::cbor::{Bytes, Cbor as _};
+use countersign_record::digest::EntryDigest;
+use countersign_record::entry::{Body, EntryRef};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Until when new calls may be accepted, by the clock that only advances.
+#[derive(Debug, Default)]
+pub struct Lease {
+    until: AtomicU64,
+}
+
+impl Lease {
+    /// Whether a new call may be accepted.
+    #[must_use]
+    pub fn holds(&self, since_boot: u64) -> bool {
+        since_boot < self.until.load(Ordering::Acquire)
+    }
+
+    fn extend(&self, until: u64) {
+        self.until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Takes no new calls from now on.
+    pub fn end(&self) {
+        self.until.store(0, Ordering::Release);
+    }
+}
+
+/// Makes renewals, one after another.
+pub struct Renewer {
+    tpm: Tpm,
+    attester: Arc<TpmAttester>,
+    release: ReleasePolicy,
+    journal: Arc<Journal>,
+    clock: Arc<Clock>,
+    lease: Arc<Lease>,
+    base: EntryDigest,
+    previous: EntryDigest,
+    counter: u64,
+    number: u64,
+    interval: Duration,
+}
+
+/// What a renewer is made from.
+pub struct Parts {
+    /// The TPM.
+    pub tpm: Tpm,
+    /// The platform.
+    pub attester: Arc<TpmAttester>,
+    /// The release policy in force.
+    pub release: ReleasePolicy,
+    /// The log.
+    pub journal: Arc<Journal>,
+    /// Clocks.
+    pub clock: Arc<Clock>,
+    /// The lease to extend.
+    pub lease: Arc<Lease>,
+    /// The epoch's base.
+    pub base: EntryDigest,
+    /// The base's counter value.
+    pub counter: u64,
+    /// Time between renewals.
+    pub interval: Duration,
+}
+
+impl Renewer {
+    /// Before the first renewal of an epoch.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            tpm,
+            attester,
+            release,
+            journal,
+            clock,
+            lease,
+            base,
+            counter,
+            interval,
+        } = parts;
+        Self {
+            tpm,
+            attester,
+            release,
+            journal,
+            clock,
+            lease,
+            base,
+            previous: base,
+            counter,
+            number: 0,
+            interval,
+        }
+    }
+
+    /// A lease lasts two intervals: overdue by one, new calls are refused.
+    fn lease_millis(&self) -> u64 {
+        u64::try_from(self.interval.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(2)
+    }
+
+    /// Makes the next renewal.
+    ///
+    /// # Errors
+    /// If the TPM or the log does not take part; the lease then runs out.
+    pub fn renew(&mut self) -> anyhow::Result<EntryRef> {
+        let number = self.number.saturating_add(1);
+        let started = self.clock.now();
+        let snapshot = self.journal.snapshot();
+        let next = self.counter.saturating_add(1);
+        // ORDER: announced before the counter moves, so that a crash between them is explained.
+        self.journal.put_pending_renewal(&PendingRenewal {
+            counter: next,
+            number,
+        })?;
+        let counter = self.move_counter()?;
+        let statement = RenewalStatement {
+            base: self.base,
+            number,
+            counter,
+            head: LogHead {
+                size: snapshot.head.size,
+                root: snapshot.head.root,
+            },
+            tenants: snapshot.tenants_root,
+            tenant_count: snapshot.tenant_count,
+            previous: self.previous,
+            lease: self.lease_millis(),
+            at: started.at,
+            beacon: None,
+        };
+        let evidence = self.attest(statement.qualifying().0)?;
+        let entry = self.append(Body::Renewal(Renewal {
+            statement: Bytes(statement.to_bytes()),
+            evidence: vec![evidence],
+        }))?;
+        (self.previous, self.number) = (entry.digest, number);
+        // The lease counts from before the evidence was made, so that it never promises more than the evidence.
+        self.lease
+            .extend(started.since_boot.saturating_add(self.lease_millis()));
+        Ok(entry)
+    }
+
+    /// Ends the epoch in good order.
+    ///
+    /// # Errors
+    /// If the TPM or the log does not take part; the epoch then ends without a close.
+    pub fn close(mut self) -> anyhow::Result<EntryRef> {
+        self.lease.end();
+        let snapshot = self.journal.snapshot();
+        let number = self.number.saturating_add(1);
+        let next = self.counter.saturating_add(1);
+        self.journal.put_pending_renewal(&PendingRenewal {
+            counter: next,
+            number,
+        })?;
+        let counter = self.move_counter()?;
+        let statement = CloseStatement {
+            base: self.base,
+            counter,
+            head: LogHead {
+                size: snapshot.head.size,
+                root: snapshot.head.root,
+            },
+            previous: self.previous,
+            at: self.clock.now().at,
+        };
+        let evidence = self.attest(statement.qualifying().0)?;
+        let body = Body::Close(Close {
+            statement: Bytes(statement.to_bytes()),
+            evidence: vec![evidence],
+        });
+        let entry = self.append(body)?;
+        self.journal.checkpoint()?;
+        Ok(entry)
+    }
+
+    fn move_counter(&mut self) -> anyhow::Result<u64> {
+        let counter = self
+            .tpm
+            .increment(&self.release)
+            .context("the epoch counter does not move")?;
+        let expected = self.counter.saturating_add(1);
+        self.counter = counter;
+        anyhow::ensure!(
+            counter == expected,
+            "the epoch counter is {counter}, expected {expected}; another program moves it"
+        );
+        Ok(counter)
+    }
+
+    fn attest(&self, qualifying: [u8; 32]) -> anyhow::Result<EvidenceRef> {
+        let evidence = self
+            .attester
+            .attest(Qualifying(qualifying))
+            .context("the platform does not attest")?;
+        let bytes = evidence_bytes(self.attester.profile(), evidence);
+        let digest = self.journal.put_artifact(TPM_EVIDENCE_KIND, &bytes)?;
+        Ok(EvidenceRef {
+            kind: TPM_EVIDENCE_KIND.to_owned(),
+            digest,
+        })
+    }
+
+    fn append(&self, body: Body) -> anyhow::Result<EntryRef> {
+        let now = self.clock.now();
+        let draft = Draft {
+            tenant: None,
+            run: None,
+            body,
+            at: now.at,
+            since_boot: now.since_boot,
+            disclosures: Vec::new(),
+        };
+        let appended = self.journal.append_and_wait(draft)?;
+        self.clock.not_before(appended.at);
+        Ok(EntryRef {
+            index: appended.index,
+            digest: appended.digest,
+        })
+    }
+
+    /// Time between renewals.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+}

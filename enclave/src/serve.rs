@@ -1,0 +1,326 @@
+//! The running gateway: its parts, its lease, its end.
+//!
+//! In: an [`Opened`] machine and its [`Epoch`], if one could be opened. Out: [`Gateway`],
+//! which [`crate::calls`] and [`crate::doors`] work with, until it is told to stop.
+
+use crate::boot::epoch::{self, Epoch};
+use crate::boot::held::Held;
+use crate::boot::{Opened, tracing_line};
+use crate::clock::Clock;
+use crate::renewal::{Lease, Parts, Renewer};
+use crate::upstreams::{LISTING_INTERVAL, Upstreams};
+use anyhow::Context as _;
+use countersign_gateway::identity::{Callers, Nonces};
+use countersign_gateway::state::State;
+use countersign_journal::{Draft, Journal};
+use countersign_platform::{Attester as _, Qualifying, TpmAttester};
+use countersign_policies::Engine;
+use countersign_record::body::{Event, EventKind};
+use countersign_record::bundle::{AgentEntry, Registry};
+use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, UnixMillis};
+use countersign_record::entry::{Body, EntryRef};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Group of people who may fetch exports.
+pub const EXPORTERS: &str = "exporter";
+
+/// Time between two entries that count refusals of unknown callers.
+const UNKNOWN_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// An open epoch as the running gateway needs it.
+pub struct Serving {
+    /// The base.
+    pub base: EntryRef,
+    /// When it opened.
+    pub opened_at: UnixMillis,
+    /// Signs receipts.
+    pub key: ed25519_dalek::SigningKey,
+}
+
+/// The running gateway.
+pub struct Gateway {
+    /// Which gateway.
+    pub id: GatewayId,
+    /// Its identity key.
+    pub identity: PublicKey,
+    /// The epoch; absent when the gateway is held.
+    pub serving: Option<Serving>,
+    /// Why it is held.
+    pub held: Option<Held>,
+    /// The compiled bundle.
+    pub engine: Engine,
+    /// The bundle with its signatures, as kept beside the log.
+    pub signed_bundle: Option<ArtifactDigest>,
+    /// Agents by what they present.
+    pub callers: Callers,
+    /// People by their keys.
+    pub people: Callers,
+    /// The log.
+    pub journal: Arc<Journal>,
+    /// The upstreams.
+    pub upstreams: Upstreams,
+    /// Clocks.
+    pub clock: Arc<Clock>,
+    /// Whether new calls may be accepted.
+    pub lease: Arc<Lease>,
+    /// The platform.
+    pub attester: Arc<TpmAttester>,
+    /// Evidence on demand, at most one a second.
+    pub last_fresh: AtomicU64,
+    state: Mutex<State>,
+    nonces: Mutex<Nonces>,
+    unknown: AtomicU64,
+}
+
+impl Gateway {
+    /// The control state. Held for microseconds, never across an await.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while it was held would be a bug in a pure fold; the log stays the truth.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nonces of signed requests.
+    pub fn nonces(&self) -> MutexGuard<'_, Nonces> {
+        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a refusal of an unknown caller; an entry counts them all.
+    pub fn count_unknown(&self) {
+        self.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Puts the machine together. `epoch` is an open epoch, or why there is none.
+    ///
+    /// # Errors
+    /// If the bundle does not compile, or an upstream's address may not be used.
+    pub fn new(
+        opened: Opened,
+        epoch: Result<Epoch, Held>,
+    ) -> anyhow::Result<(Self, Option<Renewer>)> {
+        let id = opened.gateway();
+        let identity = opened.identity();
+        let Opened {
+            settings,
+            bundle,
+            attester,
+            tpm,
+            journal,
+            state,
+            clock,
+            release,
+            ..
+        } = opened;
+        let engine = Engine::compile(&bundle.0).context("the bundle does not compile")?;
+        let registry = bundle.0.content().registry();
+        let signed = ArtifactDigest::of(&bundle.1);
+        let lease = Arc::new(Lease::default());
+        let (serving, renewer, held) = match epoch {
+            Err(held) => (None, None, Some(held)),
+            Ok(Epoch {
+                base,
+                opened_at,
+                key,
+                counter,
+                in_force: _,
+            }) => {
+                let renewer = Renewer::new(Parts {
+                    tpm,
+                    attester: Arc::clone(&attester),
+                    release,
+                    journal: Arc::clone(&journal),
+                    clock: Arc::clone(&clock),
+                    lease: Arc::clone(&lease),
+                    base: base.digest,
+                    counter,
+                    interval: settings.renewal_interval,
+                });
+                (
+                    Some(Serving {
+                        base,
+                        opened_at,
+                        key,
+                    }),
+                    Some(renewer),
+                    None,
+                )
+            }
+        };
+        let gateway = Self {
+            id,
+            identity,
+            serving,
+            held,
+            callers: Callers::new(&registry),
+            people: Callers::new(&people(&registry)),
+            upstreams: Upstreams::new(engine.content())?,
+            engine,
+            signed_bundle: journal.artifact(signed)?.map(|_| signed),
+            journal,
+            clock,
+            lease,
+            attester,
+            last_fresh: AtomicU64::new(0),
+            state: Mutex::new(state),
+            nonces: Mutex::new(Nonces::default()),
+            unknown: AtomicU64::new(0),
+        };
+        Ok((gateway, renewer))
+    }
+
+    /// Evidence over a caller's challenge.
+    ///
+    /// # Errors
+    /// If the platform does not answer.
+    pub fn fresh_evidence(&self, qualifying: [u8; 32]) -> anyhow::Result<Vec<u8>> {
+        let evidence = self.attester.attest(Qualifying(qualifying))?;
+        Ok(epoch::evidence_bytes(self.attester.profile(), evidence))
+    }
+
+    fn write_unknown(&self) {
+        let count = self.unknown.swap(0, Ordering::Relaxed);
+        if count == 0 || self.serving.is_none() {
+            return;
+        }
+        let now = self.clock.now();
+        let body = Body::Event(Event {
+            kind: EventKind::Unauthenticated,
+            count,
+            detail: None,
+        });
+        let draft = Draft {
+            tenant: None,
+            run: None,
+            body,
+            at: now.at,
+            since_boot: now.since_boot,
+            disclosures: Vec::new(),
+        };
+        self.journal.append(draft, Box::new(|_| ()));
+    }
+}
+
+/// People sign requests as agents do; their place among callers is their short identifier, in each of their tenants.
+fn people(registry: &Registry) -> Registry {
+    let agents = registry
+        .approvers
+        .iter()
+        .flat_map(|p| {
+            p.tenants.first().map(|tenant| AgentEntry {
+                urn: p.id.clone(),
+                tenant: tenant.clone(),
+                key: Some(p.key),
+                token: None,
+                user: None,
+            })
+        })
+        .collect();
+    Registry {
+        tenants: registry.tenants.clone(),
+        agents,
+        approvers: Vec::new(),
+    }
+}
+
+/// Serves until `stop` says otherwise; then lets running calls end, and closes the epoch.
+///
+/// # Errors
+/// If the socket cannot be used.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    renewer: Option<Renewer>,
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    for adapter in gateway.upstreams.names() {
+        if let Err(error) = gateway.upstreams.refresh(adapter).await {
+            tracing_line(&format!("upstream {adapter} is not there: {error}"));
+        }
+    }
+    let listings = tokio::spawn(keep_listings(Arc::clone(&gateway)));
+    let unknown = tokio::spawn(keep_unknown(Arc::clone(&gateway)));
+    let renewals = renewer.map(|r| {
+        std::thread::spawn({
+            let stop = stop.clone();
+            move || keep_renewing(r, &stop)
+        })
+    });
+    let router = crate::doors::router(Arc::clone(&gateway));
+    let wait = async move {
+        // An error means that whoever could say stop is gone; then there is nothing to wait for.
+        let _gone = stop.wait_for(|stopped| *stopped).await;
+    };
+    axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(wait)
+    .await?;
+    listings.abort();
+    unknown.abort();
+    gateway.write_unknown();
+    close_runs(&gateway);
+    if let Some(thread) = renewals {
+        let renewer = tokio::task::spawn_blocking(move || thread.join()).await?;
+        let renewer = renewer.map_err(|_| anyhow::anyhow!("the renewing thread panicked"))?;
+        tokio::task::spawn_blocking(move || renewer.close())
+            .await?
+            .context("the epoch could not be closed")?;
+        tracing_line("epoch closed");
+    }
+    gateway.upstreams.close().await;
+    Ok(())
+}
+
+fn close_runs(gateway: &Gateway) {
+    for (tenant, run) in gateway.journal.open_runs() {
+        let now = gateway.clock.now();
+        // A run that cannot be closed now is closed by the next start.
+        if gateway
+            .journal
+            .close_run_and_wait(tenant, run, now.at, now.since_boot)
+            .is_err()
+        {
+            tracing_line("a run could not be closed");
+        }
+    }
+}
+
+async fn keep_listings(gateway: Arc<Gateway>) {
+    let names: Vec<String> = gateway.upstreams.names().map(str::to_owned).collect();
+    loop {
+        tokio::time::sleep(LISTING_INTERVAL).await;
+        for name in &names {
+            if gateway.upstreams.refresh(name).await.is_err() {
+                tracing_line("an upstream does not list its tools");
+            }
+        }
+    }
+}
+
+async fn keep_unknown(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(UNKNOWN_INTERVAL).await;
+        gateway.write_unknown();
+    }
+}
+
+/// Renews until told to stop, on a thread of its own: a TPM takes its time, and calls do not wait for it.
+fn keep_renewing(mut renewer: Renewer, stop: &watch::Receiver<bool>) -> Renewer {
+    let step = std::time::Duration::from_millis(50);
+    let mut waited = std::time::Duration::ZERO;
+    while !*stop.borrow() {
+        std::thread::sleep(step);
+        waited = waited.saturating_add(step);
+        if waited >= renewer.interval() {
+            waited = std::time::Duration::ZERO;
+            if let Err(error) = renewer.renew() {
+                tracing_line(&format!("renewal failed: {error:#}"));
+            }
+        }
+    }
+    renewer
+}

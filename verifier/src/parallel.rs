@@ -22,8 +22,12 @@ pub(crate) const JOB_LEAVES: usize = 256;
 /// Content of one job, in bytes (4 MiB): bounds memory where disclosures are large.
 pub(crate) const JOB_BYTES: usize = 4 * 1024 * 1024;
 
-/// Keys of epochs, by name.
-pub(crate) type Keyring = Arc<HashMap<KeyId, ed25519::PublicKey>>;
+/// Keys of the newest epochs, by name, newest last. More than the newest is kept only so that an
+/// entry signed by an older epoch's key is told from one signed by nobody's.
+pub(crate) type Keyring = Arc<Vec<(KeyId, ed25519::PublicKey)>>;
+
+/// Most keys of a ring.
+pub(crate) const RING_KEYS: usize = 8;
 
 /// A leaf as it stands in an export.
 #[derive(Debug)]
@@ -136,24 +140,23 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
             Leaf::Entry { bytes, disclosures } => (bytes, disclosures),
         };
         // A signature is judged even where the entry cannot be, so that nothing hides behind a newer format.
-        let signature =
-            Sign1::parse(bytes)
-                .ok()
-                .map(|statement| match job.keys.get(&statement.kid()) {
-                    None => SignatureState::UnknownKey,
-                    Some(key) => {
-                        let message = statement.to_be_signed();
-                        batch.push(
-                            key,
-                            Signed {
-                                message: &message,
-                                signature: &statement.signature().0,
-                            },
-                        );
-                        places.push(judged.len());
-                        SignatureState::Holds
-                    }
-                });
+        let signature = Sign1::parse(bytes).ok().map(|statement| {
+            match job.keys.iter().find(|(kid, _)| *kid == statement.kid()) {
+                None => SignatureState::UnknownKey,
+                Some((_, key)) => {
+                    let message = statement.to_be_signed();
+                    batch.push(
+                        key,
+                        Signed {
+                            message: &message,
+                            signature: &statement.signature().0,
+                        },
+                    );
+                    places.push(judged.len());
+                    SignatureState::Holds
+                }
+            }
+        });
         let outcome = match Entry::parse(bytes) {
             Err(error) => Outcome::Malformed(error, signature),
             Ok(entry) => {

@@ -276,10 +276,9 @@ fn result(code: Code, ledger: &Ledger) -> CheckResult {
         .saturating_add(tally.unknown);
     let mut reason = match (state, first) {
         (State::Pass, _) => format!("{} ({} of {of})", info.means, tally.held),
-        (State::NotChecked, None) => format!(
-            "nothing in this export called for it; it would show that {}",
-            info.means
-        ),
+        (State::NotChecked, None) => {
+            format!("nothing called for it; it would show that {}", info.means)
+        }
         (_, Some(finding)) => at(finding),
         (_, None) => info.means.to_owned(),
     };
@@ -303,7 +302,10 @@ fn result(code: Code, ledger: &Ledger) -> CheckResult {
         severity: info.severity,
         need: info.need,
         reason,
-        todo: (state != State::Pass).then_some(info.todo),
+        // Where nothing called for a check there is nothing to do.
+        todo: (state != State::Pass
+            && (state != State::NotChecked || first.is_some() || info.need == Need::Required))
+            .then_some(info.todo),
         held: tally.held,
         failed: tally.failed,
         unknown: tally.unknown,

@@ -7,17 +7,16 @@
 
 use crate::checks::Checks;
 use crate::codes::Code;
-use crate::parallel::{JOB_BYTES, JOB_LEAVES, Keyring, Leaf, Pool};
+use crate::parallel::{JOB_BYTES, JOB_LEAVES, Keyring, Leaf, Pool, RING_KEYS};
 use crate::report::Report;
 use crate::trust::{Reference, Trust};
 use countersign_record::binding::Binding;
 use countersign_record::cbor::Cbor as _;
 use countersign_record::cose::Sign1;
-use countersign_record::digest::{KeyId, NodeHash, UnixMillis};
+use countersign_record::digest::{NodeHash, UnixMillis};
 use countersign_record::entry::{Body, Entry, Kind};
 use countersign_record::export::{Artifact, Frame, Framer, ItemKind, Manifest, Trailer};
 use countersign_signatures::ed25519;
-use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -223,8 +222,11 @@ impl Stream<'_> {
             return;
         };
         if let Ok(key) = ed25519::PublicKey::parse(&binding.epoch_key.0) {
-            let mut keys: HashMap<KeyId, ed25519::PublicKey> = (*self.keys).clone();
-            keys.insert(binding.epoch_key.id(), key);
+            // What stands before the base is judged by the keys before it.
+            self.dispatch();
+            let skip = self.keys.len().saturating_add(1).saturating_sub(RING_KEYS);
+            let mut keys: Vec<_> = self.keys.iter().skip(skip).copied().collect();
+            keys.push((binding.epoch_key.id(), key));
             self.keys = Arc::new(keys);
         }
     }

@@ -4,7 +4,7 @@
 //! export may hold terminal escapes, line breaks or characters that turn reading direction
 //! around; [`neutralize`] writes those as visible escapes.
 
-use crate::codes::Section;
+use crate::codes::{Need, Section};
 use crate::ledger::State;
 use crate::report::{CheckResult, Report};
 use crate::time;
@@ -15,7 +15,7 @@ use countersign_record::digest::UnixMillis;
 pub enum Detail {
     /// Everything.
     Full,
-    /// The verdict, the counts, and checks that did not pass.
+    /// The verdict, the counts, and checks that stand in its way.
     Brief,
 }
 
@@ -74,7 +74,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
             .checks
             .iter()
             .filter(|c| c.section == *section)
-            .filter(|c| detail == Detail::Full || c.state != State::Pass)
+            .filter(|c| detail == Detail::Full || is_telling(c))
             .collect();
         if checks.is_empty() {
             continue;
@@ -95,6 +95,15 @@ pub fn render(report: &Report, detail: Detail) -> String {
     }
     out.list("What this cannot prove", &report.not_proved);
     out.0
+}
+
+/// Whether a check belongs in a brief report.
+fn is_telling(check: &CheckResult) -> bool {
+    match check.state {
+        State::Pass => false,
+        State::Fail | State::CannotTell => true,
+        State::NotChecked => check.need == Need::Required,
+    }
 }
 
 #[derive(Default)]

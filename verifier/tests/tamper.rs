@@ -204,6 +204,78 @@ field_tests! {
     event: Event, renewal: Renewal, adopt: Adopt, gap: Gap, erasure: Erasure, close: Close,
 }
 
+// ---- what stands in byte strings within entries ------------------------------------------
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vouched {
+    /// The identity key's signature stays the old one.
+    Not,
+    /// The identity key signs the changed binding; its evidence stays the old one.
+    ByTheIdentityKey,
+}
+
+/// Mutates each field of the first epoch's binding, in a log that the epoch key signs anew, checkpoint and all.
+fn bindings(vouched: Vouched, expected: &[&str]) -> Vec<String> {
+    let mut log = Mini::new(Profile::Tpm);
+    log.open();
+    log.enrol();
+    let Body::Base(base) = log.leaves[0].payload.body.clone() else {
+        return vec!["no base".into()];
+    };
+    let value = read(&mut Reader::new(&base.binding.0), base.binding.0[0]);
+    let mut wrong = Vec::new();
+    for (path, mutated) in mutations(&value, "binding") {
+        let mut w = Writer::new();
+        write(&mutated, &mut w);
+        let mut base = base.clone();
+        base.binding = Bytes(w.into_bytes());
+        if vouched == Vouched::ByTheIdentityKey {
+            base.identity_signature =
+                identity().sign(&countersign_record::binding::epoch_message(&base.binding.0));
+        }
+        let mut changed = log.leaves.clone();
+        changed[0].payload.body = Body::Base(base);
+        changed[0].bytes = sign(&changed[0].payload, &epoch_key(1));
+        let digest = countersign_record::merkle::entry_digest(&changed[0].bytes);
+        changed[1].payload.place.base = Some(digest);
+        changed[1].bytes = sign(&changed[1].payload, &epoch_key(1));
+        let mut parts = Parts::of(&log);
+        parts.leaves = changed.iter().map(|l| (l.bytes.clone(), vec![])).collect();
+        parts.checkpoints = vec![checkpoint(&changed)];
+        let report = check(&parts.bytes());
+        let first = report.first_failure.unwrap_or("nothing");
+        if report.exit_code != 1 || !expected.contains(&first) {
+            wrong.push(format!("{path}: exit {} first {first}", report.exit_code));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn a_changed_field_of_the_binding_breaks_the_identity_keys_word() {
+    // Another epoch key in the binding is one that did not sign the entries.
+    assert_eq!(
+        bindings(Vouched::Not, &["identity", "signatures"]),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_changed_field_of_the_binding_is_not_what_the_chip_signed() {
+    let caught = [
+        "evidence",
+        "evidence-set",
+        "attestation-key",
+        "identity",
+        "signatures",
+        "gateway",
+    ];
+    assert_eq!(
+        bindings(Vouched::ByTheIdentityKey, &caught),
+        Vec::<String>::new()
+    );
+}
+
 // ---- entries moved about -----------------------------------------------------------------
 
 /// The report on a sample whose parts were changed.
@@ -642,7 +714,8 @@ fn an_entry_after_the_close_is_named() {
 fn a_call_after_the_lease_is_named() {
     let report = misled(|log| {
         log.renew();
-        log.time += LEASE;
+        // Ten seconds are allowed between acceptance and seal.
+        log.time += LEASE + 10_000;
         let read = call(1, Mode::ReadOnly);
         let intent = log.intent(&read, vec![], None);
         log.decide(&read, Verdict::Allow, Some(intent));

@@ -28,6 +28,9 @@ const SIGNED_REQUEST: u8 = 3;
 /// Approvals that are kept before expired ones are looked for.
 const APPROVALS_KEPT: usize = 1024;
 
+/// Changes of one epoch that calls may still refer to. Calls refer to the newest, or to one that was just replaced.
+const RULES_KEPT: usize = 256;
+
 /// What was in force from some entry on.
 #[derive(Debug)]
 struct Rules {
@@ -72,6 +75,8 @@ pub(super) struct Calls {
     open: HashMap<CallId, OpenIntent>,
     settled: HashSet<CallId>,
     words: HashMap<u64, Word>,
+    /// How many there may be before expired ones are looked for.
+    words_limit: usize,
     /// Entries whose disclosures were erased.
     pub(super) erased: u64,
 }
@@ -119,6 +124,9 @@ impl Calls {
             index: at.index,
             digest: at.digest,
         };
+        if self.rules.len() >= RULES_KEPT {
+            self.rules.remove(0);
+        }
         self.rules.push(Rules {
             entry,
             bundles,
@@ -351,8 +359,10 @@ impl Checks<'_> {
                 }
             },
         };
-        if self.calls.words.len() >= APPROVALS_KEPT {
+        if self.calls.words.len() >= self.calls.words_limit.max(APPROVALS_KEPT) {
             self.calls.words.retain(|_, w| w.expires >= at.time);
+            // Looking again only at twice the number keeps the work in proportion to the approvals.
+            self.calls.words_limit = self.calls.words.len().saturating_mul(2);
         }
         let Approval {
             action,

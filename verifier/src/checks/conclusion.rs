@@ -160,6 +160,7 @@ impl Checks<'_> {
         let mut out: Vec<String> = Code::ALL
             .iter()
             .filter(|c| self.ledger.state(**c) == State::NotChecked)
+            .filter(|c| !self.ledger.tally(**c).findings.is_empty() || self.ledger.lacks(**c))
             .map(|c| c.info())
             .map(|i| {
                 let weight = if i.need == Need::Required {

@@ -18,6 +18,12 @@ use countersign_record::statement::{ADOPT_TYP, AdoptStatement, RECOVER_TYP, Reco
 /// Tolerated difference between the gateway's claims and the verifier's clock, in milliseconds (5 minutes).
 const CLOCK_SKEW: u64 = 300_000;
 
+/// How long a call that was accepted in time may take to be sealed, in milliseconds.
+const SEALING: u64 = 10_000;
+
+/// Gaps that are printed. The rest is counted.
+const GAPS_KEPT: usize = 64;
+
 /// An epoch of this export.
 #[derive(Debug)]
 pub(super) struct Epoch {
@@ -211,7 +217,13 @@ impl Checks<'_> {
 
     /// Whether the chip's restart counts go forward.
     fn boot_order(&mut self, at: At, facts: &Facts) {
-        let before = self.epochs.iter().rev().find_map(|e| e.facts.as_ref());
+        // A few epochs back is far enough; an export may have very many without evidence.
+        let before = self
+            .epochs
+            .iter()
+            .rev()
+            .take(16)
+            .find_map(|e| e.facts.as_ref());
         let result = match before {
             Some(before) if before.ak_name == facts.ak_name => {
                 that(before.resets <= facts.resets, || {
@@ -448,7 +460,7 @@ impl Checks<'_> {
     }
 
     fn lease(&mut self, call: At, from: UnixMillis, lease: u64) {
-        let until = UnixMillis(from.0.saturating_add(lease));
+        let until = UnixMillis(from.0.saturating_add(lease).saturating_add(SEALING));
         let text = || {
             format!(
                 "a call was accepted {} after the hardware's word had expired",
@@ -506,12 +518,15 @@ impl Checks<'_> {
             return self.ledger.fail(Code::Epochs, index, text);
         }
         let steps = step.map_or(0, |(_, steps)| steps);
-        self.subject.gaps.push(format!(
+        let said = format!(
             "entry {}: governance accepted {steps} unexplained steps of the counter on {}: {}",
             at.index,
             time::format(statement.issued),
             statement.reason
-        ));
+        );
+        if self.subject.gaps.len() < GAPS_KEPT {
+            self.subject.gaps.push(said);
+        }
         let text = || {
             format!(
                 "{steps} unexplained steps of the counter, your trust file allows {}",

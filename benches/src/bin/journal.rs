@@ -325,6 +325,19 @@ fn disclosures() -> Vec<Disclosure> {
         .collect()
 }
 
+fn caller(agent: Commitment) -> Caller {
+    Caller {
+        assurance: 3,
+        key: None,
+        agent,
+        user: None,
+        session: None,
+        proof: None,
+        claims: None,
+        principal_chain: None,
+    }
+}
+
 /// A Decision Record of about 900 bytes.
 fn decision(n: u64, disclosures: &[Disclosure]) -> Draft {
     let of = |field: Field| {
@@ -364,16 +377,7 @@ fn decision(n: u64, disclosures: &[Disclosure]) -> Draft {
             id: [3; 16],
             span: [4; 8],
         }),
-        caller: Caller {
-            assurance: 3,
-            key: None,
-            agent: of(Field::Agent).unwrap_or(Commitment([0; 32])),
-            user: None,
-            session: None,
-            proof: None,
-            claims: None,
-            principal_chain: None,
-        },
+        caller: caller(of(Field::Agent).unwrap_or(Commitment([0; 32]))),
         capability: Some(CapabilityRef {
             id: "customers.read_one".to_owned(),
             descriptor: Some(digest),

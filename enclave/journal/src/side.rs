@@ -110,21 +110,19 @@ impl Side {
 
     pub(crate) fn seal(&self, purpose: Purpose, value: &[u8]) -> Result<Vec<u8>, SideError> {
         let (version, key) = &self.ring.newest;
-        let mut data_key = Zeroizing::new([0u8; 32]);
-        let mut nonce = [0u8; NONCE];
-        getrandom::fill(data_key.as_mut()).map_err(|_| SideError::Random)?;
-        getrandom::fill(&mut nonce).map_err(|_| SideError::Random)?;
+        let mut random = Zeroizing::new([0u8; NONCE + 32]);
+        getrandom::fill(random.as_mut()).map_err(|_| SideError::Random)?;
+        let (nonce, data_key) = random
+            .split_first_chunk::<NONCE>()
+            .ok_or(SideError::Random)?;
+        let data_key: &[u8; 32] = data_key.try_into().map_err(|_| SideError::Random)?;
         let aad = self.aad(purpose);
-        let wrapped = Xaes {
-            key: &key.0,
-            nonce: &nonce,
-        }
-        .seal(Payload {
+        let wrapped = Xaes { key: &key.0, nonce }.seal(Payload {
             msg: data_key.as_ref(),
             aad: &aad,
         })?;
         // The data key is used for this one message, so its nonce is fixed.
-        let sealed = Aes256Gcm::new((&*data_key).into())
+        let sealed = Aes256Gcm::new(data_key.into())
             .encrypt(
                 &Nonce::default(),
                 Payload {
@@ -133,7 +131,7 @@ impl Side {
                 },
             )
             .map_err(|_| SideError::Decrypt)?;
-        Ok([version.to_be_bytes().as_slice(), &nonce, &wrapped, &sealed].concat())
+        Ok([version.to_be_bytes().as_slice(), nonce, &wrapped, &sealed].concat())
     }
 
     pub(crate) fn open(

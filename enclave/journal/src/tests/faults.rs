@@ -84,7 +84,7 @@ fn threads_that_fail_together_leave_no_gap() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
     begin(&journal, 2);
-    sql(&journal, "PRAGMA max_page_count = 100");
+    sql(&journal, "PRAGMA max_page_count = 40");
     let acknowledged: Vec<Appended> = std::thread::scope(|scope| {
         let work = |t: u64| {
             let journal = &journal;

@@ -206,7 +206,7 @@ class Story:
         dropped = forge.Checkpoints.DROPPED
         for name, forged, code in [
             ("one byte: the first refusal becomes an approval", forge.change_byte(export, denied), "signatures"),
-            ("its tail cut: the last record and all after it", forge.cut_tail(export, last), "root"),
+            ("its tail cut: the last record and all after it", forge.cut_tail(export, last), "leaves"),
             ("its tail cut, with the checkpoints over it", forge.cut_tail(export, last, dropped), "receipt-missing"),
             ("one record taken out", forge.take_out(export, denied), "leaves"),
             ("one record hidden behind its hash, as another tenant's", forge.hide(export, denied), "run-chains"),

@@ -235,7 +235,9 @@ fn write_batches(bare: &Bare, file: &File, size: u64) -> Result<()> {
         if offset > size.saturating_sub(1 << 24) {
             offset = 0;
         }
-        waiting.into_iter().for_each(|reply| reply.send(()).unwrap_or(()));
+        waiting
+            .into_iter()
+            .for_each(|reply| reply.send(()).unwrap_or(()));
     }
 }
 

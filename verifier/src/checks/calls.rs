@@ -71,6 +71,10 @@ struct Word {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     rules: Vec<Rules>,
+    /// What was in force at the end of the epoch before; the first change of an epoch may follow it.
+    carried: Option<EntryRef>,
+    /// The last change of the log.
+    last_change: Option<EntryRef>,
     versions: HashMap<u64, u64>,
     open: HashMap<CallId, OpenIntent>,
     settled: HashSet<CallId>,
@@ -88,6 +92,7 @@ impl Calls {
             index: at.index,
             digest: at.digest,
         };
+        self.carried = self.rules.last().map(|r| r.entry.clone());
         self.rules = vec![Rules {
             entry,
             bundles,
@@ -115,8 +120,11 @@ impl Calls {
                 .map(|r| r.bundles.clone())
                 .unwrap_or_default(),
         };
+        let first = self.rules.len() == 1;
         let last = self.rules.last_mut();
-        let follows = last.as_ref().is_some_and(|r| r.entry == change.before);
+        let in_force = last.as_ref().is_some_and(|r| r.entry == change.before);
+        let earlier = [&self.carried, &self.last_change];
+        let follows = in_force || (first && earlier.contains(&&Some(change.before.clone())));
         if let Some(rules) = last {
             rules.until = Some(at.time);
         }
@@ -124,6 +132,7 @@ impl Calls {
             index: at.index,
             digest: at.digest,
         };
+        self.last_change = Some(entry.clone());
         if self.rules.len() >= RULES_KEPT {
             self.rules.remove(0);
         }

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Runs every test of the project: formatting, lints, documentation, dependencies, unit and whole-system
+# tests, a short run of each fuzz target, and the demo. Installs what it needs. Prints what it runs.
+#
+#   ./test.sh          everything (about 25 minutes on two cores the first time)
+#   ./test.sh quick    only tests of the code: no lints, dependency checks, fuzzing or demo
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+mode=${1:-all}
+started=$SECONDS
+
+run() {
+  printf '\n==> [%4d s] %s\n' $((SECONDS - started)) "$*"
+  "$@"
+}
+in_verifier() {
+  printf '\n==> [%4d s] (verifier) %s\n' $((SECONDS - started)) "$*"
+  (cd verifier && "$@")
+}
+
+install_packages() {
+  local packages=(faketime gcc libc6-dev libtss2-dev libtss2-tcti-swtpm0 pkg-config python3 python3-venv swtpm) missing=() package
+  command -v dpkg-query >/dev/null || { echo "no dpkg here; going on as if installed: ${packages[*]}"; return; }
+  for package in "${packages[@]}"; do
+    [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *' installed' ]] || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  local as_root=()
+  ((EUID)) && as_root=(sudo)
+  run "${as_root[@]}" apt-get update -q
+  run "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+# A cargo tool of a known version, built once.
+cargo_tool() {
+  local name=$1 version=$2
+  [[ $(cargo "${name#cargo-}" --version 2>/dev/null) == *"$version"* ]] || run cargo install "$name" --locked --quiet --version "$version"
+}
+
+install_packages
+if [[ $mode == all ]]; then
+  run cargo fmt --all --check
+  in_verifier cargo fmt --all --check
+  run cargo clippy --workspace --all-targets --locked -- -D warnings
+  in_verifier cargo clippy --workspace --all-targets --locked -- -D warnings
+fi
+
+# The whole-system tests start these programs.
+run cargo build --locked --bins
+in_verifier cargo build --locked --bins
+in_verifier cargo test --workspace --locked
+run cargo test --workspace --locked
+
+if [[ $mode == all ]]; then
+  run env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+  in_verifier env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+  cargo_tool cargo-deny 0.20.2
+  run cargo deny --offline check licenses bans sources
+  in_verifier cargo deny --offline check licenses bans sources
+  cargo_tool cargo-fuzz 0.13.2
+  run verifier/fuzz/run 3
+  run ./demo.sh
+fi
+printf '\nall passed in %d s\n' $((SECONDS - started))

@@ -361,7 +361,7 @@ impl Journal {
     /// # Errors
     /// If the store fails.
     pub fn put_pending_opening(&self, opening: &PendingOpening) -> Result<(), StoreError> {
-        self.put_pending(PendingOpening::KIND, &opening.to_row())
+        self.put_pending(PendingOpening::KIND, |size| opening.to_row(size))
     }
 
     /// Announces a renewal that is not written yet. Durable on return; a renewal, close or base takes it away.
@@ -369,11 +369,12 @@ impl Journal {
     /// # Errors
     /// If the store fails.
     pub fn put_pending_renewal(&self, renewal: &PendingRenewal) -> Result<(), StoreError> {
-        self.put_pending(PendingRenewal::KIND, &renewal.to_row())
+        self.put_pending(PendingRenewal::KIND, |size| renewal.to_row(size))
     }
 
-    fn put_pending(&self, kind: i64, row: &[u8]) -> Result<(), StoreError> {
-        let sealed = self.shared.side.seal(Purpose::Pending, row)?;
+    fn put_pending(&self, kind: i64, row: impl FnOnce(u64) -> Vec<u8>) -> Result<(), StoreError> {
+        let size = locked(&self.shared.durable).tree.size();
+        let sealed = self.shared.side.seal(Purpose::Pending, &row(size))?;
         self.command(|reply| Command::Pending {
             kind,
             sealed,

@@ -119,12 +119,13 @@ pub struct PendingRenewal {
 impl PendingOpening {
     pub(crate) const KIND: i64 = 1;
 
-    pub(crate) fn to_row(self) -> Vec<u8> {
+    pub(crate) fn to_row(self, size: u64) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(3);
+        w.array(4);
         w.text("opening");
         w.uint(self.counter);
         self.epoch_key.write(&mut w);
+        w.uint(size);
         w.into_bytes()
     }
 }
@@ -132,12 +133,13 @@ impl PendingOpening {
 impl PendingRenewal {
     pub(crate) const KIND: i64 = 2;
 
-    pub(crate) fn to_row(self) -> Vec<u8> {
+    pub(crate) fn to_row(self, size: u64) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(3);
+        w.array(4);
         w.text("renewal");
         w.uint(self.counter);
         w.uint(self.number);
+        w.uint(size);
         w.into_bytes()
     }
 }
@@ -163,9 +165,10 @@ pub struct Found {
     pub open_intents: Vec<OpenIntent>,
     /// Runs that were not closed.
     pub open_runs: Vec<OpenRun>,
-    /// Epochs announced since the last base, oldest first.
+    /// Epochs announced since the last base, oldest first. What was announced when the log was longer is not among
+    /// them: its row was kept from before the log was put back, and explains nothing of the log as it is.
     pub pending_openings: Vec<PendingOpening>,
-    /// Renewals announced since the last one, oldest first.
+    /// Renewals announced since the last one, oldest first; as with openings, none of a longer log.
     pub pending_renewals: Vec<PendingRenewal>,
     /// The newest checkpoint.
     pub checkpoint: Option<Head>,
@@ -511,7 +514,7 @@ impl Scanner<'_> {
             })
             .collect();
         open_runs.sort_by_key(|r| r.run);
-        let (pending_openings, pending_renewals) = read_pending(self.conn, side)?;
+        let (pending_openings, pending_renewals) = read_pending(self.conn, side, head.size)?;
         let checkpoint = self.notes.heads.last().copied();
         let durable = Durable {
             tenants: self
@@ -629,7 +632,10 @@ fn stored_head(conn: &Connection) -> Result<Head, OpenError> {
 type PendingRows = (Vec<PendingOpening>, Vec<PendingRenewal>);
 
 /// Rows that only this gateway's storage key can have made, so nobody can explain a counter with rows of his own.
-fn read_pending(conn: &Connection, side: &Side) -> Result<PendingRows, OpenError> {
+///
+/// A row also says over how long a log it was made. Whoever keeps every row as it passes and puts the
+/// log back could otherwise put all rows beside the shorter log, and so explain each later step of the counter.
+fn read_pending(conn: &Connection, side: &Side, size: u64) -> Result<PendingRows, OpenError> {
     let mut statement = conn
         .prepare("SELECT id, kind, sealed FROM pending ORDER BY id")
         .map_err(Fault::from)?;
@@ -641,7 +647,11 @@ fn read_pending(conn: &Connection, side: &Side) -> Result<PendingRows, OpenError
         let sealed: Vec<u8> = row.get(2).map_err(Fault::from)?;
         let changed = |source| OpenError::Pending { id, source };
         let plain = side.open(Purpose::Pending, &sealed).map_err(changed)?;
-        match parse_pending(&plain).map_err(|e| changed(e.into()))? {
+        let (row, over) = parse_pending(&plain).map_err(|e| changed(e.into()))?;
+        if over > size {
+            continue;
+        }
+        match row {
             PendingRow::Opening(opening) if kind == PendingOpening::KIND => openings.push(opening),
             PendingRow::Renewal(renewal) if kind == PendingRenewal::KIND => renewals.push(renewal),
             PendingRow::Opening(_) | PendingRow::Renewal(_) => {
@@ -663,24 +673,28 @@ enum PendingRow {
     Renewal(PendingRenewal),
 }
 
-fn parse_pending(bytes: &[u8]) -> Result<PendingRow, CborError> {
+/// A row, and the size of the log over which it was made.
+fn parse_pending(bytes: &[u8]) -> Result<(PendingRow, u64), CborError> {
     let mut r = Reader::new(bytes);
-    let row = r.tuple(3, |r| {
+    let row = r.tuple(4, |r| {
         let at = r.position();
-        match r.text()? {
-            "opening" => Ok(PendingRow::Opening(PendingOpening {
+        let row = match r.text()? {
+            "opening" => PendingRow::Opening(PendingOpening {
                 counter: r.uint()?,
                 epoch_key: KeyId::read(r)?,
-            })),
-            "renewal" => Ok(PendingRow::Renewal(PendingRenewal {
+            }),
+            "renewal" => PendingRow::Renewal(PendingRenewal {
                 counter: r.uint()?,
                 number: r.uint()?,
-            })),
-            _ => Err(CborError::OutOfRange {
-                at,
-                what: "kind of row",
             }),
-        }
+            _ => {
+                return Err(CborError::OutOfRange {
+                    at,
+                    what: "kind of row",
+                });
+            }
+        };
+        Ok((row, r.uint()?))
     })?;
     r.finish()?;
     Ok(row)

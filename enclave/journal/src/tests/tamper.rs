@@ -196,6 +196,36 @@ fn a_forged_announcement_is_named() {
     ));
 }
 
+/// Rows of `from`, put beside the log in `to`.
+fn carry_announcements(from: &std::path::Path, to: &std::path::Path) {
+    let conn = Connection::open(to.join("log.sqlite")).unwrap();
+    conn.execute(
+        "ATTACH ?1 AS later",
+        [from.join("log.sqlite").to_str().unwrap()],
+    )
+    .unwrap();
+    conn.execute("INSERT INTO pending SELECT * FROM later.pending", [])
+        .unwrap();
+}
+
+#[test]
+fn an_announcement_over_a_longer_log_explains_nothing_of_a_shorter_one() {
+    let (longer, shorter) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (journal, _) = open(shorter.path());
+    drop(journal);
+    let (journal, _) = open(longer.path());
+    begin(&journal, 2);
+    let renewal = crate::PendingRenewal {
+        counter: 3,
+        number: 1,
+    };
+    journal.put_pending_renewal(&renewal).unwrap();
+    drop(journal);
+    carry_announcements(longer.path(), shorter.path());
+    let (_, found) = open(shorter.path());
+    assert_eq!(found.pending_renewals, []);
+}
+
 #[test]
 fn a_truncated_file_is_malformed() {
     let dir = log();

@@ -83,6 +83,7 @@ struct Owner {
 
 /// Carries a call of a known caller from admission to its reply.
 pub async fn carry_out(gateway: Arc<Gateway>, identified: Identified, started: u64) -> Reply {
+    let _under_way = gateway.under_way();
     let Some(serving) = &gateway.serving else {
         return unrecorded(Refusal::never(Code::GatewayHeld), Timings::default());
     };
@@ -116,7 +117,7 @@ struct Way<'g> {
 enum Decided {
     Seal(Box<Sealed>, Box<Draft>),
     Record(Box<Record>),
-    Repeat(Repeated),
+    Repeat(Box<Repeated>),
 }
 
 impl Way<'_> {
@@ -133,7 +134,7 @@ impl Way<'_> {
                 self.record(*record, owner, &agent, ResultKind::ToolResult)
                     .await
             }
-            Decided::Repeat(repeated) => self.repeat(repeated, owner, &agent).await,
+            Decided::Repeat(repeated) => self.repeat(*repeated, owner, &agent).await,
             Decided::Seal(sealed, draft) => self.execute(*sealed, *draft, owner, &agent).await,
         }
     }
@@ -182,7 +183,7 @@ impl Way<'_> {
                 let now = self.gateway.clock.now();
                 Decided::Record(Box::new(decision::settle_halted(*halt, in_force, now)))
             }
-            Ok(Clearance::Repeated(repeated)) => Decided::Repeat(repeated),
+            Ok(Clearance::Repeated(repeated)) => Decided::Repeat(Box::new(repeated)),
             Ok(Clearance::Approved(approved)) => {
                 let (sealed, intent, disclosures) = Sealed::new(*approved, in_force);
                 let draft = self.draft(Body::Intent(intent), Some(owner), disclosures);

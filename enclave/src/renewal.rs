@@ -11,7 +11,7 @@ use countersign_platform::policy::ReleasePolicy;
 use countersign_platform::{Attester as _, Qualifying, Tpm, TpmAttester};
 use countersign_record::binding::{CloseStatement, LogHead, RenewalStatement};
 use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
-use countersign_record::body::{Close, EvidenceRef, Renewal};
+use countersign_record::body::{Close, Event, EventKind, EvidenceRef, Renewal};
 use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::digest::EntryDigest;
 use countersign_record::entry::{Body, EntryRef};
@@ -52,8 +52,11 @@ pub struct Renewer {
     lease: Arc<Lease>,
     base: EntryDigest,
     previous: EntryDigest,
+    /// Counter value that the log explains.
     counter: u64,
     number: u64,
+    /// Steps of the counter that were tried since then.
+    attempts: u64,
     interval: Duration,
 }
 
@@ -105,6 +108,7 @@ impl Renewer {
             previous: base,
             counter,
             number: 0,
+            attempts: 0,
             interval,
         }
     }
@@ -123,14 +127,8 @@ impl Renewer {
     pub fn renew(&mut self) -> anyhow::Result<EntryRef> {
         let number = self.number.saturating_add(1);
         let started = self.clock.now();
+        let counter = self.step(number)?;
         let snapshot = self.journal.snapshot();
-        let next = self.counter.saturating_add(1);
-        // ORDER: announced before the counter moves, so that a crash between them is explained.
-        self.journal.put_pending_renewal(&PendingRenewal {
-            counter: next,
-            number,
-        })?;
-        let counter = self.move_counter()?;
         let statement = RenewalStatement {
             base: self.base,
             number,
@@ -152,26 +150,21 @@ impl Renewer {
             evidence: vec![evidence],
         }))?;
         (self.previous, self.number) = (entry.digest, number);
+        self.stands(counter);
         // The lease counts from before the evidence was made, so that it never promises more than the evidence.
         self.lease
             .extend(started.since_boot.saturating_add(self.lease_millis()));
         Ok(entry)
     }
 
-    /// Ends the epoch in good order.
+    /// Ends the epoch in good order. No entry may be on its way any more.
     ///
     /// # Errors
     /// If the TPM or the log does not take part; the epoch then ends without a close.
     pub fn close(mut self) -> anyhow::Result<EntryRef> {
         self.lease.end();
+        let counter = self.step(self.number.saturating_add(1))?;
         let snapshot = self.journal.snapshot();
-        let number = self.number.saturating_add(1);
-        let next = self.counter.saturating_add(1);
-        self.journal.put_pending_renewal(&PendingRenewal {
-            counter: next,
-            number,
-        })?;
-        let counter = self.move_counter()?;
         let statement = CloseStatement {
             base: self.base,
             counter,
@@ -188,22 +181,58 @@ impl Renewer {
             evidence: vec![evidence],
         });
         let entry = self.append(body)?;
+        self.stands(counter);
         self.journal.checkpoint()?;
         Ok(entry)
     }
 
-    fn move_counter(&mut self) -> anyhow::Result<u64> {
+    /// Moves the counter by one, announced beforehand. Steps of our own that no entry came of
+    /// stand in the log first; steps of anybody else's end the renewals.
+    fn step(&mut self, number: u64) -> anyhow::Result<u64> {
+        let found = self
+            .tpm
+            .counter(&self.release)
+            .context("the epoch counter cannot be read")?;
+        let fruitless = found
+            .checked_sub(self.counter)
+            .context("the epoch counter runs backwards; this is another TPM")?;
+        anyhow::ensure!(
+            fruitless <= self.attempts,
+            "the epoch counter is {found}, the log explains {}; another program moves it",
+            self.counter
+        );
+        if fruitless > 0 {
+            let event = Event {
+                kind: EventKind::RenewalFailed,
+                count: fruitless,
+                detail: None,
+            };
+            self.append(Body::Event(event))?;
+        }
+        self.stands(found);
+        let next = found
+            .checked_add(1)
+            .context("the epoch counter is at its end")?;
+        // ORDER: announced before the counter moves, so that a crash between them is explained.
+        self.journal.put_pending_renewal(&PendingRenewal {
+            counter: next,
+            number,
+        })?;
+        self.attempts = 1;
         let counter = self
             .tpm
             .increment(&self.release)
             .context("the epoch counter does not move")?;
-        let expected = self.counter.saturating_add(1);
-        self.counter = counter;
         anyhow::ensure!(
-            counter == expected,
-            "the epoch counter is {counter}, expected {expected}; another program moves it"
+            counter == next,
+            "the epoch counter went from {found} to {counter}; another program moves it"
         );
         Ok(counter)
+    }
+
+    /// The log explains the counter up to this value.
+    fn stands(&mut self, counter: u64) {
+        (self.counter, self.attempts) = (counter, 0);
     }
 
     fn attest(&self, qualifying: [u8; 32]) -> anyhow::Result<EvidenceRef> {

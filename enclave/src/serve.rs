@@ -10,15 +10,17 @@ use crate::clock::Clock;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::upstreams::{LISTING_INTERVAL, Upstreams};
 use anyhow::Context as _;
+use countersign_gateway::call::Who;
 use countersign_gateway::identity::{Callers, Nonces};
 use countersign_gateway::state::State;
 use countersign_journal::{Draft, Journal};
 use countersign_platform::{Attester as _, Qualifying, TpmAttester};
-use countersign_policies::Engine;
+use countersign_policies::{Capability, Engine, Viewer};
 use countersign_record::body::{Event, EventKind};
 use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, UnixMillis};
 use countersign_record::entry::{Body, EntryRef};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +32,9 @@ pub const EXPORTERS: &str = "exporter";
 
 /// Time between two entries that count refusals of unknown callers.
 const UNKNOWN_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Capabilities that a caller may see.
+pub type Visible = Arc<Vec<Arc<Capability>>>;
 
 /// An open epoch as the running gateway needs it.
 pub struct Serving {
@@ -71,9 +76,11 @@ pub struct Gateway {
     pub attester: Arc<TpmAttester>,
     /// Evidence on demand, at most one a second.
     pub last_fresh: AtomicU64,
+    visible: Mutex<HashMap<(String, String, u8), Visible>>,
     state: Mutex<State>,
     nonces: Mutex<Nonces>,
     unknown: AtomicU64,
+    running: Arc<()>,
 }
 
 impl Gateway {
@@ -81,6 +88,27 @@ impl Gateway {
     pub fn state(&self) -> MutexGuard<'_, State> {
         // A panic while it was held would be a bug in a pure fold; the log stays the truth.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Capabilities that policy could permit a caller, computed once for each agent and level of assurance.
+    pub fn visible(&self, who: &Who) -> Visible {
+        let key = (who.tenant_name.clone(), who.agent.clone(), who.assurance);
+        let mut known = self.visible.lock().unwrap_or_else(PoisonError::into_inner);
+        let compute = || {
+            let viewer = Viewer {
+                tenant: &who.tenant_name,
+                agent: &who.agent,
+                assurance: who.assurance,
+            };
+            Arc::new(
+                self.engine
+                    .visible(&viewer)
+                    .into_iter()
+                    .map(Arc::clone)
+                    .collect(),
+            )
+        };
+        Arc::clone(known.entry(key).or_insert_with(compute))
     }
 
     /// Nonces of signed requests.
@@ -164,9 +192,11 @@ impl Gateway {
             lease,
             attester,
             last_fresh: AtomicU64::new(0),
+            visible: Mutex::default(),
             state: Mutex::new(state),
             nonces: Mutex::new(Nonces::default()),
             unknown: AtomicU64::new(0),
+            running: Arc::new(()),
         };
         Ok((gateway, renewer))
     }
@@ -199,7 +229,23 @@ impl Gateway {
             since_boot: now.since_boot,
             disclosures: Vec::new(),
         };
-        self.journal.append(draft, Box::new(|_| ()));
+        // The count is a courtesy to readers; a log that takes no entry tells that by itself.
+        if self.journal.append_and_wait(draft).is_err() {
+            self.unknown.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note of a call that is under way, until the token is dropped.
+    #[must_use]
+    pub fn under_way(&self) -> Arc<()> {
+        Arc::clone(&self.running)
+    }
+
+    /// Waits until no call is under way: one whose client went away is settled all the same.
+    async fn drained(&self) {
+        while Arc::strong_count(&self.running) > 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -261,8 +307,13 @@ pub async fn run(
     .await?;
     listings.abort();
     unknown.abort();
-    gateway.write_unknown();
-    close_runs(&gateway);
+    gateway.drained().await;
+    let closing = Arc::clone(&gateway);
+    tokio::task::spawn_blocking(move || {
+        closing.write_unknown();
+        close_runs(&closing);
+    })
+    .await?;
     if let Some(thread) = renewals {
         let renewer = tokio::task::spawn_blocking(move || thread.join()).await?;
         let renewer = renewer.map_err(|_| anyhow::anyhow!("the renewing thread panicked"))?;
@@ -304,7 +355,13 @@ async fn keep_listings(gateway: Arc<Gateway>) {
 async fn keep_unknown(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(UNKNOWN_INTERVAL).await;
-        gateway.write_unknown();
+        let counting = Arc::clone(&gateway);
+        if tokio::task::spawn_blocking(move || counting.write_unknown())
+            .await
+            .is_err()
+        {
+            return;
+        }
     }
 }
 

@@ -231,6 +231,10 @@ fn answered(response: CallResponse) -> (Report, ResultKind) {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other loss is an upstream that went away"
+)]
 fn no_answer(lost: &Lost) -> NoAnswer {
     match lost {
         Lost::TimedOut | Lost::Dripping { .. } => NoAnswer::Timeout,

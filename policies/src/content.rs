@@ -274,7 +274,7 @@ fn approver_entry(a: &Approver) -> ApproverEntry {
         key,
         groups,
         tenants,
-        capabilities: _,
+        capabilities,
     } = a;
     ApproverEntry {
         id: id.clone(),
@@ -282,6 +282,7 @@ fn approver_entry(a: &Approver) -> ApproverEntry {
         key: *key,
         groups: groups.clone(),
         tenants: tenants.clone(),
+        capabilities: capabilities.clone(),
     }
 }
 

@@ -146,7 +146,10 @@ impl Identified {
     /// Refuses the call of a known caller before it is looked at.
     #[must_use]
     pub fn refuse(self, refusal: Refusal) -> Box<Refused> {
-        Box::new(Refused { progress: self.progress, refusal })
+        Box::new(Refused {
+            progress: self.progress,
+            refusal,
+        })
     }
 
     /// Which tool is asked for.

@@ -75,13 +75,24 @@ pub fn explain(opened: &Opened, found: u64) -> Counter {
     let renewals = &opened.found.pending_renewals;
     let mut abandoned = Vec::new();
     for step in explained.saturating_add(1)..=found {
-        if let Some(opening) = openings.iter().rev().find(|o| o.counter == step) {
-            abandoned.push(AbandonedOpening {
+        let opening = openings
+            .iter()
+            .rev()
+            .find(|o| o.counter == step)
+            .map(|o| o.epoch_key);
+        // A renewal that was announced and came to nothing is told by the key of its epoch.
+        let renewal = || {
+            renewals
+                .iter()
+                .find(|r| r.counter == step)
+                .and(opened.ledger.epoch_key)
+        };
+        match opening.or_else(renewal) {
+            Some(epoch_key) => abandoned.push(AbandonedOpening {
                 counter: step,
-                epoch_key: opening.epoch_key,
-            });
-        } else if !renewals.iter().any(|r| r.counter == step) {
-            return Counter::Unexplained { explained, found };
+                epoch_key,
+            }),
+            None => return Counter::Unexplained { explained, found },
         }
     }
     Counter::Explained { abandoned }

@@ -5,9 +5,9 @@
 
 use countersign_policies::bundle::Bundle;
 use countersign_record::binding::{Binding, CloseStatement, RenewalStatement};
-use countersign_record::body::ChangeKind;
+use countersign_record::body::{ChangeKind, EventKind};
 use countersign_record::cbor::Cbor as _;
-use countersign_record::digest::{ArtifactDigest, UnixMillis};
+use countersign_record::digest::{ArtifactDigest, KeyId, UnixMillis};
 use countersign_record::entry::{Body, Entry, EntryRef};
 
 /// What the log says so far.
@@ -25,6 +25,8 @@ pub struct Ledger {
     pub fleet: Option<u64>,
     /// The base or change that is in force.
     pub in_force: Option<EntryRef>,
+    /// Key of the last epoch.
+    pub epoch_key: Option<KeyId>,
     /// Whether the last epoch was closed.
     pub closed: bool,
     /// Number of the last renewal in the last epoch.
@@ -42,6 +44,7 @@ impl Ledger {
             bundle: None,
             fleet: None,
             in_force: None,
+            epoch_key: None,
             closed: true,
             renewal: 0,
         }
@@ -62,6 +65,7 @@ impl Ledger {
                 let binding = Binding::from_bytes(&base.binding.0).map_err(|e| e.to_string())?;
                 self.counter = binding.counter;
                 self.epoch = base.epoch;
+                self.epoch_key = Some(binding.epoch_key.id());
                 self.in_force = Some(at);
                 self.closed = false;
                 self.renewal = 0;
@@ -85,6 +89,9 @@ impl Ledger {
                 self.in_force = Some(at);
             }
             Body::Gap(gap) => self.counter = self.counter.max(gap.found),
+            Body::Event(event) if event.kind == EventKind::RenewalFailed => {
+                self.counter = self.counter.saturating_add(event.count);
+            }
             Body::Enrol(enrol) => self.fleet = Some(enrol.number),
             Body::Intent(_)
             | Body::Decision(_)

@@ -331,9 +331,11 @@ fn artifacts(gateway: &Gateway, end: u64) -> Result<BTreeSet<ArtifactDigest>, St
 }
 
 fn refused(refusal: &Refusal) -> Response {
-    let status = match refusal.code() {
-        Code::PolicyDenied => StatusCode::FORBIDDEN,
-        code => status_of(code),
+    let forbidden = refusal.code() == Code::PolicyDenied;
+    let status = if forbidden {
+        StatusCode::FORBIDDEN
+    } else {
+        status_of(refusal.code())
     };
     json(
         status,

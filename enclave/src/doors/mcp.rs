@@ -18,7 +18,6 @@ use countersign_gateway::mcp::{
 };
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_gateway::request::{Request, Untrusted};
-use countersign_policies::Viewer;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -64,12 +63,12 @@ pub(super) async fn message(
     if let Err(mismatch) = compare_headers(&taken, &method) {
         return rpc_error(StatusCode::BAD_REQUEST, &id, HEADER_MISMATCH, mismatch);
     }
-    match method {
-        Method::ToolsCall(call) => tools_call(gateway, taken, &adapter, &call, &id, started).await,
-        other => match gateway.recognize(&taken, &gateway.callers) {
-            Ok(who) => answer(&gateway, &adapter, &who, other, &id, era),
-            Err(refusal) => unknown_caller(&id, &refusal),
-        },
+    if let Method::ToolsCall(call) = &method {
+        return tools_call(gateway, taken, &adapter, call, &id, started).await;
+    }
+    match gateway.recognize(&taken, &gateway.callers) {
+        Ok(who) => answer(&gateway, &adapter, &who, method, &id, era),
+        Err(refusal) => unknown_caller(&id, &refusal),
     }
 }
 
@@ -164,19 +163,9 @@ fn answer(
 
 /// What policy could permit this caller, as the upstream describes it. Never shared between callers.
 fn tools_list(gateway: &Gateway, adapter: &str, who: &Who, era: Era) -> String {
-    let viewer = Viewer {
-        tenant: &who.tenant_name,
-        agent: &who.agent,
-        assurance: who.assurance,
-    };
     let listing = gateway.upstreams.listing(adapter).unwrap_or_default();
     let mut tools = String::new();
-    for capability in gateway
-        .engine
-        .visible(&viewer)
-        .into_iter()
-        .filter(|c| c.adapter == adapter)
-    {
+    for capability in gateway.visible(who).iter().filter(|c| c.adapter == adapter) {
         let Some(listed) = listing.get(&capability.tool) else {
             continue;
         };

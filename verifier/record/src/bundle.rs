@@ -58,6 +58,8 @@ cbor_map! {
         4 => groups: Vec<String>,
         /// Names of the tenants whose actions the person may approve.
         5 => tenants: Vec<String>,
+        /// Identifiers of the capabilities that the person may approve; empty means all of those tenants.
+        6 => capabilities: Vec<String>,
     }
 }
 

@@ -13,7 +13,7 @@ use countersign_record::body::{
 use countersign_record::bundle::Registry;
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{
-    ActionDigest, ArtifactDigest, CallId, Commitment, EntryDigest, KeyId, TenantId, UnixMillis,
+    ActionDigest, ArtifactDigest, CallId, Commitment, EntryDigest, KeyId, UnixMillis,
 };
 use countersign_record::entry::EntryRef;
 use countersign_record::statement::{APPROVAL_TYP, ApprovalStatement, Choice};
@@ -514,9 +514,9 @@ impl Checks<'_> {
         })?;
         let registry =
             registry.ok_or("the bundle that lists the approvers is not in the export")?;
-        that(may_approve(registry, word.approver, action.tenant), || {
+        that(may_approve(registry, word.approver, &action), || {
             format!(
-                "the person of entry {} may not approve for this tenant",
+                "the person of entry {} may not approve this capability of this tenant",
                 named.index
             )
         })?;
@@ -728,14 +728,18 @@ fn needed(policy: &PolicyOutcome, mode: Mode) -> Needed<'_> {
     needed
 }
 
-fn may_approve(registry: &Registry, approver: KeyId, tenant: TenantId) -> bool {
+fn may_approve(registry: &Registry, approver: KeyId, action: &Action) -> bool {
     let name = registry
         .tenants
         .iter()
-        .find(|t| t.id == tenant)
+        .find(|t| t.id == action.tenant)
         .map(|t| &t.name);
     registry
         .approver(approver)
         .zip(name)
-        .is_some_and(|(person, name)| person.tenants.contains(name))
+        .is_some_and(|(person, name)| {
+            let capability = &action.capability.id;
+            person.tenants.contains(name)
+                && (person.capabilities.is_empty() || person.capabilities.contains(capability))
+        })
 }

@@ -51,6 +51,8 @@ pub(super) struct Epoch {
     pub(super) facts: Option<Facts>,
     /// Steps of the counter before its base that nothing explains, until a gap does.
     unexplained: Option<(u64, u64)>,
+    /// Renewals after its last one that were announced and came to nothing.
+    lost_renewals: u64,
 }
 
 impl Epoch {
@@ -89,6 +91,7 @@ impl Checks<'_> {
         }
         self.base_rules(at, base, &binding);
         self.counts.epochs = self.counts.epochs.saturating_add(1);
+        self.lost_renewals(base);
         self.epochs.push(Epoch {
             index: at.index,
             digest: at.digest,
@@ -103,6 +106,7 @@ impl Checks<'_> {
             before_lease: None,
             facts,
             unexplained,
+            lost_renewals: 0,
         });
     }
 
@@ -212,6 +216,15 @@ impl Checks<'_> {
                 self.ledger.fail(Code::Counter, index, text);
                 None
             }
+        }
+    }
+
+    /// A renewal that came to nothing may have been undone: each lengthens the epoch's unseen end by a lease.
+    fn lost_renewals(&mut self, base: &Base) {
+        if let Some(before) = self.epochs.last_mut() {
+            let key = before.binding.epoch_key.id();
+            before.lost_renewals =
+                super::count(base.abandoned.iter().filter(|a| a.epoch_key == key).count());
         }
     }
 
@@ -578,7 +591,11 @@ impl Checks<'_> {
             .epochs
             .iter()
             .take(last)
-            .map(|e| (e.binding.counter, e.is_closed(), e.lease.unwrap_or(most)))
+            .map(|e| {
+                let leases = e.lost_renewals.saturating_add(1);
+                let unseen = e.lease.unwrap_or(most).saturating_mul(leases);
+                (e.binding.counter, e.is_closed(), unseen)
+            })
             .collect();
         for (counter, closed, unseen) in ends {
             if closed {

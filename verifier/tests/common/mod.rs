@@ -165,6 +165,7 @@ pub fn bundle() -> BundlePayload {
                 key: approver().public(),
                 groups: vec!["privacy".into()],
                 tenants: vec!["acme".into()],
+                capabilities: Vec::new(),
             }],
         },
         rules: Bytes(vec![0xa0]),

@@ -30,11 +30,12 @@ cbor_map! {
 pub const TPM_EVIDENCE_KIND: &str = "application/countersign.tpm-evidence+cbor";
 
 cbor_map! {
-    /// An opening that moved the counter and never became an epoch.
+    /// A step of the counter that was announced and came to nothing: an opening that never became
+    /// an epoch, or a renewal of the epoch before that never became an entry.
     pub struct AbandonedOpening {
-        /// The counter value that the opening expected to reach.
+        /// The counter value that was to be reached.
         1 => counter: u64,
-        /// The epoch key that was never used.
+        /// The epoch key that was never used; for a renewal, the key of the epoch before.
         2 => epoch_key: KeyId,
     }
 }

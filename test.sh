@@ -55,6 +55,8 @@ if [[ $mode == all ]]; then
   run env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
   in_verifier env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
   cargo_tool cargo-deny 0.20.2
+  run cargo fetch --locked --quiet
+  in_verifier cargo fetch --locked --quiet
   run cargo deny --offline check licenses bans sources
   in_verifier cargo deny --offline check licenses bans sources
   cargo_tool cargo-fuzz 0.13.2

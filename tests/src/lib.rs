@@ -1,1 +1,98 @@
-//! stub
+//! # Whole-system tests: the harness
+//!
+//! Real programs on a software TPM: `countersign` as a child process, an upstream MCP server whose
+//! effects can be counted, `countersign-verify` on what comes out.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`site`] | a site directory with two tenants, a token agent, a signing agent, a person |
+//! | [`machine`] | site, state directory and software TPM: what an operator has |
+//! | [`process`] | a child process, awaited by what it says |
+//! | [`client`] | an agent: plain HTTP and MCP, tokens and signatures |
+//! | [`auditor`] | trust, reference values, verdicts, and an export read entry by entry |
+//! | [`audit`] | what must hold of every export, whatever happened |
+//! | [`gate`] | holds a tool call in the middle until the test lets go |
+//!
+//! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
+//!
+//! ```no_run
+//! use countersign_tests::{machine::Machine, client::Client};
+//! use serde_json::json;
+//!
+//! let mut machine = Machine::enrolled();
+//! let mut gateway = machine.start();
+//! let mut alpha = gateway.alpha();
+//! let answer = alpha.call("effects.append", json!({ "line": "hello" })).unwrap();
+//! assert!(answer.is_ok());
+//! gateway.kill();
+//! let gateway = machine.start();
+//! let verdict = machine.auditor().verify(&gateway.export());
+//! assert_eq!(verdict.exit_code, 0);
+//! ```
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a harness for tests: it fails by panicking, and runs on real clocks"
+)]
+
+pub mod audit;
+pub mod auditor;
+pub mod client;
+pub mod gate;
+pub mod machine;
+pub mod process;
+pub mod site;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Longest wait for anything that has to happen. Reaching it is a failure, never a step of a test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program of this workspace, beside the running test's own.
+///
+/// # Panics
+/// If it has not been built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a file");
+    let directory = own
+        .parent()
+        .and_then(Path::parent)
+        .expect("a test's file is in target/<profile>/deps");
+    let program = directory.join(name);
+    assert!(
+        program.is_file(),
+        "{} is not there; build it first: cargo build -p countersign, and in verifier/: cargo build -p countersign-verify",
+        program.display()
+    );
+    program
+}
+
+/// A file of `tests/fixtures`.
+#[must_use]
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(name)
+}
+
+/// A random number below `bound`; tests that use it say so, and hold for every number.
+#[must_use]
+pub fn random_below(bound: u64) -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("random bytes of the system");
+    u64::from_be_bytes(bytes) % bound
+}
+
+/// A text that no other call of this function gives.
+#[must_use]
+pub fn unique(prefix: &str) -> String {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("random bytes of the system");
+    format!("{prefix}-{}", hex::encode(bytes))
+}

@@ -1,0 +1,442 @@
+//! What an operator has: a site, a state directory, a software TPM; and the gateway on it.
+
+use crate::auditor::Auditor;
+use crate::client::{Client, Credential};
+use crate::process::{Process, outcome, run};
+use crate::program;
+use crate::site::{BETA_KEY, OFFICER_KEY, Site, SiteOptions};
+use countersign_platform::TpmAddress;
+use countersign_platform::swtpm::Swtpm;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use tempfile::TempDir;
+
+/// A machine with a gateway on it.
+pub struct Machine {
+    directory: TempDir,
+    site: Site,
+    port: u16,
+    tpm: Option<Swtpm>,
+}
+
+/// A copy of a directory, to be put back later.
+pub struct Snapshot {
+    of: PathBuf,
+    kept: TempDir,
+}
+
+impl Snapshot {
+    /// Puts the directory back as it was.
+    ///
+    /// # Panics
+    /// If a file cannot be copied.
+    pub fn restore(&self) {
+        if self.of.exists() {
+            fs::remove_dir_all(&self.of).expect("a directory can be removed");
+        }
+        copy(self.kept.path(), &self.of);
+    }
+}
+
+impl Machine {
+    /// A machine that has not booted yet: signed release and bundle, no identity.
+    #[must_use]
+    pub fn new(options: &SiteOptions) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("countersign-")
+            .tempdir()
+            .expect("a temporary directory");
+        let tpm = Swtpm::start(&directory.path().join("tpm")).unwrap_or_else(|e| panic!("{e}"));
+        let port = port(&tpm);
+        let tools = directory.path().join("tools");
+        fs::create_dir(&tools).expect("a directory can be made");
+        let address = format!("swtpm:127.0.0.1:{port}");
+        let site = Site::make(&directory.path().join("site"), &tools, &address, options);
+        let this = Self {
+            directory,
+            site,
+            port,
+            tpm: Some(tpm),
+        };
+        this.sign_release();
+        this.site.build();
+        this
+    }
+
+    /// A machine whose gateway is enrolled.
+    #[must_use]
+    pub fn enrolled() -> Self {
+        Self::enrolled_with(&SiteOptions::default())
+    }
+
+    /// A machine whose gateway is enrolled, with options.
+    #[must_use]
+    pub fn enrolled_with(options: &SiteOptions) -> Self {
+        let this = Self::new(options);
+        this.enrol(1);
+        this
+    }
+
+    /// Another machine with copies of this one's site and state, and a TPM of its own.
+    ///
+    /// # Panics
+    /// If a file cannot be copied.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("countersign-")
+            .tempdir()
+            .expect("a temporary directory");
+        let tpm = Swtpm::start(&directory.path().join("tpm")).unwrap_or_else(|e| panic!("{e}"));
+        let port = port(&tpm);
+        let path = directory.path().join("site");
+        copy(self.site.path(), &path);
+        if self.state().exists() {
+            copy(&self.state(), &directory.path().join("state"));
+        }
+        let site = Site::at(&path);
+        site.edit(
+            &format!("swtpm:127.0.0.1:{}", self.port),
+            &format!("swtpm:127.0.0.1:{port}"),
+        );
+        Self {
+            directory,
+            site,
+            port,
+            tpm: Some(tpm),
+        }
+    }
+
+    /// The site.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Where all of the machine's directories are, for a test's own files.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// The TPM's state directory.
+    #[must_use]
+    pub fn tpm_state(&self) -> PathBuf {
+        self.path().join("tpm")
+    }
+
+    /// Where the tool server works.
+    #[must_use]
+    pub fn tools(&self) -> PathBuf {
+        self.path().join("tools")
+    }
+
+    /// Lines that the tools wrote, in order.
+    #[must_use]
+    pub fn effects(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.tools().join("effects.log")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The TPM's address.
+    #[must_use]
+    pub fn tpm_address(&self) -> TpmAddress {
+        TpmAddress::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+        }
+    }
+
+    /// Ends the TPM without warning: a power cut.
+    pub fn stop_tpm(&mut self) {
+        self.tpm = None;
+    }
+
+    /// Starts the TPM on the same port and state: the same TPM after a reset.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_tpm(&mut self) {
+        self.tpm = None;
+        let started = Swtpm::start_at(&self.tpm_state(), self.port);
+        self.tpm = Some(started.unwrap_or_else(|e| panic!("{e}")));
+    }
+
+    /// A copy of the state directory.
+    #[must_use]
+    pub fn snapshot_state(&self) -> Snapshot {
+        Self::snapshot(&self.state())
+    }
+
+    /// A copy of the TPM's state. To put it back: stop the TPM, restore, start the TPM.
+    #[must_use]
+    pub fn snapshot_tpm(&self) -> Snapshot {
+        Self::snapshot(&self.tpm_state())
+    }
+
+    fn snapshot(of: &Path) -> Snapshot {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        copy(of, kept.path());
+        Snapshot {
+            of: of.to_owned(),
+            kept,
+        }
+    }
+
+    /// A `countersign` command.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut out = Command::new(program("countersign"));
+        out.args(arguments);
+        out
+    }
+
+    /// The vendor approves what this machine boots to.
+    pub fn sign_release(&self) {
+        let mut sign = self.command(&["release", "sign"]);
+        sign.arg("--site").arg(self.site.path());
+        run(sign.arg("--key").arg(self.site.key_file("release.key")));
+    }
+
+    /// The governance key lists the gateway in fleet statement `number`.
+    pub fn enrol(&self, number: u64) {
+        let (request, fleet) = (
+            self.path().join("request.cbor"),
+            self.path().join("fleet.cose"),
+        );
+        let mut ask = self.command(&["enrol", "request"]);
+        ask.arg("--site").arg(self.site.path());
+        run(ask
+            .arg("--state")
+            .arg(self.state())
+            .arg("--out")
+            .arg(&request));
+        let mut sign = self.command(&["enrol", "sign", "--fleet", "tests"]);
+        sign.args(["--number", &number.to_string()]);
+        sign.arg("--request").arg(&request);
+        sign.arg("--key").arg(self.site.key_file("governance.key"));
+        run(sign.arg("--out").arg(&fleet));
+        let mut install = self.command(&["enrol", "install"]);
+        run(install.arg("--state").arg(self.state()).arg(&fleet));
+    }
+
+    /// The governance key lets a held gateway go on.
+    pub fn recover(&self, reason: &str) {
+        let out = self.path().join("recover.cose");
+        let mut sign = self.command(&["recover", "sign", "--reason", reason]);
+        sign.arg("--request")
+            .arg(self.state().join("recover-request.cbor"));
+        sign.arg("--key").arg(self.site.key_file("governance.key"));
+        run(sign.arg("--out").arg(&out));
+        let mut install = self.command(&["recover", "install"]);
+        run(install.arg("--state").arg(self.state()).arg(&out));
+    }
+
+    /// The command that serves, for a test that changes its surroundings.
+    #[must_use]
+    pub fn serve_command(&self) -> Command {
+        let mut serve = self.command(&["serve"]);
+        serve.arg("--site").arg(self.site.path());
+        serve.arg("--state").arg(self.state());
+        serve
+    }
+
+    /// The command that serves, run by another program, such as `prlimit --fsize=…`.
+    #[must_use]
+    pub fn serve_under(&self, wrapper: &[&str]) -> Command {
+        let inner = self.serve_command();
+        let mut out = Command::new(wrapper[0]);
+        out.args(&wrapper[1..]);
+        out.arg(inner.get_program()).args(inner.get_args());
+        out
+    }
+
+    /// Boots the gateway and waits until it takes calls.
+    ///
+    /// # Panics
+    /// If it does not, or is held.
+    #[must_use]
+    pub fn start(&self) -> Gateway {
+        let gateway = self.boot();
+        assert_eq!(gateway.word, "ready", "{}", gateway.process.said());
+        gateway
+    }
+
+    /// Boots the gateway and waits until it says what it is: `ready` or `held`.
+    ///
+    /// # Panics
+    /// If it says nothing.
+    #[must_use]
+    pub fn boot(&self) -> Gateway {
+        self.boot_with(&mut self.serve_command())
+            .unwrap_or_else(|(status, said)| panic!("the gateway ended with {status}:\n{said}"))
+    }
+
+    /// Boots the gateway by a command of the test's; what it said if it ended instead.
+    ///
+    /// # Errors
+    /// Exit status and all output.
+    pub fn boot_with(&self, command: &mut Command) -> Result<Gateway, (ExitStatus, String)> {
+        let mut process = Process::start(command);
+        while let Some(line) = process.line() {
+            let words: Vec<&str> = line.split(' ').collect();
+            if let [word @ ("ready" | "held"), url, "gateway", id] = words.as_slice() {
+                return Ok(Gateway {
+                    word: (*word).to_owned(),
+                    url: (*url).to_owned(),
+                    id: (*id).to_owned(),
+                    process,
+                    site: self.site.clone(),
+                    out: self.path().to_owned(),
+                });
+            }
+        }
+        let status = process.end();
+        Err((status, process.said()))
+    }
+
+    /// An auditor who trusts this machine's governance and bundle keys, and software TPMs.
+    #[must_use]
+    pub fn auditor(&self) -> Auditor {
+        Auditor::new(self)
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// `ready` or `held`.
+    pub word: String,
+    /// Its address, `http://…`.
+    pub url: String,
+    /// Its id, hexadecimal.
+    pub id: String,
+    /// Its process.
+    pub process: Process,
+    site: Site,
+    out: PathBuf,
+}
+
+impl Gateway {
+    /// Host and port.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap_or(&self.url)
+    }
+
+    /// A client that shows nothing.
+    #[must_use]
+    pub fn stranger(&self) -> Client {
+        Client::new(self.authority(), Credential::None)
+    }
+
+    /// The agent of the north, with its token.
+    #[must_use]
+    pub fn alpha(&self) -> Client {
+        Client::new(self.authority(), Credential::Token(self.site.token()))
+    }
+
+    /// The agent of the south, with its key.
+    #[must_use]
+    pub fn beta(&self) -> Client {
+        Client::new(
+            self.authority(),
+            Credential::Key(self.site.signing_key(BETA_KEY)),
+        )
+    }
+
+    /// The person, with their key.
+    #[must_use]
+    pub fn officer(&self) -> Client {
+        Client::new(
+            self.authority(),
+            Credential::Key(self.site.signing_key(OFFICER_KEY)),
+        )
+    }
+
+    /// Kills it (SIGKILL) and waits for its end.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.process.stop()
+    }
+
+    /// Fetches an export with the real command.
+    #[must_use]
+    pub fn export(&self) -> PathBuf {
+        let (path, result) = self.try_export();
+        if let Err(said) = result {
+            panic!("no export: {said}\n{}", self.process.said());
+        }
+        path
+    }
+
+    /// Fetches an export with the real command, whatever comes of it.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn try_export(&self) -> (PathBuf, Result<(), String>) {
+        let path = self
+            .out
+            .join(crate::unique("export"))
+            .with_extension("cbor");
+        let mut export = Command::new(program("countersign"));
+        export.args(["export", "--url", &self.url, "--key"]);
+        export.arg(self.site.key_file(OFFICER_KEY));
+        export.arg("--out").arg(&path);
+        let (status, out, err) = outcome(&mut export);
+        let result = if status.success() {
+            Ok(())
+        } else {
+            Err(out + &err)
+        };
+        (path, result)
+    }
+
+    /// Runs `countersign approve <what> …` as the officer; its output.
+    #[must_use]
+    pub fn approve(&self, what: &[&str]) -> String {
+        let mut approve = Command::new(program("countersign"));
+        approve.arg("approve").args(what);
+        approve.args(["--url", &self.url, "--key"]);
+        run(approve.arg(self.site.key_file(OFFICER_KEY)))
+    }
+}
+
+fn port(tpm: &Swtpm) -> u16 {
+    match tpm.address() {
+        TpmAddress::Tcp { port, .. } => port,
+        TpmAddress::Device(_) => panic!("a software TPM has a port"),
+    }
+}
+
+/// Copies a directory with all that is in it.
+///
+/// # Panics
+/// If a file cannot be copied.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory can be made");
+    let mode = fs::metadata(from)
+        .expect("a directory is there")
+        .permissions();
+    fs::set_permissions(to, mode).expect("permissions can be set");
+    for entry in fs::read_dir(from).expect("a directory can be read") {
+        let entry = entry.expect("a directory can be read");
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().expect("a file has a type");
+        if kind.is_dir() {
+            copy(&entry.path(), &target);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), &target).expect("a file can be copied");
+        }
+    }
+}

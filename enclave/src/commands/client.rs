@@ -94,7 +94,9 @@ fn signature(
     };
     let key_id = public(key).id().to_string();
     let nonce = hex::encode(*random::<16>()?);
-    let created = UnixSeconds(crate::clock::Clock::start().now().at.0 / 1000);
+    // Rounded up: a gateway refuses signatures of the second in which its epoch opened, because it
+    // cannot know which of them the epoch before has seen.
+    let created = UnixSeconds(crate::clock::Clock::start().now().at.0.div_ceil(1000));
     let parameters = SigningParameters {
         key_id: &key_id,
         created,

@@ -309,4 +309,16 @@ impl Log {
         };
         self.0.iter().filter_map(base).collect()
     }
+
+    /// Openings that came to nothing, as bases tell.
+    #[must_use]
+    pub fn abandoned_openings(&self) -> usize {
+        let base = |e: &Logged| {
+            if let Body::Base(base) = &e.payload.body {
+                return base.abandoned.len();
+            }
+            0
+        };
+        self.0.iter().map(base).sum()
+    }
 }

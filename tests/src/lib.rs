@@ -11,6 +11,7 @@
 //! | [`client`] | an agent: plain HTTP and MCP, tokens and signatures |
 //! | [`auditor`] | trust, reference values, verdicts, and an export read entry by entry |
 //! | [`audit`] | what must hold of every export, whatever happened |
+//! | [`crash`] | kills the gateway anywhere, again and again |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -42,6 +43,7 @@
 pub mod audit;
 pub mod auditor;
 pub mod client;
+pub mod crash;
 pub mod gate;
 pub mod machine;
 pub mod process;

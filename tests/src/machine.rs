@@ -27,6 +27,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A copy that was taken by other means: what stands in `copied` once stood in `of`.
+    ///
+    /// # Panics
+    /// If a file cannot be copied.
+    #[must_use]
+    pub fn kept_at(of: &Path, copied: &Path) -> Self {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        copy(copied, kept.path());
+        Self {
+            of: of.to_owned(),
+            kept,
+        }
+    }
+
     /// Puts the directory back as it was.
     ///
     /// # Panics

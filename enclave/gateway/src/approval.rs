@@ -5,30 +5,42 @@
 //! comes from an enrolled person who is not the one asking.
 
 use crate::budget::Repeated;
-use crate::call::{Judged, Moment, Progress};
+use crate::call::{Judged, Moment, Progress, Who};
 use crate::policy::{Decided, Escalated, Permitted};
 use crate::refusal::{Code, Refusal, Refused};
-use crate::state::{Halted, State};
+use crate::state::keys::Owner;
+use crate::state::{Given, Halted, Spent, State};
 use bytes::Bytes;
 use countersign_policies::engine::Engine;
-use countersign_policies::site::capability::Redaction;
+use countersign_policies::site::capability::Capability;
+use countersign_policies::site::people::Approver;
 use countersign_record::body::{Action, Mode};
 use countersign_record::commitment::{Disclosure, Field};
-use countersign_record::digest::UnixMillis;
+use countersign_record::digest::{GatewayId, UnixMillis};
 use countersign_record::entry::EntryRef;
 use countersign_record::preview::Preview;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How long a halted action waits before it is forgotten (24 hours).
 pub const WAIT_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long an approval must still hold when it is used (5 seconds), so that it holds when the intent stands in the log.
+///
+/// The way there takes milliseconds; the verifier compares with the time of the entry.
+pub const SEAL_MILLIS: u64 = 5_000;
+
+/// Largest arguments that a person is asked to approve, in bytes (64 KiB). Nobody reads more.
+pub const MAX_SHOWN_BYTES: usize = 64 * 1024;
 
 /// A call that may be sealed.
 #[derive(Debug)]
 pub struct Approved {
     decided: Decided,
-    judged: Judged,
+    judged: Arc<Judged>,
     /// The halted action that this call takes up, with what opens its commitments.
     taken_up: Option<(Action, Vec<Disclosure>)>,
-    gateway: countersign_record::digest::GatewayId,
+    gateway: GatewayId,
 }
 
 /// A call that waits for people.
@@ -38,7 +50,6 @@ pub struct Halt {
     progress: Progress,
     action: Action,
     disclosures: Vec<Disclosure>,
-    key: crate::state::MatchKey,
 }
 
 /// What becomes of a call after stage 6.
@@ -75,96 +86,114 @@ pub fn approve(
         // The first call with this key was approved and carried out; repeating its outcome does nothing.
         return clearance(decided, None, state);
     }
-    let key = decided.budgeted.request;
-    let surfaced = &decided.budgeted.surfaced;
-    let who = &surfaced.who;
-    let eligible: Vec<_> = engine
-        .eligible_approvers(&who.tenant_name, &surfaced.capability.id, &step_up)
-        .into_iter()
-        .filter(|a| Some(&a.id) != who.user.as_ref())
-        .map(|a| a.key.id())
-        .collect();
-    drop_outdated(state, &decided, engine, now.at);
-    let Some(halted) = state.halted(&key) else {
-        return halt_anew(decided, state, now.at);
+    let Some(judged) = decided.progress().judged.clone() else {
+        return refuse(decided, Code::PolicyError);
     };
-    if halted.refused {
+    let key = decided.budgeted.request;
+    let Some(halted) = state.halted(&key).filter(|h| h.waits(now.at)) else {
+        return halt(decided, &judged, state, now.at);
+    };
+    // Asking under another mode does not undo a person's word.
+    if halted.refused && halted.action.bundle == engine.bundle() {
         return refuse(decided, Code::ApprovalRefused);
     }
-    let valid: Vec<_> = halted
-        .approvals
-        .iter()
-        .filter(|g| g.expires >= now.at && eligible.contains(&g.approver))
-        .map(|g| g.entry.clone())
+    if !is_same(halted, engine, judged.outcome.effective, now.at) {
+        return halt(decided, &judged, state, now.at);
+    }
+    let surfaced = &decided.budgeted.surfaced;
+    let (tenant, capability) = (&surfaced.who.tenant_name, &surfaced.capability.id);
+    let eligible = engine.eligible_approvers(tenant, capability, &step_up);
+    let entries: Vec<EntryRef> = standing(halted, &eligible, &surfaced.who, now.at)
+        .map(|(_, given)| given.entry.clone())
         .collect();
-    let action = halted.action.clone();
+    let (digest, action) = (halted.digest, halted.action.clone());
     let disclosures = halted.disclosures.clone();
-    let call = decided.budgeted.surfaced.progress.call;
-    // ORDER: the approvals are spent before the intent is sealed, so that no second call can use them.
-    if valid.len() < usize::from(step_up.quorum) || !state.spend(&key, call) {
-        let progress = decided.budgeted.surfaced.progress;
-        return Ok(Clearance::Halted(Box::new(Halt {
-            progress,
-            action,
-            disclosures,
-            key,
-        })));
+    let call = surfaced.progress.call;
+    // ORDER: the approvals are taken before the intent is sealed, so that no second call can use them.
+    if entries.len() < usize::from(step_up.quorum) || state.spend(digest, call) == Spent::ByAnother
+    {
+        return Ok(wait(decided, action, disclosures));
     }
-    clearance(decided, Some((action, disclosures, valid)), state)
+    clearance(decided, Some((action, disclosures, entries)), state)
 }
 
-/// A halted action that waited too long, or was decided by another bundle, waits no more.
-fn drop_outdated(state: &mut State, decided: &Decided, engine: &Engine, now: UnixMillis) {
-    let key = decided.budgeted.request;
-    let outdated = |h: &Halted| {
-        h.action.bundle != engine.bundle()
-            || Some(h.action.mode) != effective(decided)
-            || now.0.saturating_sub(h.at.0) > WAIT_MILLIS
-    };
-    if state.halted(&key).is_some_and(outdated) {
-        state.drop_halted(&key);
-    }
+/// Whether a halted action is the one that is decided now: the same bundle, the same mode, not too long ago.
+pub(crate) fn is_same(halted: &Halted, engine: &Engine, mode: Mode, now: UnixMillis) -> bool {
+    halted.action.bundle == engine.bundle() && halted.action.mode == mode && halted.waits(now)
 }
 
-fn effective(decided: &Decided) -> Option<Mode> {
-    decided
-        .budgeted
-        .surfaced
-        .progress
-        .judged
-        .as_ref()
-        .map(|j| j.outcome.effective)
+/// Approvals that still hold when the intent reaches the log, each with its person, of whom none is the one asking.
+pub(crate) fn standing<'h, 'p>(
+    halted: &'h Halted,
+    people: &'p [&'p Approver],
+    who: &'p Who,
+    now: UnixMillis,
+) -> impl Iterator<Item = (&'p Approver, &'h Given)> {
+    let sealed_by = now.0.saturating_add(SEAL_MILLIS);
+    people
+        .iter()
+        .filter(|p| Some(&p.id) != who.user.as_ref() && Some(p.key.id()) != who.key)
+        .filter_map(move |person| {
+            let theirs = |g: &&Given| g.approver == person.key.id() && g.expires.0 >= sealed_by;
+            Some((*person, halted.approvals.iter().find(theirs)?))
+        })
 }
 
 fn refuse(decided: Decided, code: Code) -> Result<Clearance, Box<Refused>> {
-    let progress = decided.budgeted.surfaced.progress;
     Err(Box::new(Refused {
-        progress,
+        progress: decided.into_progress(),
         refusal: Refusal::never(code),
     }))
 }
 
-fn halt_anew(
+/// Halts a call that no recorded action waits for.
+fn halt(
     decided: Decided,
+    judged: &Judged,
     state: &mut State,
     now: UnixMillis,
 ) -> Result<Clearance, Box<Refused>> {
-    if !state.may_halt() {
-        return refuse(decided, Code::AuditBackpressure);
-    }
-    let Some(judged) = decided.budgeted.surfaced.progress.judged.clone() else {
-        return refuse(decided, Code::PolicyError);
-    };
-    let (action, disclosures) = fresh_action(&decided, &judged, state.gateway());
     let key = decided.budgeted.request;
-    state.halt(key, action.clone(), now, disclosures.clone());
-    let progress = decided.budgeted.surfaced.progress;
-    Ok(Clearance::Halted(Box::new(Halt {
-        progress,
+    let same = |h: &&Halted| {
+        h.action.bundle == judged.outcome.bundle && h.action.mode == judged.outcome.effective
+    };
+    if let Some(first) = state.halting(&key).filter(same) {
+        // The same call is being halted at this moment; this one waits for the same action.
+        let (action, disclosures) = (first.action.clone(), first.disclosures.clone());
+        return Ok(wait(decided, action, disclosures));
+    }
+    let surfaced = &decided.budgeted.surfaced;
+    if surfaced.arguments.len() > MAX_SHOWN_BYTES {
+        return refuse(decided, Code::RequestTooLarge);
+    }
+    let owner = Owner::new(surfaced.who.tenant, &surfaced.who.agent);
+    let (action, disclosures) = fresh_action(&decided, judged, state.gateway());
+    let bytes = disclosures
+        .iter()
+        .fold(0usize, |n, d| n.saturating_add(d.value.0.len()));
+    if !state.may_halt(owner, bytes) {
+        return refuse(decided, Code::TooManyWaiting);
+    }
+    let halted = Halted {
+        action: action.clone(),
+        digest: action.digest(),
+        call: action.call,
+        at: now,
+        disclosures: disclosures.clone(),
+        approvals: Vec::new(),
+        refused: false,
+        owner,
+    };
+    state.halt(key, halted);
+    Ok(wait(decided, action, disclosures))
+}
+
+fn wait(decided: Decided, action: Action, disclosures: Vec<Disclosure>) -> Clearance {
+    Clearance::Halted(Box::new(Halt {
+        progress: decided.into_progress(),
         action,
         disclosures,
-        key,
-    })))
+    }))
 }
 
 type TakenUp = (Action, Vec<Disclosure>, Vec<EntryRef>);
@@ -175,8 +204,13 @@ fn clearance(
     state: &State,
 ) -> Result<Clearance, Box<Refused>> {
     if let Some(first) = decided.budgeted.earlier {
-        let progress = decided.budgeted.surfaced.progress;
-        return Ok(Clearance::Repeated(Repeated { progress, first }));
+        let Decided { budgeted, redact } = decided;
+        return Ok(Clearance::Repeated(Repeated {
+            progress: Box::new(budgeted.surfaced.progress),
+            first,
+            capability: budgeted.surfaced.capability,
+            redact,
+        }));
     }
     let progress = &mut decided.budgeted.surfaced.progress;
     let Some(judged) = progress.judged.clone() else {
@@ -199,7 +233,7 @@ fn clearance(
 fn fresh_action(
     decided: &Decided,
     judged: &Judged,
-    gateway: countersign_record::digest::GatewayId,
+    gateway: GatewayId,
 ) -> (Action, Vec<Disclosure>) {
     let surfaced = &decided.budgeted.surfaced;
     let progress = &surfaced.progress;
@@ -234,11 +268,11 @@ impl Approved {
     }
 
     pub(crate) fn progress(&self) -> &Progress {
-        &self.decided.budgeted.surfaced.progress
+        self.decided.progress()
     }
 
     pub(crate) fn into_progress(self) -> Progress {
-        self.decided.budgeted.surfaced.progress
+        self.decided.into_progress()
     }
 
     pub(crate) fn judged(&self) -> &Judged {
@@ -249,27 +283,13 @@ impl Approved {
         self.decided.budgeted.surfaced.arguments.clone()
     }
 
-    pub(crate) fn adapter(&self) -> &str {
-        &self.decided.budgeted.surfaced.capability.adapter
+    pub(crate) fn capability(&self) -> &Capability {
+        &self.decided.budgeted.surfaced.capability
     }
 
-    pub(crate) fn tool(&self) -> &str {
-        &self.decided.budgeted.surfaced.capability.tool
-    }
-
-    pub(crate) fn is_restricted(&self) -> bool {
-        self.progress()
-            .what
-            .as_ref()
-            .is_none_or(crate::call::What::is_restricted)
-    }
-
-    pub(crate) fn redactions(&self) -> impl Iterator<Item = &Redaction> {
-        let capability = &self.decided.budgeted.surfaced.capability;
-        self.decided
-            .redact
-            .iter()
-            .filter_map(|name| capability.redaction(name))
+    /// Names of the redaction rules that policy obliges to.
+    pub(crate) fn redact(&self) -> &BTreeSet<String> {
+        &self.decided.redact
     }
 }
 
@@ -290,8 +310,6 @@ impl Halt {
 
     /// Makes the action wait no more, when its halting could not be recorded.
     pub fn undo(&self, state: &mut State) {
-        if self.action.call == self.progress.call {
-            state.drop_halted(&self.key);
-        }
+        state.release(self.progress.call);
     }
 }

@@ -10,7 +10,9 @@ use crate::refusal::{Code, Refusal, Refused, Retry};
 use crate::state::{Earlier, MatchKey, State, idempotency_slot};
 use crate::surface::Surfaced;
 use countersign_policies::decision::BudgetFact;
-use countersign_policies::site::capability::Idempotency;
+use countersign_policies::site::capability::{Capability, Idempotency};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A call within its budget.
 #[derive(Debug)]
@@ -25,8 +27,10 @@ pub struct Budgeted {
 #[derive(Debug)]
 #[must_use = "a repeated call has to be recorded"]
 pub struct Repeated {
-    pub(crate) progress: Progress,
+    pub(crate) progress: Box<Progress>,
     pub(crate) first: u64,
+    pub(crate) capability: Arc<Capability>,
+    pub(crate) redact: BTreeSet<String>,
 }
 
 impl Repeated {
@@ -36,16 +40,12 @@ impl Repeated {
         self.first
     }
 
-    pub(crate) fn into_progress(self) -> Progress {
-        self.progress
-    }
-
     /// The first outcome is there no more.
     #[must_use]
     pub fn lost(self) -> Box<Refused> {
         let refusal = Refusal::never(Code::IdempotencyOutcomeUnknown);
         Box::new(Refused {
-            progress: self.progress,
+            progress: *self.progress,
             refusal,
         })
     }
@@ -81,7 +81,7 @@ pub fn budget(
     };
     let call = surfaced.progress.call;
     if earlier.is_none() {
-        state.count_call(who.tenant, &capability.id, call, now.at);
+        state.reserve_call(who.tenant, &capability.id, call);
         if let Some(slot) = slot {
             state.reserve_key(slot, call, request);
         }
@@ -111,6 +111,7 @@ fn repetition(
         None => Ok(None),
         Some((_, false)) => Err(Refusal::never(Code::IdempotencyConflict)),
         Some((Earlier::Settled(index), true)) => Ok(Some(index)),
+        Some((Earlier::Withheld(code), true)) => Err(Refusal::never(code)),
         Some((Earlier::Running, true)) => {
             Err(Refusal::new(Code::IdempotencyInProgress, Retry::After(1)))
         }
@@ -142,6 +143,7 @@ fn within_budget(
     }
     Ok(BudgetFact {
         calls,
-        limit: Some(limit.calls),
+        // A repetition carries nothing out, so no limit applies to it.
+        limit: earlier.is_none().then_some(limit.calls),
     })
 }

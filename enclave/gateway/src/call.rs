@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use countersign_record::body::{
-    Caller, CapabilityRef, Classification, Handling, Lineage, Mode, PolicyOutcome, Trace, Verdict,
+    Caller, CapabilityRef, Handling, Lineage, Mode, PolicyOutcome, Trace, Verdict,
 };
 use countersign_record::cbor;
 use countersign_record::commitment::{Disclosure, Field, commit};
@@ -13,6 +13,7 @@ use countersign_record::digest::{
     ActionDigest, CallId, Commitment, KeyId, Salt, TenantId, UnixMillis, sha256_in,
 };
 use countersign_record::entry::EntryRef;
+use std::sync::Arc;
 
 /// Unpredictable bytes of one call, from the shell. All its salts come from them.
 #[derive(Clone)]
@@ -97,14 +98,6 @@ pub struct What {
     pub handling: Handling,
 }
 
-impl What {
-    /// Whether results may enter a prompt.
-    #[must_use]
-    pub fn is_restricted(&self) -> bool {
-        self.handling.classification == Classification::Restricted
-    }
-}
-
 /// What policy said and what it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Judged {
@@ -126,9 +119,9 @@ pub(crate) struct Progress {
     pub(crate) session: Option<String>,
     pub(crate) idempotency: Option<String>,
     pub(crate) requested_mode: Option<Mode>,
-    pub(crate) who: Option<Who>,
+    pub(crate) who: Option<Arc<Who>>,
     pub(crate) what: Option<What>,
-    pub(crate) judged: Option<Judged>,
+    pub(crate) judged: Option<Arc<Judged>>,
     pub(crate) controls: Vec<String>,
     pub(crate) parent: Option<CallId>,
     pub(crate) action: Option<ActionDigest>,

@@ -9,7 +9,7 @@ use crate::budget::Repeated;
 use crate::call::{Moment, Progress};
 use crate::execute::NoAnswer;
 use crate::refusal::{Code, Refusal, Refused, Retry};
-use crate::release::Settled;
+use crate::release::{Settled, releasable};
 use crate::seal::Progressed;
 use bytes::Bytes;
 use countersign_record::body::{Action, Decision, Effect, Intent, Times, Verdict};
@@ -161,11 +161,33 @@ pub fn settle_repeated(
     in_force: EntryRef,
     now: Moment,
 ) -> Record {
-    let progress = repeated.into_progress();
-    let mut record = begin(&progress, in_force, Verdict::Allow, now);
+    let Repeated {
+        progress,
+        first: _,
+        capability,
+        redact,
+    } = repeated;
+    // What may be seen is decided by today's rules, not by those of the first call.
+    let (released, redactions) = releasable(&capability, &redact, result);
+    let verdict = match (&released, redactions.as_slice()) {
+        (Err(_), _) => Verdict::Deny,
+        (Ok(_), []) => Verdict::Allow,
+        (Ok(_), [_, ..]) => Verdict::Modify,
+    };
+    let mut record = begin(&progress, in_force, verdict, now);
     record.body.parent = Some(first);
-    record.body.released = Some(progress.put(&mut record.disclosures, Field::Released, result));
-    record.answer = Answer::Result(result.clone());
+    record.body.redactions = redactions;
+    match released {
+        Ok(bytes) => {
+            let commitment = progress.put(&mut record.disclosures, Field::Released, &bytes);
+            record.body.released = Some(commitment);
+            record.answer = Answer::Result(bytes);
+        }
+        Err(refusal) => {
+            record.body.code = Some(refusal.code().name().to_owned());
+            record.answer = Answer::Refused(refusal);
+        }
+    }
     record
 }
 
@@ -226,7 +248,7 @@ pub fn settle_unknown(
 fn begin(progress: &Progress, in_force: EntryRef, verdict: Verdict, now: Moment) -> Record {
     let mut open = Vec::new();
     let caller = progress.caller(&mut open);
-    let judged = progress.judged.as_ref();
+    let judged = progress.judged.as_deref();
     let body = Decision {
         call: progress.call,
         in_force,

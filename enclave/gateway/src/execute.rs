@@ -115,8 +115,8 @@ impl Committed {
     /// Spends the right to carry the call out.
     pub fn dispatch(self, at: Moment) -> (Dispatch, Dispatched) {
         let dispatch = Dispatch {
-            adapter: self.approved.adapter().to_owned(),
-            tool: self.approved.tool().to_owned(),
+            adapter: self.approved.capability().adapter.clone(),
+            tool: self.approved.capability().tool.clone(),
             arguments: self.arguments(),
         };
         (

@@ -12,6 +12,7 @@
 use crate::call::Who;
 use crate::refusal::{Code, Refusal, Refused};
 use crate::request::{Arguments, Request, Tool};
+use crate::state::State;
 use bytes::Bytes;
 use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::cbor::{self, Cbor};
@@ -20,12 +21,16 @@ use countersign_record::digest::{PublicKey, Signature, TenantId, UnixMillis};
 use countersign_signatures::ed25519;
 use countersign_signatures::http::{HttpRequest, SignedRequest, UnixSeconds, VerifiedCall, Window};
 use countersign_signatures::token::TokenHash;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 /// Assurance of a static token.
 pub const ASSURANCE_TOKEN: u8 = 0;
 /// Assurance of a signed request.
 pub const ASSURANCE_SIGNED: u8 = 3;
+
+/// How far a signature's time may be from now.
+const WINDOW: Window = Window::MINUTE;
 
 /// Nonces that are remembered. At 65 bytes each this is 65 MB, and 8,000 signed calls a second for two minutes.
 pub const MAX_NONCES: usize = 1_000_000;
@@ -39,7 +44,8 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// The callers of a registry. Agents of tenants that do not exist, and keys that are no keys, call nobody.
+    /// The callers of a registry. Agents of tenants that do not exist, keys that are no keys, and what two agents
+    /// share, call nobody.
     #[must_use]
     pub fn new(registry: &Registry) -> Self {
         let tenant_of = |name: &str| {
@@ -56,15 +62,27 @@ impl Callers {
             .collect();
         let mut by_token = HashMap::new();
         let mut by_key = HashMap::new();
+        let (mut shared_tokens, mut shared_keys) = (Vec::new(), Vec::new());
         for (i, (agent, _)) in agents.iter().enumerate() {
-            if let Some(token) = agent.token {
-                by_token.insert(token, i);
+            if let Some(token) = agent.token
+                && by_token.insert(token, i).is_some()
+            {
+                shared_tokens.push(token);
             }
             if let Some(key) = agent.key
                 && let Ok(parsed) = ed25519::PublicKey::parse(&key.0)
             {
-                by_key.insert(key.id().to_string(), (i, parsed));
+                let id = key.id().to_string();
+                if by_key.insert(id.clone(), (i, parsed)).is_some() {
+                    shared_keys.push(id);
+                }
             }
+        }
+        for token in &shared_tokens {
+            by_token.remove(token);
+        }
+        for key in &shared_keys {
+            by_key.remove(key);
         }
         Self {
             agents,
@@ -90,16 +108,39 @@ impl Callers {
 /// Nonces of signed requests that were used. One request is one call, however often it is sent.
 #[derive(Debug, Default)]
 pub struct Nonces {
-    seen: HashMap<[u8; 32], u64>,
+    seen: HashSet<[u8; 32]>,
     order: VecDeque<([u8; 32], u64)>,
+    /// Signatures of the log's newest calls: the log remembers what a restart forgets.
+    of_log: HashSet<[u8; 32]>,
+    /// The latest time that was seen. What is forgotten by a clock stays stale by the same clock.
+    latest: u64,
 }
 
 impl Nonces {
+    /// What is used already after a start: the signatures of the newest calls in the log.
+    #[must_use]
+    pub fn of_log(state: &State) -> Self {
+        Self {
+            of_log: state.signatures().map(|(_, slot)| *slot).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The time by which signatures are fresh; it never runs backwards.
+    fn now(&mut self, now: UnixMillis) -> UnixSeconds {
+        self.latest = self.latest.max(now.0 / 1000);
+        UnixSeconds(self.latest)
+    }
+
     /// Takes a nonce, once. Used ones are forgotten when their signature's time window is long over.
     fn take(&mut self, call: &VerifiedCall, now: UnixSeconds) -> bool {
+        let Window {
+            past_seconds,
+            future_seconds,
+        } = WINDOW;
         let long_over = now
             .0
-            .saturating_sub(Window::MINUTE.past_seconds.saturating_mul(2));
+            .saturating_sub(past_seconds.saturating_add(future_seconds));
         while self.order.front().is_some_and(|(_, at)| *at < long_over) {
             if let Some((old, _)) = self.order.pop_front() {
                 self.seen.remove(&old);
@@ -110,20 +151,28 @@ impl Nonces {
             &[&call.key().0, call.nonce().as_bytes()],
         );
         // A full memory refuses rather than forgets: forgetting would let a request be sent twice.
-        if self.seen.len() >= MAX_NONCES || self.seen.contains_key(&slot) {
+        let full = self.seen.len() >= MAX_NONCES;
+        if full || self.of_log.contains(&signature_slot(call.signature())) {
             return false;
         }
-        self.seen.insert(slot, now.0);
+        if !self.seen.insert(slot) {
+            return false;
+        }
         self.order.push_back((slot, now.0));
         true
     }
+}
+
+/// Where a signature of the log is remembered. Ed25519 as verified here has one signature for one nonce.
+pub(crate) fn signature_slot(signature: &[u8; 64]) -> [u8; 32] {
+    countersign_record::digest::sha256_in("countersign/signature/v1", &[signature])
 }
 
 /// A request of a known caller.
 #[derive(Debug)]
 pub struct Identified {
     pub(crate) progress: crate::call::Progress,
-    pub(crate) who: Who,
+    pub(crate) who: Arc<Who>,
     pub(crate) tool: Tool,
     pub(crate) arguments: Bytes,
     pub(crate) value: Arguments,
@@ -211,7 +260,8 @@ pub fn identify(
     } = request;
     match recognize(presented, callers, nonces, clock) {
         Ok(who) => {
-            progress.who = Some(who.clone());
+            let who = Arc::new(who);
+            progress.who = Some(Arc::clone(&who));
             let chosen = if run.is_some() {
                 "run:client"
             } else {
@@ -265,9 +315,8 @@ fn signed(
         .get(request.claimed_key_id())
         .ok_or_else(|| Refusal::never(Code::Unauthenticated))?;
     let call = request.verify(key).map_err(|_| invalid())?;
-    let now = UnixSeconds(clock.now.0 / 1000);
-    call.appraise_freshness(now, Window::MINUTE)
-        .map_err(|_| stale())?;
+    let now = nonces.now(clock.now);
+    call.appraise_freshness(now, WINDOW).map_err(|_| stale())?;
     // Seconds are rounded down on both sides, so a signature of the epoch's first second is refused too.
     if call.created().0 <= clock.epoch_opened.0 / 1000 || !nonces.take(&call, now) {
         return Err(stale());

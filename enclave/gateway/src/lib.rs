@@ -25,6 +25,70 @@
 //! is an argument.
 //!
 //! **Start reading** at [`request`], then follow the table.
+//!
+//! # What does not compile
+//!
+//! The stages in their order, as the shell calls them:
+//!
+//! ```
+//! use countersign_gateway::{approval, budget, identity::Identified, policy, surface};
+//! # use countersign_gateway::{approval::Clearance, call::Moment, refusal::Refused, state::State};
+//! # use countersign_policies::Engine;
+//! fn way(i: Identified, e: &Engine, s: &mut State, now: Moment) -> Result<Clearance, Box<Refused>> {
+//!     let surfaced = surface::surface(i, e, |c| surface::Observed::Descriptor(c.descriptor))?;
+//!     let budgeted = budget::budget(surfaced, s, now)?;
+//!     match policy::decide(budgeted, e, s, now)? {
+//!         policy::Judgement::Permitted(permitted) => approval::clear(permitted, s),
+//!         policy::Judgement::Escalated(escalated) => approval::approve(escalated, e, s, now),
+//!     }
+//! }
+//! ```
+//!
+//! A call that skips the budget:
+//!
+//! ```compile_fail
+//! use countersign_gateway::{call::Moment, policy, state::State, surface::Surfaced};
+//! fn way(surfaced: Surfaced, e: &countersign_policies::Engine, s: &State, now: Moment) {
+//!     let _ = policy::decide(surfaced, e, s, now);
+//! }
+//! ```
+//!
+//! A call that is escalated and goes on without people:
+//!
+//! ```compile_fail
+//! use countersign_gateway::{approval, policy::Escalated, state::State};
+//! fn way(escalated: Escalated, s: &State) {
+//!     let _ = approval::clear(escalated, s);
+//! }
+//! ```
+//!
+//! A call that leaves before its intent is durable:
+//!
+//! ```compile_fail
+//! use countersign_gateway::{call::Moment, seal::Sealed};
+//! fn way(sealed: Sealed, now: Moment) {
+//!     let _ = sealed.dispatch(now);
+//! }
+//! ```
+//!
+//! A call that leaves twice:
+//!
+//! ```compile_fail
+//! use countersign_gateway::{call::Moment, seal::Committed};
+//! fn way(committed: Committed, now: Moment) {
+//!     let _ = committed.dispatch(now);
+//!     let _ = committed.dispatch(now);
+//! }
+//! ```
+//!
+//! A right that is made up:
+//!
+//! ```compile_fail
+//! use countersign_gateway::policy::{Escalated, Permitted};
+//! fn way(escalated: Escalated) -> Permitted {
+//!     Permitted(escalated.decided)
+//! }
+//! ```
 
 pub mod approval;
 pub mod budget;

@@ -7,7 +7,7 @@
 //! Spec: Model Context Protocol 2025-11-25 and 2026-07-28.
 
 use crate::refusal::{Code, Refusal};
-use crate::request::{MAX_LABEL_BYTES, read};
+use crate::request::{MAX_LABEL_BYTES, is_label, read};
 use bytes::Bytes;
 use countersign_json::{Document, Kind};
 use std::ops::Range;
@@ -25,6 +25,8 @@ pub const META_IDEMPOTENCY: &str = "dev.countersign/idempotency-key";
 pub const META_RUN: &str = "dev.countersign/run";
 /// Key of `_meta` of our answers.
 pub const META_DECISION: &str = "dev.countersign/decision";
+/// Key of `_meta` for where the time of a call went, in milliseconds.
+pub const META_TIMING: &str = "dev.countersign/timing";
 
 /// Which protocol era a message belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,9 +180,7 @@ fn meta(document: &Document<'_>) -> Result<Meta, Refusal> {
         serde_json::from_str(value.text).map_err(|_| malformed())?;
     let get = |key: &str| match map.get(key) {
         None => Ok(None),
-        Some(serde_json::Value::String(s)) if s.len() <= MAX_LABEL_BYTES && !s.is_empty() => {
-            Ok(Some(s.clone()))
-        }
+        Some(serde_json::Value::String(s)) if is_label(s) => Ok(Some(s.clone())),
         Some(_) => Err(malformed()),
     };
     Ok(Meta {
@@ -202,7 +202,7 @@ fn inner_text(document: &Document<'_>, name: &str) -> Option<String> {
 fn short(json: &str) -> Option<String> {
     serde_json::from_str::<String>(json)
         .ok()
-        .filter(|s| !s.is_empty() && s.len() <= MAX_LABEL_BYTES)
+        .filter(|s| is_label(s))
 }
 
 fn malformed() -> Refusal {

@@ -4,8 +4,9 @@
 //! [`Permitted`], [`Escalated`], or a refusal. The exact facts that policy was given stay
 //! with the call, so that the verdict can be computed again.
 
+use crate::approval::{is_same, standing};
 use crate::budget::Budgeted;
-use crate::call::{Judged, Moment};
+use crate::call::{Judged, Moment, Progress};
 use crate::refusal::{Code, Refusal, Refused, Retry};
 use crate::state::State;
 use countersign_policies::decision::Facts;
@@ -14,6 +15,7 @@ use countersign_policies::engine::{CallFacts, Engine, Viewer};
 use countersign_record::body::{PolicyOutcome, Verdict};
 use countersign_record::cbor::Cbor;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Seconds after which a deferred call may be tried again.
 const DEFER_SECONDS: u64 = 60;
@@ -36,6 +38,16 @@ pub(crate) struct Decided {
     pub(crate) redact: BTreeSet<String>,
 }
 
+impl Decided {
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.budgeted.surfaced.progress
+    }
+
+    pub(crate) fn into_progress(self) -> Progress {
+        self.budgeted.surfaced.progress
+    }
+}
+
 /// Which way a call goes.
 #[derive(Debug)]
 pub enum Judgement {
@@ -55,11 +67,12 @@ pub fn decide(
     state: &State,
     now: Moment,
 ) -> Result<Judgement, Box<Refused>> {
-    let facts = facts(&budgeted, engine, state, now);
+    let approvers = approvers(&budgeted, engine, state, now);
+    let facts = facts(&budgeted, &approvers, now);
     let decision = engine.decide(&facts);
     let progress = &mut budgeted.surfaced.progress;
     progress.decided_at = Some(now.at);
-    progress.judged = Some(Judged {
+    progress.judged = Some(Arc::new(Judged {
         outcome: outcome(engine, &decision),
         facts: facts.to_bytes(),
         verdict: if decision.obligations.redact.is_empty() {
@@ -67,9 +80,19 @@ pub fn decide(
         } else {
             Verdict::Modify
         },
-    });
+    }));
     let redact = decision.obligations.redact.clone();
     match decision.outcome {
+        // A permit that was told who approved uses these approvals up, as one that asks for them does.
+        Outcome::Allow | Outcome::Modify { .. } if !approvers.is_empty() => {
+            Ok(Judgement::Escalated(Escalated {
+                decided: Decided { budgeted, redact },
+                step_up: StepUp {
+                    quorum: u8::try_from(approvers.len()).unwrap_or(u8::MAX),
+                    approvers: Vec::new(),
+                },
+            }))
+        }
         Outcome::Allow | Outcome::Modify { .. } => Ok(Judgement::Permitted(Permitted(Decided {
             budgeted,
             redact,
@@ -95,17 +118,26 @@ pub fn decide(
     }
 }
 
-fn facts(budgeted: &Budgeted, engine: &Engine, state: &State, now: Moment) -> Facts {
+/// Who has approved this very action, by approvals that hold now. None for a repetition, which uses none.
+fn approvers(budgeted: &Budgeted, engine: &Engine, state: &State, now: Moment) -> BTreeSet<String> {
     let surfaced = &budgeted.surfaced;
-    let approvers = state
+    let (who, capability) = (&surfaced.who, &surfaced.capability);
+    let mode = surfaced.progress.requested_mode.unwrap_or(capability.mode);
+    let halted = state
         .halted(&budgeted.request)
-        .map_or_else(BTreeSet::new, |halted| {
-            let people = engine.content().approvers.values();
-            people
-                .filter(|p| halted.approvals.iter().any(|g| g.approver == p.key.id()))
-                .map(|p| p.id.clone())
-                .collect()
-        });
+        .filter(|h| budgeted.earlier.is_none() && !h.refused && is_same(h, engine, mode, now.at));
+    halted.map_or_else(BTreeSet::new, |halted| {
+        let people = engine
+            .content()
+            .eligible(&who.tenant_name, &capability.id, &[]);
+        standing(halted, &people, who, now.at)
+            .map(|(person, _)| person.id.clone())
+            .collect()
+    })
+}
+
+fn facts(budgeted: &Budgeted, approvers: &BTreeSet<String>, now: Moment) -> Facts {
+    let surfaced = &budgeted.surfaced;
     Facts::of_call(CallFacts {
         viewer: Viewer {
             tenant: &surfaced.who.tenant_name,
@@ -117,7 +149,7 @@ fn facts(budgeted: &Budgeted, engine: &Engine, state: &State, now: Moment) -> Fa
         descriptor: surfaced.descriptor,
         requested: surfaced.progress.requested_mode,
         constrained: &surfaced.constrained,
-        approvers: &approvers,
+        approvers,
         budget: budgeted.budget.clone(),
         time: now.at,
     })

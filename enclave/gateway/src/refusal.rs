@@ -21,6 +21,11 @@ macro_rules! codes {
             /// The stable name.
             #[must_use]
             pub fn name(self) -> &'static str { match self { $(Self::$variant => $name),* } }
+            /// The code of this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.name() == name)
+            }
             /// A sentence that a model can act on.
             #[must_use]
             pub fn sentence(self) -> &'static str { match self { $(Self::$variant => $sentence),* } }
@@ -67,6 +72,8 @@ codes! {
     ApprovalRequired = "approval_required": "A person has to approve this exact call first. Wait, then send the same call again, unchanged.",
     /// A person refused.
     ApprovalRefused = "approval_refused": "A person refused this call. Do not send it again.",
+    /// Too many calls of this agent wait for people.
+    TooManyWaiting = "too_many_waiting": "Too many calls wait for people already. Wait until they are decided, and do not send more.",
     /// Policy puts the call off.
     Deferred = "deferred": "Policy puts this call off. Try again later.",
     /// The log takes no more at the moment.

@@ -8,10 +8,13 @@ use crate::execute::{NoAnswer, NotSent, Outcome, Report, ToolError};
 use crate::refusal::{Code, Refusal, Retry};
 use crate::seal::Committed;
 use bytes::Bytes;
-use countersign_policies::site::capability::Redaction;
-use countersign_record::body::Effect;
+use countersign_json::{Limits, scan};
+use countersign_policies::site::capability::{Capability, Redaction};
+use countersign_record::body::{Classification, Effect};
 use countersign_record::digest::UnixMillis;
+use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Largest result that is released, in bytes (4 MiB). What a model reads is far smaller.
 pub const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
@@ -49,7 +52,9 @@ impl Outcome {
                 tool_error: ToolError::No | ToolError::Yes,
                 transcript,
             } => {
-                let (released, redactions) = releasable(&committed, &result);
+                let approved = &committed.approved;
+                let (released, redactions) =
+                    releasable(approved.capability(), approved.redact(), &result);
                 (Some(result), transcript, released, redactions, None)
             }
             Report::NotSent { cause } => (None, Vec::new(), Err(not_sent(cause)), Vec::new(), None),
@@ -74,56 +79,100 @@ impl Outcome {
     }
 }
 
-fn releasable(committed: &Committed, raw: &Bytes) -> (Result<Bytes, Refusal>, Vec<String>) {
+/// What may be seen of a result, and the names of the redaction rules that changed it.
+pub(crate) fn releasable(
+    capability: &Capability,
+    redact: &BTreeSet<String>,
+    raw: &Bytes,
+) -> (Result<Bytes, Refusal>, Vec<String>) {
     let withheld = |code| (Err(Refusal::never(code)), Vec::new());
     if raw.len() > MAX_RESULT_BYTES {
         return withheld(Code::ResultTooLarge);
     }
-    if committed.approved.is_restricted() {
+    if capability.classification == Classification::Restricted {
         return withheld(Code::RestrictedResult);
     }
-    let rules: Vec<&Redaction> = committed.approved.redactions().collect();
-    if rules.is_empty() {
+    if redact.is_empty() {
         return (Ok(raw.clone()), Vec::new());
     }
-    match redact(&rules, raw) {
+    // A rule that the capability does not have cannot be applied, so nothing is released.
+    let rules: Option<Vec<&Redaction>> = redact
+        .iter()
+        .map(|name| capability.redaction(name))
+        .collect();
+    match rules.and_then(|rules| redacted(&rules, raw)) {
         None => withheld(Code::RedactionFailed),
-        Some((_, fired)) if fired.is_empty() => (Ok(raw.clone()), fired),
-        Some((bytes, fired)) => (Ok(bytes), fired),
+        Some((_, fired)) if fired.is_empty() => (Ok(raw.clone()), Vec::new()),
+        Some((bytes, fired)) => (Ok(bytes), fired.into_iter().collect()),
     }
 }
 
-/// Applies the rules to every text inside the result, keys excepted.
-fn redact(rules: &[&Redaction], raw: &[u8]) -> Option<(Bytes, Vec<String>)> {
-    let mut value: serde_json::Value = serde_json::from_slice(raw).ok()?;
-    let mut fired = Vec::new();
-    redact_value(rules, &mut value, &mut fired);
-    fired.sort();
-    fired.dedup();
-    serde_json::to_vec(&value)
-        .ok()
-        .map(|bytes| (Bytes::from(bytes), fired))
+/// Applies the rules to every text inside the result: strings, names of members, and numbers as they are written.
+fn redacted(rules: &[&Redaction], raw: &[u8]) -> Option<(Bytes, BTreeSet<String>)> {
+    let limits = Limits {
+        members: usize::MAX,
+        ..Limits::of_bytes(MAX_RESULT_BYTES)
+    };
+    // A name that comes twice would hide the first value from the rules.
+    scan(raw, &limits).ok()?;
+    let mut value: Value = serde_json::from_slice(raw).ok()?;
+    let mut redactor = Redactor {
+        rules,
+        fired: BTreeSet::new(),
+    };
+    redactor.value(&mut value)?;
+    let bytes = serde_json::to_vec(&value).ok()?;
+    Some((Bytes::from(bytes), redactor.fired))
 }
 
-fn redact_value(rules: &[&Redaction], value: &mut serde_json::Value, fired: &mut Vec<String>) {
-    match value {
-        serde_json::Value::String(text) => {
-            for rule in rules {
-                if let Cow::Owned(redacted) = rule.apply(text) {
-                    *text = redacted;
-                    fired.push(rule.name.clone());
-                }
+struct Redactor<'r> {
+    rules: &'r [&'r Redaction],
+    fired: BTreeSet<String>,
+}
+
+impl Redactor<'_> {
+    /// The text with all rules applied, if any changed it.
+    fn text(&mut self, text: &str) -> Option<String> {
+        let mut changed: Option<String> = None;
+        for rule in self.rules {
+            if let Cow::Owned(redacted) = rule.apply(changed.as_deref().unwrap_or(text)) {
+                self.fired.insert(rule.name.clone());
+                changed = Some(redacted);
             }
         }
-        serde_json::Value::Array(items) => {
-            items.iter_mut().for_each(|v| redact_value(rules, v, fired))
+        changed
+    }
+
+    /// `None` if two members get the same name, so that one of them would be lost.
+    fn value(&mut self, value: &mut Value) -> Option<()> {
+        match value {
+            Value::String(text) => {
+                if let Some(redacted) = self.text(text) {
+                    *text = redacted;
+                }
+                Some(())
+            }
+            Value::Number(number) => {
+                if let Some(redacted) = self.text(number.as_str()) {
+                    *value = Value::String(redacted);
+                }
+                Some(())
+            }
+            Value::Array(items) => items.iter_mut().try_for_each(|item| self.value(item)),
+            Value::Object(members) => {
+                let mut kept = serde_json::Map::new();
+                for (name, mut member) in std::mem::take(members) {
+                    self.value(&mut member)?;
+                    let name = self.text(&name).unwrap_or(name);
+                    if kept.insert(name, member).is_some() {
+                        return None;
+                    }
+                }
+                *members = kept;
+                Some(())
+            }
+            Value::Null | Value::Bool(_) => Some(()),
         }
-        serde_json::Value::Object(members) => {
-            members
-                .values_mut()
-                .for_each(|v| redact_value(rules, v, fired));
-        }
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => (),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::call::{Moment, Progress, Seed};
 use crate::mcp::ToolCall;
 use crate::refusal::{Code, Refusal, Refused};
 use bytes::Bytes;
-use countersign_json::{Document, Kind, Limits, ScanError, scan};
+use countersign_json::{Document, Kind, Limits, ScanError, canonical, scan};
 use countersign_record::body::{Lineage, Mode, Trace};
 
 /// Largest request body, in bytes (1 MiB). Arguments of tools in use are a few KiB; files go by reference.
@@ -65,7 +65,7 @@ impl Request {
     /// A refusal, already a call that has to be recorded or counted.
     pub fn parse_call(untrusted: Untrusted) -> Result<Self, Box<Refused>> {
         let progress = begin(&untrusted);
-        match call_fields(&untrusted.body) {
+        match session_of(&untrusted).and_then(|()| call_fields(&untrusted.body)) {
             Ok(fields) => Ok(Self::from_fields(progress, fields, untrusted.body)),
             Err(refusal) => Err(Box::new(Refused { progress, refusal })),
         }
@@ -85,7 +85,7 @@ impl Request {
         let Some(arguments) = call.arguments(&untrusted.body) else {
             return refused(progress, Refusal::never(Code::MalformedRequest));
         };
-        let value = match exact_numbers(&arguments) {
+        let value = match session_of(&untrusted).and_then(|()| exact_arguments(&arguments)) {
             Ok(value) => value,
             Err(refusal) => return refused(progress, refusal),
         };
@@ -135,6 +135,14 @@ impl Request {
     #[must_use]
     pub fn call(&self) -> countersign_record::digest::CallId {
         self.progress.call
+    }
+}
+
+/// The transport's session is a label that a client may have chosen, too.
+fn session_of(untrusted: &Untrusted) -> Result<(), Refusal> {
+    match &untrusted.session {
+        Some(session) if !is_label(session) => Err(malformed()),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -193,7 +201,7 @@ fn call_fields(body: &Bytes) -> Result<CallFields, Refusal> {
     }
     let (arguments, value) = match document.member("arguments") {
         None => (None, Arguments::new()),
-        Some(value) => (Some(value.range), exact_numbers(value.text.as_bytes())?),
+        Some(value) => (Some(value.range), exact_arguments(value.text.as_bytes())?),
     };
     let mode = match label(&document, "mode")? {
         None => None,
@@ -224,7 +232,16 @@ fn malformed() -> Refusal {
 pub(crate) fn read(body: &[u8]) -> Result<Document<'_>, Refusal> {
     scan(body, &Limits::of_bytes(MAX_BODY_BYTES)).map_err(|e| match e {
         ScanError::TooLarge { .. } => Refusal::never(Code::RequestTooLarge),
-        _ => malformed(),
+        ScanError::NotUtf8 { .. }
+        | ScanError::Unexpected { .. }
+        | ScanError::Ended
+        | ScanError::Trailing { .. }
+        | ScanError::DuplicateKey { .. }
+        | ScanError::TooDeep { .. }
+        | ScanError::Escape { .. }
+        | ScanError::Control { .. }
+        | ScanError::Number { .. }
+        | ScanError::TooManyMembers { .. } => malformed(),
     })
 }
 
@@ -238,10 +255,16 @@ fn label(document: &Document<'_>, name: &str) -> Result<Option<String>, Refusal>
 
 fn text(json: &str) -> Result<String, Refusal> {
     let text: String = serde_json::from_str(json).map_err(|_| malformed())?;
-    if text.is_empty() || text.len() > MAX_LABEL_BYTES || text.chars().any(char::is_control) {
-        return Err(malformed());
+    if is_label(&text) {
+        Ok(text)
+    } else {
+        Err(malformed())
     }
-    Ok(text)
+}
+
+/// Whether a text can be a label: not empty, short, without control characters.
+pub(crate) fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_LABEL_BYTES && !text.chars().any(char::is_control)
 }
 
 /// `{"pack", "model", "snapshot", "confidence"}`, each optional; confidence from 0 to 1 with at most three decimals.
@@ -284,7 +307,11 @@ fn thousandths(text: &str) -> Option<u64> {
 fn parse_traceparent(text: &str) -> Option<Trace> {
     let mut parts = text.split('-');
     let (version, id, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hexadecimal = |c: char| matches!(c, '0'..='9' | 'a'..='f');
     if version != "00" || flags.len() != 2 || parts.next().is_some() {
+        return None;
+    }
+    if ![id, span, flags].iter().all(|p| p.chars().all(hexadecimal)) {
         return None;
     }
     let mut trace = Trace {
@@ -293,13 +320,16 @@ fn parse_traceparent(text: &str) -> Option<Trace> {
     };
     hex::decode_to_slice(id, &mut trace.id).ok()?;
     hex::decode_to_slice(span, &mut trace.span).ok()?;
-    Some(trace)
+    (trace.id != [0; 16] && trace.span != [0; 8]).then_some(trace)
 }
 
 /// Reads arguments, and refuses numbers that change when a reader parses and prints them: policy would judge one
 /// value and the tool get another. Whole numbers of 64 bits are exact everywhere.
-fn exact_numbers(json: &[u8]) -> Result<Arguments, Refusal> {
+fn exact_arguments(json: &[u8]) -> Result<Arguments, Refusal> {
     let arguments: Arguments = serde_json::from_slice(json).map_err(|_| malformed())?;
+    if may_pose(json) && !reads_back(json, &arguments) {
+        return Err(malformed());
+    }
     let holds = |n: &serde_json::Number| {
         let text = n.as_str();
         let whole = text.parse::<i64>().is_ok_and(|i| i.to_string() == text);
@@ -313,6 +343,22 @@ fn exact_numbers(json: &[u8]) -> Result<Arguments, Refusal> {
     } else {
         Err(Refusal::never(Code::UnrepresentableNumber))
     }
+}
+
+/// Whether an object of these arguments could pose as a number. The JSON reader marks numbers that it keeps as text
+/// by an object with one key of a fixed name; a client that sends such an object would have policy judge a number
+/// where the tool gets an object.
+fn may_pose(json: &[u8]) -> bool {
+    const MARK: &[u8] = b"$serde_json";
+    json.windows(MARK.len()).any(|w| w == MARK) || json.windows(2).any(|w| w == b"\\u")
+}
+
+fn reads_back(json: &[u8], arguments: &Arguments) -> bool {
+    let limits = Limits::of_bytes(MAX_BODY_BYTES.saturating_mul(6));
+    let read = serde_json::to_vec(arguments)
+        .ok()
+        .and_then(|read| canonical(&read, &limits).ok());
+    canonical(json, &limits).is_ok_and(|sent| Some(sent) == read)
 }
 
 fn prints_back(f: f64, text: &str) -> bool {

@@ -11,6 +11,7 @@ use countersign_record::cbor::{self, Cbor};
 use countersign_record::commitment::{Disclosure, Field};
 use countersign_record::digest::CallId;
 use countersign_record::entry::EntryRef;
+use std::collections::HashSet;
 use thiserror::Error;
 
 /// An intent that is not yet durable.
@@ -73,7 +74,7 @@ impl Sealed {
             controls: progress.controls.clone(),
             parent: progress.parent,
         };
-        open.dedup();
+        keep_once(&mut open);
         (Self { approved, action }, intent, open)
     }
 
@@ -105,8 +106,18 @@ impl Sealed {
     /// Gives up a call whose intent the journal did not take: nothing has left.
     #[must_use]
     pub fn abandon(self) -> Box<Progressed> {
-        Box::new(Progressed(self.approved.into_progress()))
+        let mut progress = self.approved.into_progress();
+        // Nothing was taken up and no approval was used: both are there for the next call.
+        progress.approvals.clear();
+        progress.parent = None;
+        Box::new(Progressed(progress))
     }
+}
+
+/// An action and its call share commitments; each is opened once.
+fn keep_once(open: &mut Vec<Disclosure>) {
+    let mut seen = HashSet::new();
+    open.retain(|d| seen.insert((d.field.code(), d.salt)));
 }
 
 /// What is known of a call that was given up before anything left.

@@ -3,37 +3,55 @@
 //! In: entries in the order of the log, with what opens their commitments. Out: budgets,
 //! idempotency, halted actions and their approvals, what is in force. The state is a fold
 //! over the log, live and after a restart by the same function, so it cannot be rolled back
-//! without the log. What a running call has reserved is held beside the fold under the
-//! call's identifier; the entry that makes it durable replaces it.
+//! without the log. What a running call has reserved stands beside the fold, under the
+//! call's identifier, and is given back or replaced by the call's entry; so the folded part
+//! of a live state is always the state that its log folds to.
+//!
+//! Memory: [`keys`] and [`windows`] are bounded by themselves, halted actions by number, by
+//! bytes and by age, runs by agent.
 
-use countersign_record::body::{Action, Approval, Decision, Intent, Verdict};
+pub mod keys;
+pub mod runs;
+pub mod windows;
+
+use crate::approval::WAIT_MILLIS;
+use crate::refusal::Code;
+use countersign_record::body::{Action, Approval, Decision, Effect, Intent, Verdict};
 use countersign_record::cbor::Cbor;
-use countersign_record::commitment::{Disclosure, Field};
+use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::digest::{
-    ActionDigest, CallId, GatewayId, KeyId, RunId, TenantId, UnixMillis, sha256_in,
+    ActionDigest, CallId, GatewayId, KeyId, TenantId, UnixMillis, sha256_in,
 };
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::statement::Choice;
 use std::collections::{HashMap, VecDeque};
 
-use crate::refusal::Code;
-
-/// Idempotency keys that are remembered; the oldest settled ones go first.
-///
-/// One takes about 200 bytes, so this is 20 MB. At 10 keyed calls a second it is 2.7 hours.
-pub const MAX_IDEMPOTENCY_KEYS: usize = 100_000;
+pub use keys::Earlier;
+use keys::{Keys, Owner};
+pub use runs::Run;
+use runs::Runs;
+use windows::Counter;
 
 /// Halted actions that wait at one time; more are refused.
 pub const MAX_HALTED: usize = 10_000;
 
-/// Longest window that calls are counted over (a day).
-pub const MAX_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
+/// Halted actions of one agent that wait at one time; so no agent can keep others from asking people.
+pub const MAX_HALTED_PER_AGENT: usize = 100;
 
-/// Silence after which a run that the gateway chose for a caller ends (30 minutes).
-pub const RUN_IDLE_MILLIS: u64 = 30 * 60 * 1000;
+/// What opens halted actions, in bytes (128 MiB). It is kept in memory until people have decided.
+pub const MAX_HALTED_BYTES: usize = 128 * 1024 * 1024;
+
+/// Silence after which a repeated refusal counts as new (10 minutes).
+pub const REPEAT_MILLIS: u64 = 10 * 60 * 1000;
+
+/// Refusals whose repeats are counted. They are forgotten together; counting them changes a sentence, never a verdict.
+const MAX_REPEATS: usize = 10_000;
+
+/// How far back signatures of the log are remembered at a start: past and lead of a fresh signature, in milliseconds.
+const SIGNATURE_MILLIS: u64 = 2 * 60 * 1000;
 
 /// What makes a retry the same action: tenant, agent, capability and the bytes of the arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MatchKey([u8; 32]);
 
 impl MatchKey {
@@ -52,7 +70,7 @@ impl MatchKey {
     }
 }
 
-/// A hash of parts with their lengths, so that no two lists of parts share one.
+/// A hash of parts with their lengths, so that no two lists of as many parts share one.
 fn lengths_hash(domain: &str, parts: &[&[u8]]) -> [u8; 32] {
     let lengths: Vec<[u8; 8]> = parts
         .iter()
@@ -67,7 +85,7 @@ fn lengths_hash(domain: &str, parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// An action that waits for people.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halted {
     /// The action.
     pub action: Action,
@@ -83,8 +101,21 @@ pub struct Halted {
     pub approvals: Vec<Given>,
     /// Whether somebody refused.
     pub refused: bool,
-    /// The running call that is about to spend the approvals.
-    pub spending: Option<CallId>,
+    pub(crate) owner: Owner,
+}
+
+impl Halted {
+    fn bytes(&self) -> usize {
+        self.disclosures
+            .iter()
+            .fold(0, |n, d| n.saturating_add(d.value.0.len()))
+    }
+
+    /// Whether it still waits.
+    #[must_use]
+    pub fn waits(&self, now: UnixMillis) -> bool {
+        now.0.saturating_sub(self.at.0) <= WAIT_MILLIS
+    }
 }
 
 /// An approval that was given.
@@ -98,37 +129,21 @@ pub struct Given {
     pub expires: UnixMillis,
 }
 
-/// What is known of an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Earlier {
-    /// Its first call is running.
-    Running,
-    /// Its first call was settled by the Decision Record at this leaf, with an answer.
-    Settled(u64),
-    /// Its first call has an unknown outcome.
-    Unknown,
+/// Calls of a capability by a tenant.
+#[derive(Debug, Default)]
+struct Budget {
+    sealed: Counter,
+    /// Running calls without an intent. Each of them counts as of now.
+    reserved: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Keyed {
-    request: MatchKey,
-    earlier: Earlier,
-}
-
-/// A run that a call belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// Its identifier.
-    pub id: RunId,
-    /// An idle run that this one replaces, to be closed.
-    pub ended: Option<RunId>,
-}
-
-#[derive(Debug, Clone)]
-struct OpenRun {
-    id: RunId,
-    last: UnixMillis,
-    generation: u64,
+/// What a running call holds until its entry replaces it.
+#[derive(Debug, Clone, Default)]
+struct Reservation {
+    counted: Option<(TenantId, String)>,
+    slot: Option<[u8; 32]>,
+    spending: Option<ActionDigest>,
+    halting: Option<MatchKey>,
 }
 
 /// What earlier entries mean for the next call.
@@ -137,22 +152,19 @@ pub struct State {
     gateway: GatewayId,
     enrolled: Option<u64>,
     in_force: Option<EntryRef>,
-    calls: HashMap<(TenantId, String), VecDeque<(CallId, UnixMillis)>>,
-    keyed: HashMap<[u8; 32], Keyed>,
-    keyed_order: VecDeque<[u8; 32]>,
+    latest: UnixMillis,
+    budgets: HashMap<TenantId, HashMap<String, Budget>>,
+    keys: Keys,
     halted: HashMap<MatchKey, Halted>,
     by_action: HashMap<ActionDigest, MatchKey>,
-    repeats: HashMap<(MatchKey, Code), u32>,
-    runs: HashMap<(TenantId, String, Option<String>), OpenRun>,
+    signatures: VecDeque<(UnixMillis, [u8; 32])>,
+    // Beside the fold: what running calls hold, and what only changes words.
     running: HashMap<CallId, Reservation>,
-}
-
-/// What a running call holds, so that it can be given back or settled without a search.
-#[derive(Debug, Clone, Default)]
-struct Reservation {
-    counted: Option<(TenantId, String)>,
-    slot: Option<[u8; 32]>,
-    halted: Option<MatchKey>,
+    reserved_keys: HashMap<[u8; 32], MatchKey>,
+    halting: HashMap<MatchKey, Halted>,
+    spending: HashMap<ActionDigest, CallId>,
+    repeats: HashMap<(MatchKey, Code), (u32, UnixMillis)>,
+    runs: Runs,
 }
 
 impl State {
@@ -163,14 +175,18 @@ impl State {
             gateway,
             enrolled: None,
             in_force: None,
-            calls: HashMap::new(),
-            keyed: HashMap::new(),
-            keyed_order: VecDeque::new(),
+            latest: UnixMillis(0),
+            budgets: HashMap::new(),
+            keys: Keys::default(),
             halted: HashMap::new(),
             by_action: HashMap::new(),
-            repeats: HashMap::new(),
-            runs: HashMap::new(),
+            signatures: VecDeque::new(),
             running: HashMap::new(),
+            reserved_keys: HashMap::new(),
+            halting: HashMap::new(),
+            spending: HashMap::new(),
+            repeats: HashMap::new(),
+            runs: Runs::default(),
         }
     }
 
@@ -192,7 +208,13 @@ impl State {
         self.in_force.clone()
     }
 
-    /// Takes in one entry.
+    /// Calls that hold something which no entry has replaced yet.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Takes in one entry of the log, at a start.
     pub fn apply(&mut self, entry: &Entry<'_>, disclosures: &[Disclosure]) {
         let at = EntryRef {
             index: entry.place().index,
@@ -200,6 +222,7 @@ impl State {
         };
         let tenant = entry.place().tenant.as_ref().map(|t| t.tenant);
         self.apply_body(entry.body(), &at, tenant, entry.place().at, disclosures);
+        self.remember_signature(entry.place().at, disclosures);
     }
 
     /// Takes in the parts of an entry; [`Self::apply`] for one that was just written.
@@ -211,13 +234,14 @@ impl State {
         at: UnixMillis,
         disclosures: &[Disclosure],
     ) {
+        self.latest = self.latest.max(at);
         match body {
             Body::Base(_) | Body::Change(_) => self.in_force = Some(entry.clone()),
             Body::Enrol(enrol) => self.enrolled = Some(enrol.number),
-            Body::Intent(intent) => self.apply_intent(intent, tenant, at, disclosures),
+            Body::Intent(intent) => self.apply_intent(intent, at, disclosures),
             Body::Approval(approval) => self.apply_approval(approval, entry),
             Body::Decision(decision) => self.apply_decision(decision, entry, tenant, disclosures),
-            Body::Run(closed) => self.runs.retain(|_, open| open.id != closed.run),
+            Body::Run(closed) => self.runs.close(closed.run),
             Body::Event(_)
             | Body::Renewal(_)
             | Body::Adopt(_)
@@ -227,30 +251,29 @@ impl State {
         }
     }
 
-    fn apply_intent(
-        &mut self,
-        intent: &Intent,
-        tenant: Option<TenantId>,
-        at: UnixMillis,
-        disclosures: &[Disclosure],
-    ) {
+    fn apply_intent(&mut self, intent: &Intent, at: UnixMillis, disclosures: &[Disclosure]) {
+        // The entry replaces what the call had reserved: from here on nothing of it can be given back.
+        self.release(intent.call);
         let Ok(action) = Action::from_bytes(&intent.action.0) else {
             return;
         };
-        self.count_call(action.tenant, &action.capability.id, intent.call, at);
+        self.budget(action.tenant, &action.capability.id)
+            .sealed
+            .add(at);
         self.forget_halted(action.digest());
-        let (Some(key), Some(agent), Some(tenant)) = (
+        let (Some(key), Some(agent)) = (
             opened(disclosures, Field::Idempotency),
             opened(disclosures, Field::Agent),
-            tenant,
         ) else {
             return;
         };
         let arguments = opened(disclosures, Field::Forwarded).unwrap_or_default();
         let agent = String::from_utf8_lossy(agent);
-        let request = MatchKey::new(tenant, &agent, &action.capability.id, arguments);
-        let slot = idempotency_slot(tenant, &agent, &action.capability.id, key);
-        self.reserve_key(slot, intent.call, request);
+        let capability = &action.capability.id;
+        let request = MatchKey::new(action.tenant, &agent, capability, arguments);
+        let slot = idempotency_slot(action.tenant, &agent, capability, key);
+        let owner = Owner::new(action.tenant, &agent);
+        self.keys.open(intent.call, slot, request, owner);
     }
 
     fn apply_approval(&mut self, approval: &Approval, entry: &EntryRef) {
@@ -281,26 +304,28 @@ impl State {
         tenant: Option<TenantId>,
         disclosures: &[Disclosure],
     ) {
-        if decision.verdict == Verdict::StepUp {
-            self.halt_again(decision, tenant, disclosures);
-        }
         if decision.intent.is_none() {
             self.release(decision.call);
+            if decision.verdict == Verdict::StepUp {
+                self.halt_recorded(decision, tenant, disclosures);
+            }
             return;
         }
-        let answered = decision.code.is_none();
-        let Some(slot) = self.running.remove(&decision.call).and_then(|r| r.slot) else {
-            return;
+        let code = decision.code.as_deref();
+        let outcome = match (decision.effect, code) {
+            // Nothing left: the key is as good as new.
+            (Effect::None, _) => None,
+            (Effect::Unknown, _) => Some(Earlier::Unknown),
+            (Effect::Dispatched | Effect::Confirmed, None) => Some(Earlier::Settled(entry.index)),
+            (Effect::Dispatched | Effect::Confirmed, Some(name)) => {
+                Some(Code::from_name(name).map_or(Earlier::Unknown, Earlier::Withheld))
+            }
         };
-        match self.keyed.get_mut(&slot) {
-            Some(keyed) if answered => keyed.earlier = Earlier::Settled(entry.index),
-            Some(keyed) => keyed.earlier = Earlier::Unknown,
-            None => (),
-        }
+        self.keys.settle(decision.call, outcome);
     }
 
-    /// Rebuilds a halted action from the record of the halted call.
-    fn halt_again(
+    /// Takes in a halted action from the record of the halted call.
+    fn halt_recorded(
         &mut self,
         decision: &Decision,
         tenant: Option<TenantId>,
@@ -326,7 +351,9 @@ impl State {
             bundle: policy.bundle,
             call: decision.call,
         };
-        if Some(action.digest()) != decision.action {
+        let digest = action.digest();
+        // A call that met an action which was halted before it carries that action's digest, and halts nothing itself.
+        if Some(digest) != decision.action {
             return;
         }
         let (Some(agent), Some(arguments)) = (
@@ -335,45 +362,38 @@ impl State {
         ) else {
             return;
         };
-        let key = MatchKey::new(
-            tenant,
-            &String::from_utf8_lossy(agent),
-            &capability.id,
-            arguments,
-        );
-        let mut kept = disclosures.to_vec();
-        kept.retain(|d| matches!(d.field, Field::Agent | Field::Forwarded | Field::Preview));
-        self.halt(key, action, decision.times.decided, kept);
-    }
-
-    pub(crate) fn halt(
-        &mut self,
-        key: MatchKey,
-        action: Action,
-        at: UnixMillis,
-        disclosures: Vec<Disclosure>,
-    ) {
-        let digest = action.digest();
-        if self.halted.get(&key).is_some_and(|h| h.digest == digest) {
-            return;
-        }
-        if let Some(old) = self.halted.remove(&key) {
+        let agent = String::from_utf8_lossy(agent);
+        let key = MatchKey::new(tenant, &agent, &capability.id, arguments);
+        let kept = disclosures
+            .iter()
+            .filter(|d| matches!(d.field, Field::Agent | Field::Forwarded | Field::Preview));
+        let halted = Halted {
+            call: decision.call,
+            digest,
+            action,
+            at: decision.times.decided,
+            disclosures: kept.cloned().collect(),
+            approvals: Vec::new(),
+            refused: false,
+            owner: Owner::new(tenant, &agent),
+        };
+        self.forget_outdated();
+        if let Some(old) = self.halted.insert(key, halted) {
             self.by_action.remove(&old.digest);
         }
         self.by_action.insert(digest, key);
-        let call = action.call;
-        let approvals = Vec::new();
-        let halted = Halted {
-            action,
-            digest,
-            call,
-            at,
-            disclosures,
-            approvals,
-            refused: false,
-            spending: None,
-        };
-        self.halted.insert(key, halted);
+    }
+
+    /// Forgets actions that waited too long, by the time of the log.
+    fn forget_outdated(&mut self) {
+        let (latest, by_action) = (self.latest, &mut self.by_action);
+        self.halted.retain(|_, halted| {
+            let waits = halted.waits(latest);
+            if !waits {
+                by_action.remove(&halted.digest);
+            }
+            waits
+        });
     }
 
     fn forget_halted(&mut self, digest: ActionDigest) {
@@ -382,74 +402,86 @@ impl State {
         }
     }
 
-    /// The halted action of a request.
+    /// The halted action of a request, once its record is durable.
     #[must_use]
     pub fn halted(&self, key: &MatchKey) -> Option<&Halted> {
         self.halted.get(key)
     }
 
-    /// The halted action with this digest.
+    /// The halted action with this digest, if it still waits. Before its record is durable nobody can approve it.
     #[must_use]
     pub fn halted_action(&self, digest: &ActionDigest) -> Option<&Halted> {
-        self.by_action.get(digest).and_then(|k| self.halted.get(k))
+        self.by_action
+            .get(digest)
+            .and_then(|k| self.halted.get(k))
+            .filter(|h| h.waits(self.latest))
     }
 
     /// All halted actions, the oldest first.
     #[must_use]
     pub fn waiting(&self) -> Vec<&Halted> {
-        let mut all: Vec<_> = self.halted.values().collect();
+        let mut all: Vec<_> = self
+            .halted
+            .values()
+            .filter(|h| h.waits(self.latest))
+            .collect();
         all.sort_by_key(|h| (h.at, h.call));
         all
     }
 
-    /// Whether there is room for another halted action.
-    #[must_use]
-    pub fn may_halt(&self) -> bool {
-        self.halted.len() < MAX_HALTED
-    }
-
-    pub(crate) fn spend(&mut self, key: &MatchKey, call: CallId) -> bool {
-        match self.halted.get_mut(key) {
-            Some(halted) if halted.spending.is_none() => {
-                halted.spending = Some(call);
-                self.running.entry(call).or_default().halted = Some(*key);
-                true
-            }
-            _ => false,
+    /// Whether there is room for another halted action of this agent.
+    pub(crate) fn may_halt(&self, owner: Owner, bytes: usize) -> bool {
+        let (mut own, mut all, mut held) = (0usize, 0usize, bytes);
+        let recorded = self.halted.values().filter(|h| h.waits(self.latest));
+        for h in recorded.chain(self.halting.values()) {
+            own = own.saturating_add(usize::from(h.owner == owner));
+            all = all.saturating_add(1);
+            held = held.saturating_add(h.bytes());
         }
+        own < MAX_HALTED_PER_AGENT && all < MAX_HALTED && held <= MAX_HALTED_BYTES
     }
 
-    /// Drops an expired or refused halted action, so that the next call halts anew.
-    pub(crate) fn drop_halted(&mut self, key: &MatchKey) {
-        if let Some(halted) = self.halted.remove(key) {
-            self.by_action.remove(&halted.digest);
+    /// Holds an action until its record is durable.
+    pub(crate) fn halt(&mut self, key: MatchKey, halted: Halted) {
+        self.running.entry(halted.call).or_default().halting = Some(key);
+        self.halting.insert(key, halted);
+    }
+
+    /// An action of this request whose record is on its way.
+    pub(crate) fn halting(&self, key: &MatchKey) -> Option<&Halted> {
+        self.halting.get(key)
+    }
+
+    /// Takes the approvals of an action for a call; no other call can while this one has them.
+    pub(crate) fn spend(&mut self, digest: ActionDigest, call: CallId) -> Spent {
+        if self.spending.contains_key(&digest) {
+            return Spent::ByAnother;
         }
+        self.spending.insert(digest, call);
+        self.running.entry(call).or_default().spending = Some(digest);
+        Spent::Now
     }
 
-    pub(crate) fn count_call(
-        &mut self,
-        tenant: TenantId,
-        capability: &str,
-        call: CallId,
-        at: UnixMillis,
-    ) {
+    fn budget(&mut self, tenant: TenantId, capability: &str) -> &mut Budget {
+        let of_tenant = self.budgets.entry(tenant).or_default();
+        if !of_tenant.contains_key(capability) {
+            of_tenant.insert(capability.to_owned(), Budget::default());
+        }
+        of_tenant.entry(capability.to_owned()).or_default()
+    }
+
+    pub(crate) fn reserve_call(&mut self, tenant: TenantId, capability: &str, call: CallId) {
         let reservation = self.running.entry(call).or_default();
         if reservation.counted.is_some() {
             return;
         }
         reservation.counted = Some((tenant, capability.to_owned()));
-        let calls = self
-            .calls
-            .entry((tenant, capability.to_owned()))
-            .or_default();
-        calls.push_back((call, at));
-        let oldest = at.0.saturating_sub(MAX_WINDOW_MILLIS);
-        while calls.front().is_some_and(|(_, t)| t.0 < oldest) {
-            calls.pop_front();
-        }
+        let budget = self.budget(tenant, capability);
+        budget.reserved = budget.reserved.saturating_add(1);
     }
 
-    /// Calls within the window that ends at `now`, and when the oldest of them leaves it.
+    /// Calls within the window that ends at `now`, those that are about to be sealed included,
+    /// and when the oldest of them leaves it.
     #[must_use]
     pub fn calls_within(
         &self,
@@ -458,82 +490,66 @@ impl State {
         window_millis: u64,
         now: UnixMillis,
     ) -> (u64, Option<UnixMillis>) {
-        let from = now.0.saturating_sub(window_millis);
-        let Some(calls) = self.calls.get(&(tenant, capability.to_owned())) else {
+        let Some(budget) = self.budgets.get(&tenant).and_then(|b| b.get(capability)) else {
             return (0, None);
         };
-        let inside = calls.iter().rev().take_while(|(_, t)| t.0 > from);
-        let (count, oldest) = inside.fold((0u64, None), |(n, _), (_, t)| {
-            (n.saturating_add(1), Some(*t))
-        });
-        (
-            count,
-            oldest.map(|t| UnixMillis(t.0.saturating_add(window_millis))),
-        )
+        let (sealed, free_at) = budget.sealed.within(window_millis, now);
+        (sealed.saturating_add(budget.reserved), free_at)
     }
 
     /// What is known of an idempotency key, and whether it belongs to the same request.
     #[must_use]
     pub fn earlier(&self, slot: &[u8; 32], request: &MatchKey) -> Option<(Earlier, bool)> {
-        self.keyed
-            .get(slot)
-            .map(|k| (k.earlier, k.request == *request))
+        match self.reserved_keys.get(slot) {
+            Some(first) => Some((Earlier::Running, first == request)),
+            None => self.keys.earlier(slot, request),
+        }
     }
 
     pub(crate) fn reserve_key(&mut self, slot: [u8; 32], call: CallId, request: MatchKey) {
         self.running.entry(call).or_default().slot = Some(slot);
-        self.remember(
-            slot,
-            Keyed {
-                request,
-                earlier: Earlier::Running,
-            },
-        );
+        self.reserved_keys.insert(slot, request);
     }
 
-    fn remember(&mut self, slot: [u8; 32], keyed: Keyed) {
-        if self.keyed.insert(slot, keyed).is_none() {
-            self.keyed_order.push_back(slot);
-        }
-        while self.keyed_order.len() > MAX_IDEMPOTENCY_KEYS {
-            if let Some(old) = self.keyed_order.pop_front() {
-                self.keyed.remove(&old);
-            }
-        }
-    }
-
-    /// Gives back what a call had reserved and never made durable.
+    /// Gives back what a call had reserved. Safe at any time: what an entry has replaced is not there any more.
     pub fn release(&mut self, call: CallId) {
         let Some(Reservation {
             counted,
             slot,
-            halted,
+            spending,
+            halting,
         }) = self.running.remove(&call)
         else {
             return;
         };
-        if let Some(calls) = counted.and_then(|key| self.calls.get_mut(&key)) {
-            // The reservation is among the newest, so the search is short.
-            if let Some(at) = calls.iter().rposition(|(c, _)| *c == call) {
-                calls.remove(at);
-            }
+        if let Some((tenant, capability)) = counted {
+            let budget = self.budget(tenant, &capability);
+            budget.reserved = budget.reserved.saturating_sub(1);
         }
         if let Some(slot) = slot {
-            self.keyed.remove(&slot);
+            self.reserved_keys.remove(&slot);
         }
-        if let Some(halted) = halted.and_then(|key| self.halted.get_mut(&key)) {
-            halted.spending = None;
+        if let Some(digest) = spending {
+            self.spending.remove(&digest);
+        }
+        if let Some(key) = halting {
+            self.halting.remove(&key);
         }
     }
 
-    /// How often this very refusal came before; counts it.
+    /// How often this very refusal came before, without a long silence between; counts it.
     pub fn repeat(&mut self, request: MatchKey, code: Code) -> u32 {
-        if self.repeats.len() >= MAX_HALTED {
+        if self.repeats.len() >= MAX_REPEATS {
             self.repeats.clear();
         }
-        let n = self.repeats.entry((request, code)).or_insert(0);
+        let now = self.latest;
+        let (n, last) = self.repeats.entry((request, code)).or_insert((0, now));
+        if now.0.saturating_sub(last.0) > REPEAT_MILLIS {
+            *n = 0;
+        }
         let before = *n;
         *n = n.saturating_add(1);
+        *last = now;
         before
     }
 
@@ -545,54 +561,70 @@ impl State {
         label: Option<&str>,
         now: UnixMillis,
     ) -> Run {
-        let base = self.in_force.clone().map_or([0; 32], |e| e.digest.0);
-        let key = (tenant, agent.to_owned(), label.map(str::to_owned));
-        let idle =
-            |open: &OpenRun| label.is_none() && now.0.saturating_sub(open.last.0) > RUN_IDLE_MILLIS;
-        if let Some(open) = self.runs.get_mut(&key)
-            && !idle(open)
-        {
-            open.last = now;
-            return Run {
-                id: open.id,
-                ended: None,
-            };
+        let in_force = self.in_force.as_ref().map_or([0; 32], |e| e.digest.0);
+        self.runs.of_call(in_force, tenant, agent, label, now)
+    }
+
+    /// Takes out the runs that have been silent for too long, to be closed.
+    pub fn idle_runs(
+        &mut self,
+        now: UnixMillis,
+    ) -> Vec<(TenantId, countersign_record::digest::RunId)> {
+        self.runs.idle(now)
+    }
+
+    /// A restart forgets which nonces were used; the log remembers which signatures were.
+    fn remember_signature(&mut self, at: UnixMillis, disclosures: &[Disclosure]) {
+        let oldest = self.latest.0.saturating_sub(SIGNATURE_MILLIS);
+        while self.signatures.front().is_some_and(|(t, _)| t.0 < oldest) {
+            self.signatures.pop_front();
         }
-        let old = self.runs.remove(&key);
-        let generation = old.as_ref().map_or(0, |o| o.generation.saturating_add(1));
-        let label_bytes = label.unwrap_or_default().as_bytes();
-        let chosen: &[u8] = if label.is_some() {
-            b"client"
-        } else {
-            b"gateway"
-        };
-        let digest = lengths_hash(
-            "countersign/run/v1",
-            &[
-                &base,
-                &tenant.0,
-                agent.as_bytes(),
-                chosen,
-                label_bytes,
-                &generation.to_be_bytes(),
-                &now.0.to_be_bytes(),
-            ],
-        );
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = digest;
-        let id = RunId([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
-        self.runs.insert(
-            key,
-            OpenRun {
-                id,
-                last: now,
-                generation,
-            },
-        );
-        Run {
-            id,
-            ended: old.map(|o| o.id),
+        let proof = opened(disclosures, Field::CallerProof)
+            .and_then(|bytes| CallerProof::from_bytes(bytes).ok());
+        if let Some(proof) = proof {
+            self.signatures
+                .push_back((at, crate::identity::signature_slot(&proof.signature.0)));
         }
     }
+
+    /// Signatures of the newest calls that were folded at the start, for [`crate::identity::Nonces::of_log`].
+    pub(crate) fn signatures(&self) -> impl Iterator<Item = &(UnixMillis, [u8; 32])> {
+        self.signatures.iter()
+    }
+
+    /// Everything that is folded, in a form that can be compared.
+    #[cfg(test)]
+    pub(crate) fn folded(&self) -> String {
+        use std::collections::BTreeMap;
+        let budgets: BTreeMap<_, _> = self
+            .budgets
+            .iter()
+            .flat_map(|(t, b)| b.iter().map(move |(c, b)| ((t.0, c), &b.sealed)))
+            .filter(|(_, sealed)| !sealed.is_empty())
+            .collect();
+        let halted: BTreeMap<_, _> = self
+            .halted
+            .iter()
+            .map(|(k, h)| (k, (h.digest, h.call, h.at, &h.approvals, h.refused)))
+            .collect();
+        format!(
+            "{:?}\n{:?}\n{:?}\n{budgets:?}\n{:?}\n{halted:?}\n{}",
+            self.enrolled,
+            self.in_force,
+            self.latest,
+            self.keys.folded(),
+            self.by_action.len(),
+        )
+    }
+}
+
+/// Whether a call got the approvals of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spent {
+    /// It did.
+    Now,
+    /// Another running call has them.
+    ByAnother,
 }
 
 /// Where an idempotency key is kept: it belongs to tenant, agent and capability.
@@ -601,6 +633,15 @@ pub fn idempotency_slot(tenant: TenantId, agent: &str, capability: &str, key: &[
     lengths_hash(
         "countersign/idempotency/v1",
         &[&tenant.0, agent.as_bytes(), capability.as_bytes(), key],
+    )
+}
+
+/// Whether the fold reads what opens a commitment of this field. The rest need not be kept for it.
+#[must_use]
+pub fn reads(field: Field) -> bool {
+    matches!(
+        field,
+        Field::Agent | Field::Forwarded | Field::Preview | Field::Idempotency
     )
 }
 

@@ -15,6 +15,9 @@ use countersign_record::body::{CapabilityRef, Handling};
 use countersign_record::digest::ArtifactDigest;
 use std::sync::Arc;
 
+/// What a refusal calls an argument that the tool does not have.
+pub const UNDECLARED: &str = "(undeclared)";
+
 /// What is known of an upstream's tool at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observed {
@@ -30,7 +33,7 @@ pub enum Observed {
 #[derive(Debug)]
 pub struct Surfaced {
     pub(crate) progress: Progress,
-    pub(crate) who: Who,
+    pub(crate) who: Arc<Who>,
     pub(crate) capability: Arc<Capability>,
     pub(crate) constrained: Constrained,
     pub(crate) descriptor: ArtifactDigest,
@@ -56,7 +59,10 @@ pub fn surface(
     } = identified;
     let found = match &tool {
         Tool::Capability(id) => engine.capability_by_id(&who.tenant_name, id),
-        Tool::Upstream { adapter, name } => engine.capability(&who.tenant_name, adapter, name),
+        Tool::Upstream { adapter, name } => engine
+            .capability(&who.tenant_name, adapter, name)
+            // Names are joined by a dot, and both may come from a client.
+            .filter(|c| c.adapter == *adapter && c.tool == *name),
     };
     let Some(capability) = found.cloned() else {
         return Err(Box::new(Refused {
@@ -111,10 +117,22 @@ fn pinned(capability: &Capability, observed: Observed) -> Result<ArtifactDigest,
 }
 
 fn violation(violation: countersign_policies::constraint::ConstraintViolation) -> Refusal {
-    let code = match violation.rule {
-        Rule::UnrepresentableNumber => Code::UnrepresentableNumber,
-        _ => Code::InvalidArguments,
+    let (code, argument) = match violation.rule {
+        Rule::UnrepresentableNumber => (Code::UnrepresentableNumber, violation.argument),
+        // The name is the client's own text, which no refusal repeats.
+        Rule::UnknownArgument => (Code::InvalidArguments, UNDECLARED.to_owned()),
+        Rule::Required
+        | Rule::Type
+        | Rule::InputSchema
+        | Rule::MaxLength
+        | Rule::Alphabet
+        | Rule::Pattern
+        | Rule::OneOf
+        | Rule::AllowList
+        | Rule::Min
+        | Rule::Max
+        | Rule::Shape => (Code::InvalidArguments, violation.argument),
     };
-    Refusal::new(code, Retry::WithChanges(violation.argument))
+    Refusal::new(code, Retry::WithChanges(argument))
         .by_rule(format!("constraint:{}", violation.rule.name()))
 }

@@ -1,1 +1,12 @@
+//! The stages together, with a real compiled bundle and a log in memory.
+#![expect(clippy::arithmetic_side_effects, reason = "numbers of tests are small")]
 
+mod approvals;
+mod callers;
+mod errors;
+mod fold;
+mod outcomes;
+mod refusals;
+mod repeats;
+mod requests;
+mod world;

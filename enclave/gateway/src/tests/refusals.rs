@@ -1,0 +1,138 @@
+//! What agents are told, word by word.
+
+use super::world::{DELETE, ERASURE, READER, SELECT, World, answered, body};
+use crate::decision::Answer;
+use crate::refusal::{Code, Refusal, Retry, Told};
+use crate::state::{MatchKey, REPEAT_MILLIS};
+use proptest::prelude::*;
+use std::fmt::Write as _;
+
+fn told(code: Code, retry: Retry, repeats: u32) -> Told {
+    Told::new(
+        &Refusal::new(code, retry),
+        repeats,
+        Some("0123".into()),
+        Some("desk@example.org".into()),
+    )
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "golden files are rewritten on demand"
+)]
+fn the_texts_of_refusals_are_the_golden_ones() {
+    let mut text = String::new();
+    for code in Code::ALL {
+        let told = told(*code, Retry::Never, 0);
+        writeln!(text, "{}", line(&told)).unwrap();
+    }
+    for (retry, repeats) in [
+        (Retry::AfterApproval, 0),
+        (Retry::After(30), 1),
+        (Retry::WithChanges("query".into()), 2),
+    ] {
+        let told = told(Code::InvalidArguments, retry, repeats);
+        writeln!(text, "{}", line(&told)).unwrap();
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/refusals.txt");
+    if std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1") {
+        std::fs::write(path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap();
+    assert_eq!(
+        text, golden,
+        "set UPDATE_GOLDEN=1 to rewrite, and review the difference"
+    );
+}
+
+/// One line of the golden file; the order of members is no part of the shape.
+fn line(told: &Told) -> String {
+    let json = told.to_json();
+    ["message", "code", "retry", "record", "contact"]
+        .map(|key| format!("{key}: {}", json[key]))
+        .join(" · ")
+}
+
+#[test]
+fn a_refusal_has_one_shape() {
+    let json = told(Code::PolicyDenied, Retry::Never, 0).to_json();
+    let mut keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["code", "contact", "message", "record", "retry"]);
+}
+
+#[test]
+fn the_third_repeat_tells_the_model_to_stop_and_ask() {
+    let stops = |repeats| {
+        told(Code::PolicyDenied, Retry::Never, repeats)
+            .message
+            .contains("stop, and ask a person")
+    };
+    assert_eq!(
+        [stops(0), stops(1), stops(2), stops(9)],
+        [false, false, true, true]
+    );
+}
+
+#[test]
+fn repeats_are_counted_by_request_and_code_and_end_with_silence() {
+    let mut world = World::new();
+    let key = |tool| MatchKey::new(super::world::DEMO, "a", tool, b"");
+    let _ = world.go(READER, &body("faulty", SELECT, ""), answered("{}"));
+    let count = |world: &mut World, tool, code| world.state.repeat(key(tool), code);
+    assert_eq!(count(&mut world, "t", Code::PolicyDenied), 0);
+    assert_eq!(count(&mut world, "t", Code::PolicyDenied), 1);
+    assert_eq!(count(&mut world, "u", Code::PolicyDenied), 0);
+    assert_eq!(count(&mut world, "t", Code::RateExceeded), 0);
+    world.now += REPEAT_MILLIS + 1;
+    let _ = world.go(READER, &body("faulty", SELECT, ""), answered("{}"));
+    assert_eq!(count(&mut world, "t", Code::PolicyDenied), 0);
+}
+
+#[test]
+fn every_name_leads_back_to_its_code() {
+    for code in Code::ALL {
+        assert_eq!(Code::from_name(code.name()), Some(*code));
+    }
+    assert_eq!(Code::from_name("nothing"), None);
+}
+
+fn text_of(world: &mut World, token: &str, call: &str) -> Option<String> {
+    let done = world.go(token, call, answered("{}"));
+    match &done.answer {
+        Answer::Result(_) => None,
+        Answer::Refused(refusal) => {
+            let told = Told::new(refusal, 5, None, None);
+            Some(format!("{} {refusal:?}", told.to_json()))
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_value_of_an_argument_is_in_a_refusal(secret in "[a-zA-Z0-9]{12,40}", n in 100_000_000i64..) {
+        let mut world = World::new();
+        let select = format!(r#"{{"query":"{secret}"}}"#);
+        let unknown = format!(r#"{{"query":"x","{secret}":"{secret}"}}"#);
+        let typed = format!(r#"{{"query":{n}}}"#);
+        let nested = format!(r#"{{"query":"x","o":{{"{secret}":{n}}}}}"#);
+        let delete = DELETE.replace("ada", &secret);
+        for (token, tool, arguments) in [
+            (READER, "read_query", &select),
+            (READER, "read_query", &unknown),
+            (READER, "read_query", &typed),
+            (READER, "typed", &nested),
+            (READER, "write_query", &delete),
+            (ERASURE, "write_query", &delete),
+            (READER, "faulty", &select),
+        ] {
+            let text = text_of(&mut world, token, &body(tool, arguments, ""));
+            let text = text.expect("refused");
+            prop_assert!(!text.contains(&secret), "{text}");
+            prop_assert!(!text.contains(&n.to_string()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Ties what `docs/` says of this program to the program.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking; the lints know test functions but not their helpers"
+)]
+
+use countersign_verify::trust::{Reference, Trust};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// First cells of the tables between a heading and the next of its level.
+fn rows(page: &str, heading: &str) -> BTreeSet<String> {
+    page.lines()
+        .skip_while(|l| *l != heading)
+        .skip(1)
+        .take_while(|l| !l.starts_with("### "))
+        .filter_map(|l| l.strip_prefix("| `")?.split_once('`'))
+        .map(|(cell, _)| cell.to_owned())
+        .collect()
+}
+
+#[test]
+fn the_page_of_commands_has_every_option_of_the_help_and_no_other() {
+    let help = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let usage = help.split("exit codes").next().expect("usage");
+    let expected: BTreeSet<&str> = usage
+        .split(|c: char| c.is_whitespace() || c == ',')
+        .filter(|w| w.starts_with("--"))
+        .collect();
+    let page = page("commands.md");
+    let rows = rows(&page, "### countersign-verify");
+    let found: BTreeSet<&str> = rows
+        .iter()
+        .filter_map(|r| r.split(' ').next())
+        .filter(|w| w.starts_with("--"))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_page_of_the_configuration_has_every_key_of_a_trust_file_and_no_other() {
+    let foreign = "foreign_key = 1";
+    let expected_by = |text: String| -> BTreeSet<String> {
+        let error = Trust::parse(text.as_bytes()).unwrap_err().to_string();
+        let (_, list) = error.split_once("expected").expect("what was expected");
+        list.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut expected = BTreeSet::new();
+    for section in expected_by(format!("version = 1\n{foreign}")) {
+        if section == "version" {
+            expected.insert(section);
+            continue;
+        }
+        for key in expected_by(format!("version = 1\n[{section}]\n{foreign}")) {
+            expected.insert(format!("{section}.{key}"));
+        }
+    }
+    assert_eq!(
+        rows(&page("configuration.md"), "### `trust.toml`"),
+        expected
+    );
+}
+
+#[test]
+fn the_readmes_trust_and_reference_files_are_read() {
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"))
+            .unwrap();
+    // Any key of the curve will do in the place of the reader's own.
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let filled = readme
+        .replace("<64 hexadecimal digits>", key)
+        .replace("<digest of the program>", key)
+        .replace("<digest of countersign.toml>", key);
+    let files: Vec<&str> = filled
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|f| f.split("```").next())
+        .filter(|f| f.contains("version = 1"))
+        .collect();
+    let [trust, reference] = files.as_slice() else {
+        panic!("{} files, expected 2", files.len());
+    };
+    Trust::parse(trust.as_bytes()).unwrap();
+    let reference = Reference::parse(reference.as_bytes()).unwrap();
+    assert_eq!(
+        reference.pcrs.unwrap().into_keys().collect::<Vec<_>>(),
+        [4, 7, 11, 12, 13]
+    );
+}

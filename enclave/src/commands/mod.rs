@@ -12,7 +12,7 @@
 //! | `export` | exporters | fetches the log |
 //! | `dev`, `swtpm` | developers | everything on a software TPM, which vouches for nothing |
 //!
-//! Every signing command also works detached: `digest` prints what to sign, `attach` takes the signature.
+//! `bundle` and `enrol` also work detached: `digest` prints what to sign, `attach` takes the signature.
 
 mod approve;
 mod bundle;

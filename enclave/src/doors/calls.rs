@@ -113,9 +113,36 @@ pub(super) fn audit_json(audit: &Audit) -> serde_json::Value {
     })
 }
 
+/// Where the time went, in milliseconds.
+pub(super) fn timing_json(timings: Timings) -> serde_json::Value {
+    let Timings {
+        decide,
+        seal,
+        upstream,
+        release,
+    } = timings;
+    let parts = [
+        ("decide", decide),
+        ("seal", seal),
+        ("upstream", upstream),
+        ("release", release),
+    ];
+    let number =
+        |micros: u64| serde_json::from_str::<serde_json::Value>(&ms(micros)).unwrap_or_default();
+    parts
+        .into_iter()
+        .map(|(name, micros)| (name.to_owned(), number(micros)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// Microseconds as milliseconds with three decimals.
+fn ms(micros: u64) -> String {
+    format!("{}.{:03}", micros / 1000, micros % 1000)
+}
+
 /// `Server-Timing`, in milliseconds. SPEC: W3C Server Timing.
 pub(super) fn server_timing(headers: &mut HeaderMap, timings: Timings) {
-    let ms = |micros: u64| format!("{}.{:03}", micros / 1000, micros % 1000);
     let Timings {
         decide,
         seal,

@@ -15,7 +15,7 @@ use countersign_record::body::EvidenceRef;
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{ArtifactDigest, EntryDigest, Nonce};
 use countersign_record::entry::{Body as EntryBody, Entry};
-use countersign_record::export::{ExportWriter, Manifest, Scope};
+use countersign_record::export::{ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope};
 use serde_json::json as object;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -325,8 +325,9 @@ fn artifacts(gateway: &Gateway, end: u64) -> Result<BTreeSet<ArtifactDigest>, St
             | EntryBody::Erasure(_) => (),
         }
     }
-    // Entries name a bundle's payload alone; its signatures are in the signed form.
-    out.extend(gateway.signed_bundle);
+    // Entries name a bundle's payload alone; its signatures are in the signed form, of every bundle that was in force.
+    let signed = gateway.journal.artifacts_of(SIGNED_BUNDLE_KIND);
+    out.extend(signed.map_err(|e| e.to_string())?);
     Ok(out)
 }
 

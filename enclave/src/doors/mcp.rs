@@ -3,7 +3,7 @@
 //! In: one JSON-RPC message. Out: its answer. The method comes from the body; headers are only
 //! compared with it. Methods that this gateway does not carry are refused by name.
 
-use super::calls::{audit_json, server_timing};
+use super::calls::{audit_json, server_timing, timing_json};
 use super::{Taken, json, seed, status_of, text};
 use crate::calls::{Outcome, Reply, carry_out};
 use crate::serve::Gateway;
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use countersign_gateway::call::Who;
 use countersign_gateway::identity::identify;
 use countersign_gateway::mcp::{
-    Era, INITIALIZE_ERA, META_DECISION, Message, Method, STATELESS_ERA, ToolCall,
+    Era, INITIALIZE_ERA, META_DECISION, META_TIMING, Message, Method, STATELESS_ERA, ToolCall,
 };
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_gateway::request::{Request, Untrusted};
@@ -234,10 +234,9 @@ fn respond(reply: Reply, id: &str) -> Response {
         timings,
     } = reply;
     let decision = audit.as_ref().map_or(Value::Null, audit_json);
+    let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
     let mut response = match outcome {
-        Outcome::Result(bytes, ResultKind::ToolResult) => {
-            rpc_result(id, &with_decision(&bytes, &decision))
-        }
+        Outcome::Result(bytes, ResultKind::ToolResult) => rpc_result(id, &with_meta(&bytes, &ours)),
         Outcome::Result(bytes, ResultKind::ProtocolError) => {
             let text = String::from_utf8_lossy(&bytes);
             json(
@@ -251,7 +250,7 @@ fn respond(reply: Reply, id: &str) -> Response {
                 "resultType": "complete",
                 "content": [{ "type": "text", "text": told.message }],
                 "structuredContent": told.to_json(),
-                "_meta": { META_DECISION: decision },
+                "_meta": ours,
             });
             rpc_result(id, &result.to_string())
         }
@@ -260,11 +259,16 @@ fn respond(reply: Reply, id: &str) -> Response {
     response
 }
 
-/// Adds our entry to the result's `_meta`; every other byte of the result stays as it came.
-fn with_decision(result: &[u8], decision: &Value) -> String {
+/// Adds our entries to the result's `_meta`; every other byte of the result stays as it came.
+fn with_meta(result: &[u8], ours: &Value) -> String {
     let text = String::from_utf8_lossy(result);
     let limits = countersign_json::Limits::of_bytes(result.len());
-    let entry = format!("\"{META_DECISION}\":{decision}");
+    let object = ours.to_string();
+    // The members of an object that is never empty, without its braces.
+    let entry = object
+        .trim_start_matches('{')
+        .trim_end_matches('}')
+        .to_owned();
     let Ok(document) = countersign_json::scan(result, &limits) else {
         return text.into_owned();
     };

@@ -244,7 +244,8 @@ impl Way<'_> {
         };
         let from = self.gateway.clock.micros();
         let (dispatch, dispatched) = committed.dispatch(self.gateway.clock.now());
-        let (report, kind) = self.gateway.upstreams.carry_out(dispatch).await;
+        // Boxed, as it is large and would be moved with the call's own future.
+        let (report, kind) = Box::pin(self.gateway.upstreams.carry_out(dispatch)).await;
         self.timings.upstream = self.since(from);
         let settled = dispatched.outcome(report).release();
         let record = decision::settle(settled, self.in_force(), self.gateway.clock.now());
@@ -403,7 +404,7 @@ impl Way<'_> {
 
 /// Appends an entry, waits until it is durable, and folds it into the control state.
 pub(crate) async fn append(gateway: &Gateway, draft: Draft) -> Result<Appended, AppendError> {
-    let (body, tenant, disclosures) = (draft.body.clone(), draft.tenant, draft.disclosures.clone());
+    let tenant = draft.tenant;
     let (done, wait) = oneshot::channel();
     gateway.journal.append(
         draft,
@@ -419,9 +420,13 @@ pub(crate) async fn append(gateway: &Gateway, draft: Draft) -> Result<Appended, 
         index: appended.index,
         digest: appended.digest,
     };
-    gateway
-        .state()
-        .apply_body(&body, &entry, tenant, appended.at, &disclosures);
+    gateway.state().apply_body(
+        &appended.body,
+        &entry,
+        tenant,
+        appended.at,
+        &appended.disclosures,
+    );
     Ok(appended)
 }
 

@@ -50,6 +50,10 @@ pub struct Appended {
     pub at: UnixMillis,
     /// The signed entry.
     pub bytes: Vec<u8>,
+    /// What it says, as it was drafted.
+    pub body: Body,
+    /// Opened commitments of the body, as they were drafted.
+    pub disclosures: Vec<Disclosure>,
 }
 
 /// Called once, after the flush or when there will be none. Runs on the journal's threads, so it must not block.
@@ -106,7 +110,7 @@ pub(crate) struct Pending {
     moment: Moment,
     pub(crate) role: Role,
     pub(crate) sealed: Option<Vec<u8>>,
-    pub(crate) opened: usize,
+    pub(crate) disclosures: Vec<Disclosure>,
     pub(crate) done: Done,
 }
 
@@ -117,7 +121,7 @@ pub(crate) struct Signed {
     pub(crate) digest: EntryDigest,
     pub(crate) role: Role,
     pub(crate) sealed: Option<Vec<u8>>,
-    pub(crate) opened: usize,
+    pub(crate) disclosures: Vec<Disclosure>,
     pub(crate) done: Done,
     owner: Owner,
     moment: Moment,
@@ -233,7 +237,7 @@ pub(crate) fn prepare(
         moment: Moment { at, since_boot },
         role,
         sealed,
-        opened: disclosures.len(),
+        disclosures,
         done,
     })
 }
@@ -258,7 +262,7 @@ pub(crate) fn closing(owner: Owner, run: RunId, moment: Moment, done: Done) -> P
         moment,
         role: Role::Plain,
         sealed: None,
-        opened: 0,
+        disclosures: Vec::new(),
         done,
     }
 }
@@ -354,7 +358,7 @@ fn sign(shared: &Shared, sequencing: &mut Sequencing, pending: Pending) -> Resul
         moment,
         role,
         sealed,
-        opened,
+        disclosures,
         done,
     } = pending;
     let refuse = |error: AppendError, done: Done| (done, role, error);
@@ -382,7 +386,7 @@ fn sign(shared: &Shared, sequencing: &mut Sequencing, pending: Pending) -> Resul
             digest,
             role,
             sealed,
-            opened,
+            disclosures,
             done,
             owner,
             moment,
@@ -463,7 +467,7 @@ fn take_back(shared: &Shared, failed: Failed) {
             payload,
             role,
             sealed,
-            opened,
+            disclosures,
             done,
             owner,
             moment,
@@ -478,7 +482,7 @@ fn take_back(shared: &Shared, failed: Failed) {
                 moment,
                 role: Role::Retried,
                 sealed,
-                opened,
+                disclosures,
                 done,
             }),
             Role::Plain | Role::Intent | Role::Settlement | Role::Retried => {

@@ -16,7 +16,7 @@ use crate::store::{Ballast, Watch, sql};
 use crate::tree::{Tile, Tree};
 use countersign_record::checkpoint::{epoch_name, note_text, origin, signature_line};
 use countersign_record::digest::{ArtifactDigest, NodeHash, Signature};
-use countersign_record::entry::Body;
+use countersign_record::entry::{Body, Payload};
 use countersign_record::merkle::Head;
 use ed25519_dalek::{Signer as _, VerifyingKey};
 use rusqlite::{Connection, Statement, params};
@@ -231,7 +231,7 @@ impl Committer<'_> {
         let mut tiles: Vec<Tile> = Vec::new();
         for signed in batch {
             let index = sql(signed.payload.place.index)?;
-            entry.execute(params![index, sql(len(signed.opened))?, signed.bytes])?;
+            entry.execute(params![index, sql(len(signed.disclosures.len()))?, signed.bytes])?;
             if let Some(sealed) = &signed.sealed {
                 side.execute(params![index, sealed])?;
             }
@@ -273,14 +273,18 @@ impl Committer<'_> {
                 payload,
                 bytes,
                 digest,
+                disclosures,
                 done,
                 ..
             } = signed;
+            let Payload { place, body, .. } = *payload;
             done(Ok(Appended {
-                index: payload.place.index,
+                index: place.index,
                 digest,
-                at: payload.place.at,
+                at: place.at,
                 bytes,
+                body,
+                disclosures,
             }));
         }
         let due = match (newest, self.noted) {

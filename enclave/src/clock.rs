@@ -31,10 +31,12 @@ impl Clock {
         }
     }
 
-    /// Now.
+    /// Now. Never behind the newest entry, and never further ahead of the advancing clock than is tolerated: a wall
+    /// clock that jumps for a moment must not leave an entry from the future, behind which every later one would stand.
     #[must_use]
     pub fn now(&self) -> Moment {
-        let at = wall().max(self.floor.load(Ordering::Relaxed));
+        let most = self.expected().saturating_add(MAX_DRIFT_MILLIS);
+        let at = wall().min(most).max(self.floor.load(Ordering::Relaxed));
         Moment {
             at: UnixMillis(at),
             since_boot: self.since_boot(),
@@ -58,13 +60,17 @@ impl Clock {
         self.floor.fetch_max(at.0, Ordering::Relaxed);
     }
 
+    /// What the wall clock would show if it had not stepped since the start.
+    fn expected(&self) -> u64 {
+        self.wall_at_start.saturating_add(self.since_boot())
+    }
+
     /// Whether the wall clock disagrees with the advancing one, or stands behind the log, by more than is tolerated.
     #[must_use]
     pub fn drifts(&self) -> bool {
-        let expected = self.wall_at_start.saturating_add(self.since_boot());
         let wall = wall();
         let behind_log = self.floor.load(Ordering::Relaxed).saturating_sub(wall);
-        wall.abs_diff(expected) > MAX_DRIFT_MILLIS || behind_log > MAX_DRIFT_MILLIS
+        wall.abs_diff(self.expected()) > MAX_DRIFT_MILLIS || behind_log > MAX_DRIFT_MILLIS
     }
 }
 

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::upstreams::{LISTING_INTERVAL, Upstreams};
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use countersign_gateway::call::Who;
 use countersign_gateway::identity::{Callers, Nonces};
 use countersign_gateway::state::State;
@@ -18,7 +19,7 @@ use countersign_platform::{Attester as _, Qualifying, TpmAttester};
 use countersign_policies::{Capability, Engine, Viewer};
 use countersign_record::body::{Event, EventKind};
 use countersign_record::bundle::{AgentEntry, Registry};
-use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, UnixMillis};
+use countersign_record::digest::{GatewayId, PublicKey, UnixMillis};
 use countersign_record::entry::{Body, EntryRef};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -58,8 +59,6 @@ pub struct Gateway {
     pub held: Option<Held>,
     /// The compiled bundle.
     pub engine: Engine,
-    /// The bundle with its signatures, as kept beside the log.
-    pub signed_bundle: Option<ArtifactDigest>,
     /// Agents by what they present.
     pub callers: Callers,
     /// People by their keys.
@@ -144,7 +143,6 @@ impl Gateway {
         } = opened;
         let engine = Engine::compile(&bundle.0).context("the bundle does not compile")?;
         let registry = bundle.0.content().registry();
-        let signed = ArtifactDigest::of(&bundle.1);
         let lease = Arc::new(Lease::default());
         let (serving, renewer, held) = match epoch {
             Err(held) => (None, None, Some(held)),
@@ -186,7 +184,6 @@ impl Gateway {
             people: Callers::new(&people(&registry)),
             upstreams: Upstreams::new(engine.content())?,
             engine,
-            signed_bundle: journal.artifact(signed)?.map(|_| signed),
             journal,
             clock,
             lease,
@@ -299,6 +296,11 @@ pub async fn run(
         // An error means that whoever could say stop is gone; then there is nothing to wait for.
         let _gone = stop.wait_for(|stopped| *stopped).await;
     };
+    // Answers leave at once; waiting for more to send would only delay them.
+    let listener = listener.tap_io(|stream| {
+        // Without it an answer is late, not wrong.
+        let _slower = stream.set_nodelay(true);
+    });
     axum::serve(
         listener,
         router.into_make_service_with_connect_info::<SocketAddr>(),

@@ -244,6 +244,23 @@ impl Journal {
         }
     }
 
+    /// Digests of all artifacts of a kind, ascending.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn artifacts_of(&self, kind: &str) -> Result<Vec<ArtifactDigest>, ReadError> {
+        let found = self.shared.readers.with(|conn| {
+            let query = "SELECT digest FROM artifact WHERE kind = ?1 ORDER BY digest";
+            let mut statement = conn.prepare(query).map_err(Fault::from)?;
+            let rows = statement
+                .query_map([kind], |row| row.get(0))
+                .map_err(Fault::from)?;
+            rows.collect::<Result<Vec<[u8; 32]>, _>>()
+                .map_err(Fault::from)
+        })?;
+        Ok(found.into_iter().map(ArtifactDigest).collect())
+    }
+
     fn within(&self, index: u64) -> Result<(), ReadError> {
         let size = locked(&self.shared.durable).tree.size();
         if index < size {

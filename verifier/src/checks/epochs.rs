@@ -587,14 +587,19 @@ impl Checks<'_> {
         }
         let last = self.epochs.len().saturating_sub(1);
         let most = self.trust.log.max_tail_seconds.saturating_mul(1000);
+        // The longest lease of this log stands for one that no renewal names.
+        let longest = self.epochs.iter().filter_map(|e| e.lease).max();
         let ends: Vec<(u64, bool, u64)> = self
             .epochs
             .iter()
             .take(last)
             .map(|e| {
-                let leases = e.lost_renewals.saturating_add(1);
-                let unseen = e.lease.unwrap_or(most).saturating_mul(leases);
-                (e.binding.counter, e.is_closed(), unseen)
+                // Calls are accepted from the first renewal on: without it, only one that came to nothing counts.
+                let (lease, leases) = match e.lease {
+                    Some(lease) => (lease, e.lost_renewals.saturating_add(1)),
+                    None => (longest.unwrap_or(most), e.lost_renewals),
+                };
+                (e.binding.counter, e.is_closed(), lease.saturating_mul(leases))
             })
             .collect();
         for (counter, closed, unseen) in ends {

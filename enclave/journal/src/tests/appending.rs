@@ -429,6 +429,8 @@ fn artifacts_are_found_by_digest_and_kept_once() {
         b"evidence"
     );
     assert_eq!(journal.artifact(ArtifactDigest([0; 32])).unwrap(), None);
+    assert_eq!(journal.artifacts_of("text/plain").unwrap(), [digest]);
+    assert_eq!(journal.artifacts_of("text/html").unwrap(), []);
 }
 
 #[test]

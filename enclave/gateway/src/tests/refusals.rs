@@ -110,7 +110,11 @@ fn text_of(world: &mut World, token: &str, call: &str) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_value_of_an_argument_is_in_a_refusal(secret in "[a-zA-Z0-9]{12,40}", n in 100_000_000i64..) {

@@ -61,7 +61,12 @@ fn main() -> Result<()> {
             &site.calls(Caller::Token, rounds)?,
             "",
         );
-        row("  of it: Cedar's part", policies, &site.cedar(rounds)?, "20");
+        row(
+            "  of it: Cedar's part",
+            policies,
+            &site.cedar(rounds)?,
+            "20",
+        );
     }
     let bare = bare_signature(rounds)?;
     row("reference: bare Ed25519 verification", 0, &bare, "");
@@ -335,7 +340,10 @@ fn site(policies: usize, bundle_signer: PublicKey) -> Result<SiteFiles> {
         let credential = match a {
             0 => format!("public_key = \"{signing}\""),
             1 => format!("token_digest = \"{}\"", hexadecimal(&token)),
-            _ => format!("token_digest = \"{}\"", hexadecimal(&sha256(urn.as_bytes()))),
+            _ => format!(
+                "token_digest = \"{}\"",
+                hexadecimal(&sha256(urn.as_bytes()))
+            ),
         };
         let text = format!("urn = \"{urn}\"\ntenant = \"demo\"\n{credential}\n");
         files.0.insert(format!("agents/a{a}.toml"), text);

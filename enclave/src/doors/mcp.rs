@@ -264,10 +264,11 @@ fn with_meta(result: &[u8], ours: &Value) -> String {
     let text = String::from_utf8_lossy(result);
     let limits = countersign_json::Limits::of_bytes(result.len());
     let object = ours.to_string();
-    // The members of an object that is never empty, without its braces.
+    // The members of an object that is never empty, without its braces; the last member may end with one, too.
     let entry = object
-        .trim_start_matches('{')
-        .trim_end_matches('}')
+        .strip_prefix('{')
+        .and_then(|o| o.strip_suffix('}'))
+        .unwrap_or_default()
         .to_owned();
     let Ok(document) = countersign_json::scan(result, &limits) else {
         return text.into_owned();

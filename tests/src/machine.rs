@@ -18,6 +18,8 @@ pub struct Machine {
     site: Site,
     port: u16,
     tpm: Option<Swtpm>,
+    /// Settings that were in force before.
+    earlier: Vec<Vec<u8>>,
 }
 
 /// A copy of a directory, to be put back later.
@@ -72,6 +74,7 @@ impl Machine {
             site,
             port,
             tpm: Some(tpm),
+            earlier: Vec::new(),
         };
         this.sign_release();
         this.site.build();
@@ -119,6 +122,7 @@ impl Machine {
             site,
             port,
             tpm: Some(tpm),
+            earlier: Vec::new(),
         }
     }
 
@@ -173,14 +177,32 @@ impl Machine {
         self.tpm = None;
     }
 
-    /// Starts the TPM on the same port and state: the same TPM after a reset.
+    /// Starts the TPM on the same state: the same TPM after a reset.
+    ///
+    /// On the same port, unless the system still keeps that for a connection that broke; then on another,
+    /// which changes the settings.
     ///
     /// # Panics
     /// If it does not start.
     pub fn start_tpm(&mut self) {
         self.tpm = None;
-        let started = Swtpm::start_at(&self.tpm_state(), self.port);
-        self.tpm = Some(started.unwrap_or_else(|e| panic!("{e}")));
+        let started = Swtpm::start_at(&self.tpm_state(), self.port)
+            .or_else(|_| Swtpm::start(&self.tpm_state()));
+        let tpm = started.unwrap_or_else(|e| panic!("{e}"));
+        let (before, now) = (self.port, port(&tpm));
+        if before != now {
+            let settings = fs::read(self.site.settings()).expect("settings are there");
+            self.earlier.push(settings);
+            let address = |port| format!("swtpm:127.0.0.1:{port}");
+            self.site.edit(&address(before), &address(now));
+        }
+        (self.port, self.tpm) = (now, Some(tpm));
+    }
+
+    /// Settings that were in force before.
+    #[must_use]
+    pub fn earlier_settings(&self) -> &[Vec<u8>] {
+        &self.earlier
     }
 
     /// A copy of the state directory.

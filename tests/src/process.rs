@@ -134,11 +134,10 @@ impl Process {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
-                for reader in self.readers.drain(..) {
-                    // What it started may hold the pipe open; its own lines are read by then.
-                    if reader.is_finished() {
-                        let _read = reader.join();
-                    }
+                // What it wrote last may still be on its way; what it started may hold the pipe open for ever.
+                let last_words = Instant::now() + Duration::from_secs(2);
+                while self.readers.iter().any(|r| !r.is_finished()) && Instant::now() < last_words {
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 return status;
             }

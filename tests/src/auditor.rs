@@ -111,18 +111,17 @@ impl Auditor {
     /// Takes copies of what the machine's people publish.
     pub(crate) fn new(machine: &Machine) -> Self {
         let site = machine.site();
-        let digest = |path: &Path| {
-            ArtifactDigest::of(
-                &fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
-            )
-            .to_string()
-        };
+        let read =
+            |path: &Path| fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let digest = |bytes: &[u8]| ArtifactDigest::of(bytes).to_string();
+        let settings = [read(&site.settings())];
+        let settings = machine.earlier_settings().iter().chain(&settings);
         Self {
             directory: machine.path().to_owned(),
             governance: site.public_key("governance.key").to_string(),
             bundle_signer: site.public_key("bundle.key").to_string(),
-            build: digest(&program("countersign")),
-            configurations: BTreeSet::from([digest(&site.settings())]),
+            build: digest(&read(&program("countersign"))),
+            configurations: settings.map(|s| digest(s)).collect(),
             extra: String::new(),
         }
     }

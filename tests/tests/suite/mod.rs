@@ -1,2 +1,6 @@
-mod operator;
+mod callers;
+mod crash;
+mod doors;
+mod faults;
+mod tamper;
 mod whole;

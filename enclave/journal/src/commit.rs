@@ -231,7 +231,11 @@ impl Committer<'_> {
         let mut tiles: Vec<Tile> = Vec::new();
         for signed in batch {
             let index = sql(signed.payload.place.index)?;
-            entry.execute(params![index, sql(len(signed.disclosures.len()))?, signed.bytes])?;
+            entry.execute(params![
+                index,
+                sql(len(signed.disclosures.len()))?,
+                signed.bytes
+            ])?;
             if let Some(sealed) = &signed.sealed {
                 side.execute(params![index, sealed])?;
             }

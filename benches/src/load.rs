@@ -154,7 +154,11 @@ async fn client(mut stream: TcpStream, shared: Rc<Shared>) -> Result<Run> {
         run.times.push(time);
         run.spans.push((wall, wall + u64::from(time)));
         let head = std::str::from_utf8(buffer.get(..head).unwrap_or_default())?;
-        let text = std::str::from_utf8(buffer.get(head.len()..head.len() + body).unwrap_or_default())?;
+        let text = std::str::from_utf8(
+            buffer
+                .get(head.len()..head.len() + body)
+                .unwrap_or_default(),
+        )?;
         ensure!(
             head.starts_with("HTTP/1.1 200") && text.contains(shared.expected),
             "unexpected answer: {head}{text}"
@@ -204,7 +208,9 @@ fn stages(head: &str, into: &mut Vec<(String, Vec<u32>)>) {
         let Some((name, milliseconds)) = part.split_once(";dur=") else {
             continue;
         };
-        let value = milliseconds.parse::<f64>().map_or(0, |ms| (ms * 1000.0).round() as u32);
+        let value = milliseconds
+            .parse::<f64>()
+            .map_or(0, |ms| (ms * 1000.0).round() as u32);
         match into.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => known.push(value),
             None => into.push((name.to_owned(), vec![value])),

@@ -29,7 +29,10 @@ impl Running {
     /// # Errors
     /// If it ends before.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let out = child.stdout.take().context("no output")?;
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
@@ -91,7 +94,7 @@ impl Drop for Running {
 pub struct Site {
     program: PathBuf,
     dir: PathBuf,
-    _tpm: Running,
+    tpm: Running,
 }
 
 /// Which statement policy permits.
@@ -135,23 +138,53 @@ impl Site {
             "{} is not built; build package countersign with the same profile",
             program.display()
         );
-        let mut tpm = Command::new(&program);
-        tpm.arg("swtpm").arg("--dir").arg(dir.join("tpm"));
         let site = Self {
-            _tpm: Running::start(tpm.stderr(Stdio::null()))?,
+            tpm: start_tpm(&program, dir)?,
             program,
             dir: dir.to_owned(),
         };
-        let tpm = site._tpm.ready.clone();
-        site.run(&["init", "site", "--database", "none", "--listen", "127.0.0.1:0", "--tpm", &tpm])?;
+        let tpm = site.tpm.ready.clone();
+        site.run(&[
+            "init",
+            "site",
+            "--database",
+            "none",
+            "--listen",
+            "127.0.0.1:0",
+            "--tpm",
+            &tpm,
+        ])?;
         site.fill(upstream, renewal_seconds)?;
-        site.run(&["release", "sign", "--site", "site", "--key", "site/keys/release.key"])?;
+        site.run(&[
+            "release",
+            "sign",
+            "--site",
+            "site",
+            "--key",
+            "site/keys/release.key",
+        ])?;
         site.run(&["bundle", "build", "--site", "site"])?;
-        site.run(&["bundle", "sign", "--site", "site", "--key", "site/keys/bundle.key"])?;
+        site.run(&[
+            "bundle",
+            "sign",
+            "--site",
+            "site",
+            "--key",
+            "site/keys/bundle.key",
+        ])?;
         let request = ["--site", "site", "--state", "state", "--out", "request"];
         site.run(&[&["enrol", "request"], request.as_slice()].concat())?;
         let governance = ["--key", "site/keys/governance.key"];
-        let statement = ["--request", "request", "--fleet", "bench", "--number", "1", "--out", "fleet"];
+        let statement = [
+            "--request",
+            "request",
+            "--fleet",
+            "bench",
+            "--number",
+            "1",
+            "--out",
+            "fleet",
+        ];
         site.run(&[&["enrol", "sign"], governance.as_slice(), &statement].concat())?;
         site.run(&["enrol", "install", "--state", "state", "fleet"])?;
         Ok(site)
@@ -241,12 +274,28 @@ impl Site {
     /// Bytes of the log's files.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
-        let files = fs::read_dir(self.dir.join("state/log")).into_iter().flatten();
+        let files = fs::read_dir(self.dir.join("state/log"))
+            .into_iter()
+            .flatten();
         files
             .filter_map(|f| f.ok()?.metadata().ok())
             .map(|m| m.len())
             .sum()
     }
+}
+
+/// Starts a software TPM. Beside others that start, its two ports may be taken before it has them.
+fn start_tpm(program: &Path, dir: &Path) -> Result<Running> {
+    let mut last = None;
+    for _ in 0..5 {
+        let mut command = Command::new(program);
+        command.arg("swtpm").arg("--dir").arg(dir.join("tpm"));
+        match Running::start(&mut command) {
+            Ok(running) => return Ok(running),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("no attempt")?)
 }
 
 fn edit(path: &Path, line: impl Fn(&str) -> Option<String>) -> Result<()> {
@@ -311,8 +360,14 @@ impl Gateway {
         let created = UnixSeconds(crate::load::wall_micros() / 1_000_000);
         let once: u128 = u128::from_be_bytes(*countersign::keys::random::<16>()?);
         let headers = [
-            Header { name: "host", value: self.address.as_bytes() },
-            Header { name: "mcp-protocol-version", value: b"2026-07-28" },
+            Header {
+                name: "host",
+                value: self.address.as_bytes(),
+            },
+            Header {
+                name: "mcp-protocol-version",
+                value: b"2026-07-28",
+            },
         ];
         let mut out = Vec::with_capacity(count);
         for number in 0..count {

@@ -59,14 +59,19 @@ async fn serve(router: Router) -> Result<()> {
 
 /// An answer of about 2 KiB.
 fn answer_text() -> String {
-    let row = "{'id': 17, 'email': 'ada@example.com', 'name': 'Ada', 'city': 'Bern', 'plan': 'basic'}, ";
+    let row =
+        "{'id': 17, 'email': 'ada@example.com', 'name': 'Ada', 'city': 'Bern', 'plan': 'basic'}, ";
     let text = row.repeat(1900 / row.len());
-    format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"[{text}]\"}}],\"isError\":false,\"resultType\":\"complete\"}}")
+    format!(
+        "{{\"content\":[{{\"type\":\"text\",\"text\":\"[{text}]\"}}],\"isError\":false,\"resultType\":\"complete\"}}"
+    )
 }
 
 async fn serve_upstream() -> Result<()> {
     let answer: Arc<str> = answer_text().into();
-    let router = Router::new().route("/mcp", post(message)).with_state(answer);
+    let router = Router::new()
+        .route("/mcp", post(message))
+        .with_state(answer);
     serve(router).await
 }
 

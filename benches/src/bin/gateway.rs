@@ -41,7 +41,9 @@ fn options() -> Result<Options> {
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let value = args.next().with_context(|| format!("{arg} needs a value"))?;
+        let value = args
+            .next()
+            .with_context(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
             "--seconds" => out.seconds = value.parse()?,
             "--rounds" => out.rounds = value.parse()?,
@@ -155,12 +157,18 @@ fn while_flushing<T: Send>(
         let joined = flushing.join();
         let mut times = joined.map_err(|_| anyhow::anyhow!("the flushing thread panicked"))??;
         times.sort_unstable();
-        Ok((result?, (percentile(&times, 50.0), percentile(&times, 99.0))))
+        Ok((
+            result?,
+            (percentile(&times, 50.0), percentile(&times, 99.0)),
+        ))
     })
 }
 
 fn authority(process: &Running) -> Result<String> {
-    let url = process.ready.strip_prefix("http://").context("no address")?;
+    let url = process
+        .ready
+        .strip_prefix("http://")
+        .context("no address")?;
     Ok(url.trim_end_matches("/mcp").to_owned())
 }
 
@@ -189,7 +197,16 @@ fn main() -> Result<()> {
         println!("\n{clients} clients; a bare flush of 2 KiB before: p50 {p50} µs, p99 {p99} µs");
         println!(
             "{:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>13} {:>6}",
-            "way", "calls/s", "p50 µs", "p90 µs", "p99 µs", "p99/p50", "p99.9 µs", "cpu µs", "flush p50/p99", "load"
+            "way",
+            "calls/s",
+            "p50 µs",
+            "p90 µs",
+            "p99 µs",
+            "p99/p50",
+            "p99.9 µs",
+            "cpu µs",
+            "flush p50/p99",
+            "load"
         );
         measure(&bench, &options, *clients)?;
     }
@@ -234,7 +251,11 @@ fn print_row(way: Way, round: &Round) {
         flush_during: (p50, p99),
         load,
     } = round;
-    let flush = if way.records() { format!("{p50}/{p99}") } else { "–".to_owned() };
+    let flush = if way.records() {
+        format!("{p50}/{p99}")
+    } else {
+        "–".to_owned()
+    };
     println!(
         "{:>8} {:>9.0} {:>8} {:>8} {:>8} {:>8.1} {:>9} {:>9.0} {flush:>13} {load:>6}",
         way.name(),
@@ -260,4 +281,3 @@ fn print_stages(way: Way, stages: Vec<(String, Vec<u32>)>) {
     }
     println!();
 }
-

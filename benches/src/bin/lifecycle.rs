@@ -1,0 +1,207 @@
+//! What a gateway costs beside its calls: starting, reading a long log, renewing, memory.
+//!
+//! `lifecycle [--entries N] [--seconds N] [--only boot|recovery|renewal]`
+//!
+//! `boot`: from the start of the process to `ready` and to the first answered call; on a new log,
+//! after a stop in good order, and after SIGKILL. `recovery`: the same with N entries in the log
+//! (100,000 unless told), each call being two. `renewal`: load by 16 clients with a renewal every
+//! 5 seconds (the shortest that the settings take); calls that were under way while a renewal was made, by
+//! the log's own times, against all others.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "measurements for people, at the console"
+)]
+
+use anyhow::{Context as _, Result, bail};
+use countersign_benches::figures::{load_average, machine, memory_kib, percentile};
+use countersign_benches::load::{Load, Run, run};
+use countersign_benches::site::{Gateway, Running, Site};
+use countersign_benches::upstream::play_role;
+use countersign_record::binding::RenewalStatement;
+use countersign_record::cbor::Cbor as _;
+use countersign_record::entry::{Body, Entry};
+use countersign_record::export::{Framer, ItemKind};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+struct Options {
+    entries: u64,
+    seconds: u64,
+    only: Option<String>,
+}
+
+fn options() -> Result<Options> {
+    let mut out = Options {
+        entries: 100_000,
+        seconds: 20,
+        only: None,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let value = args
+            .next()
+            .with_context(|| format!("{arg} needs a value"))?;
+        match arg.as_str() {
+            "--entries" => out.entries = value.parse()?,
+            "--seconds" => out.seconds = value.parse()?,
+            "--only" => out.only = Some(value),
+            _ => bail!("unknown option {arg}"),
+        }
+    }
+    Ok(out)
+}
+
+fn main() -> Result<()> {
+    if play_role()? {
+        return Ok(());
+    }
+    let options = options()?;
+    let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
+    println!("{}", machine());
+    let upstream = Running::role(&["role:upstream"])?;
+    if wanted("boot") {
+        boots(&upstream.ready)?;
+    }
+    if wanted("recovery") {
+        recovery(&upstream.ready, options.entries)?;
+    }
+    if wanted("renewal") {
+        renewal(&upstream.ready, Duration::from_secs(options.seconds))?;
+    }
+    Ok(())
+}
+
+/// Starts the gateway, makes one call, and says how long both took.
+fn start(site: &Site, what: &str) -> Result<Gateway> {
+    let began = Instant::now();
+    let gateway = site.serve()?;
+    let ready = began.elapsed();
+    load(&gateway, 1, Duration::ZERO)?;
+    let called = began.elapsed();
+    let (now, peak) = memory_kib(gateway.process.id());
+    println!(
+        "{what:>38}: ready after {:>6.0} ms, first call answered after {:>6.0} ms; memory {} MiB, at its peak {} MiB; log {} MiB",
+        ready.as_secs_f64() * 1000.0,
+        called.as_secs_f64() * 1000.0,
+        now >> 10,
+        peak >> 10,
+        site.log_bytes() >> 20
+    );
+    Ok(gateway)
+}
+
+/// Token callers in a closed loop; at least one call each.
+fn load(gateway: &Gateway, clients: usize, lasting: Duration) -> Result<Run> {
+    run(Load {
+        to: gateway.address.clone(),
+        requests: gateway.with_token(),
+        clients,
+        lasting: lasting.max(Duration::from_millis(1)),
+        expected: "\"verdict\":\"allow\"",
+    })
+}
+
+fn boots(upstream: &str) -> Result<()> {
+    println!("\nboot (load average {})", load_average());
+    let dir = tempfile::tempdir()?;
+    let site = Site::make(dir.path(), upstream, 600)?;
+    start(&site, "new log")?.process.stop()?;
+    start(&site, "after a stop in good order")?.process.cut()?;
+    start(&site, "after SIGKILL")?.process.stop()
+}
+
+fn recovery(upstream: &str, entries: u64) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let site = Site::make(dir.path(), upstream, 600)?;
+    let gateway = site.serve()?;
+    println!(
+        "\nrecovery of {entries} entries (load average {})",
+        load_average()
+    );
+    let mut calls = 0u64;
+    let began = Instant::now();
+    while calls * 2 < entries {
+        calls += load(&gateway, 64, Duration::from_secs(2))?.times.len() as u64;
+    }
+    let (now, peak) = memory_kib(gateway.process.id());
+    println!(
+        "{calls} calls in {:.0} s; memory after them {} MiB, at its peak {} MiB",
+        began.elapsed().as_secs_f64(),
+        now >> 10,
+        peak >> 10
+    );
+    gateway.process.stop()?;
+    start(&site, "after a stop in good order")?.process.cut()?;
+    start(&site, "after SIGKILL")?.process.stop()
+}
+
+fn renewal(upstream: &str, lasting: Duration) -> Result<()> {
+    const CLIENTS: usize = 16;
+    println!(
+        "\nrenewal every 5 s, {CLIENTS} clients for {} s (load average {})",
+        lasting.as_secs(),
+        load_average()
+    );
+    let dir = tempfile::tempdir()?;
+    let site = Site::make(dir.path(), upstream, 5)?;
+    let gateway = site.serve()?;
+    let run = load(&gateway, CLIENTS, lasting)?;
+    let file = dir.path().join("export");
+    site.export(&gateway, &file)?;
+    let renewals = renewals(&file)?;
+    gateway.process.stop()?;
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    for (began, ended) in &run.spans {
+        let time = u32::try_from(ended - began).unwrap_or(u32::MAX);
+        let during = renewals
+            .iter()
+            .any(|(from, to)| began <= to && ended >= from);
+        (if during { &mut inside } else { &mut outside }).push(time);
+    }
+    let span: u64 = renewals.iter().map(|(from, to)| to - from).sum();
+    println!(
+        "{:.0} calls/s, {} renewals of {:.1} ms on average",
+        run.rate(),
+        renewals.len(),
+        span as f64 / 1000.0 / renewals.len().max(1) as f64
+    );
+    for (what, mut times) in [("during renewals", inside), ("otherwise", outside)] {
+        times.sort_unstable();
+        println!(
+            "{what:>20}: {:>8} calls, p50 {:>6} µs, p99 {:>6} µs, longest {:>6} µs",
+            times.len(),
+            percentile(&times, 50.0),
+            percentile(&times, 99.0),
+            times.last().copied().unwrap_or(0)
+        );
+    }
+    Ok(())
+}
+
+/// From when to when each renewal was made, in microseconds since 1970, by the log's milliseconds.
+fn renewals(export: &Path) -> Result<Vec<(u64, u64)>> {
+    let mut file = File::open(export)?;
+    let (mut framer, mut piece, mut out) = (Framer::new(), vec![0; 1 << 20], Vec::new());
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            return Ok(out);
+        }
+        framer.push(piece.get(..count).unwrap_or_default());
+        while let Some(frame) = framer.next_frame()? {
+            if frame.kind != ItemKind::Entry {
+                continue;
+            }
+            let entry = Entry::parse(&frame.content)?;
+            if let Body::Renewal(renewal) = entry.body() {
+                let statement = RenewalStatement::from_bytes(&renewal.statement.0)?;
+                out.push((statement.at.0 * 1000, (entry.place().at.0 + 1) * 1000));
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 """Signed HTTP requests (RFC 9421, Ed25519): how an agent's call comes to carry the agent's signature.
 
 In: a key and a request. Out: the headers `content-digest`, `signature-input` and `signature`, as the
-gateway's profile asks (`docs/spec/callers.md`). [`SigningAuth`] does it for every request of an
+gateway's profile asks (`docs/http.md`). [`SigningAuth`] does it for every request of an
 `httpx` client, so an existing MCP client needs one argument more.
 """
 

@@ -255,14 +255,20 @@ impl Way<'_> {
     /// A call that repeats a settled one gets the first outcome again.
     async fn repeat(&mut self, repeated: Repeated, owner: Owner, agent: &str) -> Reply {
         let now = self.gateway.clock.now();
-        let record = match self.first_outcome(repeated.first()) {
+        let (record, kind) = match self.first_outcome(repeated.first()) {
             Some((first, result)) => {
-                decision::settle_repeated(repeated, first, &result, self.in_force(), now)
+                let kind = ResultKind::of(&result);
+                (
+                    decision::settle_repeated(repeated, first, &result, self.in_force(), now),
+                    kind,
+                )
             }
-            None => decision::settle_refused(*repeated.lost(), self.in_force(), now),
+            None => {
+                let refused = decision::settle_refused(*repeated.lost(), self.in_force(), now);
+                (refused, ResultKind::ToolResult)
+            }
         };
-        self.record(record, owner, agent, ResultKind::ToolResult)
-            .await
+        self.record(record, owner, agent, kind).await
     }
 
     fn first_outcome(&self, index: u64) -> Option<(CallId, Bytes)> {

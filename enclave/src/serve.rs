@@ -73,7 +73,7 @@ pub struct Gateway {
     pub lease: Arc<Lease>,
     /// The platform.
     pub attester: Arc<TpmAttester>,
-    /// Evidence on demand, at most one a second.
+    /// When evidence on demand was last given, in milliseconds since the start; its pace is limited.
     pub last_fresh: AtomicU64,
     visible: Mutex<HashMap<(String, String, u8), Visible>>,
     state: Mutex<State>,
@@ -190,8 +190,8 @@ impl Gateway {
             attester,
             last_fresh: AtomicU64::new(0),
             visible: Mutex::default(),
+            nonces: Mutex::new(Nonces::of_log(&state)),
             state: Mutex::new(state),
-            nonces: Mutex::new(Nonces::default()),
             unknown: AtomicU64::new(0),
             running: Arc::new(()),
         };
@@ -328,6 +328,18 @@ pub async fn run(
     Ok(())
 }
 
+/// Closes runs that have been silent for so long that nothing more belongs to them.
+fn close_idle_runs(gateway: &Gateway) {
+    let now = gateway.clock.now();
+    let idle = gateway.state().idle_runs(now.at);
+    for (tenant, run) in idle {
+        // A run that cannot be closed now is closed by the next start.
+        gateway
+            .journal
+            .close_run(tenant, run, now.at, now.since_boot, Box::new(|_| ()));
+    }
+}
+
 fn close_runs(gateway: &Gateway) {
     for (tenant, run) in gateway.journal.open_runs() {
         let now = gateway.clock.now();
@@ -358,10 +370,11 @@ async fn keep_unknown(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(UNKNOWN_INTERVAL).await;
         let counting = Arc::clone(&gateway);
-        if tokio::task::spawn_blocking(move || counting.write_unknown())
-            .await
-            .is_err()
-        {
+        let chores = move || {
+            counting.write_unknown();
+            close_idle_runs(&counting);
+        };
+        if tokio::task::spawn_blocking(chores).await.is_err() {
             return;
         }
     }

@@ -189,6 +189,21 @@ pub enum ResultKind {
     ProtocolError,
 }
 
+impl ResultKind {
+    /// The kind of an answer that was released before: an error object has a numeric `code`, a tool result never.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let limits = Limits::of_bytes(bytes.len());
+        let code = countersign_json::scan(bytes, &limits)
+            .ok()
+            .and_then(|d| d.member("code").map(|c| c.kind));
+        match code {
+            Some(countersign_json::Kind::Number) => Self::ProtocolError,
+            _ => Self::ToolResult,
+        }
+    }
+}
+
 fn answered(response: CallResponse) -> (Report, ResultKind) {
     let CallResponse {
         answer,

@@ -198,7 +198,6 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
         ("[[tenants]]", complaint(settings, below("[[tenants]]"))),
         ("[listen]", complaint(settings, below("[listen]"))),
         ("[tpm]", complaint(settings, below("[tpm]"))),
-        ("[journal]", complaint(settings, below("[journal]"))),
         ("[release]", complaint(settings, below("[release]"))),
         ("[governance]", complaint(settings, below("[governance]"))),
         ("[bundle]", complaint(settings, below("[bundle]"))),

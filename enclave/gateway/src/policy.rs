@@ -82,6 +82,14 @@ pub fn decide(
         },
     }));
     let redact = decision.obligations.redact.clone();
+    if decision.obligations.witnessed {
+        // No witness can be asked yet. An obligation that cannot be met denies; it is never dropped.
+        let refusal = Refusal::never(Code::PolicyDenied).by_rule("obligation:witnessed".to_owned());
+        return Err(Box::new(Refused {
+            progress: budgeted.surfaced.progress,
+            refusal,
+        }));
+    }
     match decision.outcome {
         // A permit that was told who approved uses these approvals up, as one that asks for them does.
         Outcome::Allow | Outcome::Modify { .. } if !approvers.is_empty() => {

@@ -33,11 +33,17 @@ pub(crate) struct Who {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Answer {
+pub(crate) struct Which {
     #[command(flatten)]
     who: Who,
     /// The action: its digest, or enough of its beginning to tell it from others.
     action: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Answer {
+    #[command(flatten)]
+    which: Which,
     /// How long the answer may be used, in minutes.
     #[arg(long, default_value_t = VALID_MINUTES, value_parser = clap::value_parser!(u64).range(1..=60))]
     minutes: u64,
@@ -49,7 +55,7 @@ pub(crate) enum Approve {
     /// List what waits.
     List(Who),
     /// Show one action in full, as it would be signed.
-    Show(Answer),
+    Show(Which),
     /// Let one action happen, once.
     Yes(Answer),
     /// Refuse one action.
@@ -68,8 +74,8 @@ impl Approve {
     pub(super) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::List(who) => list(&who),
-            Self::Show(answer) => {
-                let (_, waiting) = one(&answer)?;
+            Self::Show(which) => {
+                let (_, waiting) = one(&which)?;
                 show(&waiting);
                 Ok(())
             }
@@ -105,7 +111,7 @@ fn show(waiting: &Waiting) {
 }
 
 fn give(answer: &Answer, choice: Choice) -> anyhow::Result<()> {
-    let (key, waiting) = one(answer)?;
+    let (key, waiting) = one(&answer.which)?;
     show(&waiting);
     let issued = crate::clock::Clock::start().now().at;
     let statement = ApprovalStatement {
@@ -130,7 +136,7 @@ fn give(answer: &Answer, choice: Choice) -> anyhow::Result<()> {
         body: signed,
         key: None,
     };
-    let reply = block_on(ask_json(&answer.who.url, request))?;
+    let reply = block_on(ask_json(&answer.which.who.url, request))?;
     println!(
         "\n{choice}d, recorded as entry {}",
         reply.get("index").unwrap_or(&Value::Null)
@@ -138,15 +144,15 @@ fn give(answer: &Answer, choice: Choice) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn one(answer: &Answer) -> anyhow::Result<(SigningKey, Waiting)> {
-    let (key, waiting) = fetch(&answer.who)?;
+fn one(which: &Which) -> anyhow::Result<(SigningKey, Waiting)> {
+    let (key, waiting) = fetch(&which.who)?;
     let mut found = waiting
         .into_iter()
-        .filter(|w| w.action.digest().to_string().starts_with(&answer.action));
+        .filter(|w| w.action.digest().to_string().starts_with(&which.action));
     let (Some(waiting), None) = (found.next(), found.next()) else {
         bail!(
             "not exactly one waiting action begins with {:?}; see `countersign approve list`",
-            answer.action
+            which.action
         );
     };
     Ok((key, waiting))

@@ -158,20 +158,17 @@ pub(crate) fn adapter(source: Source<'_>, report: &mut Report) -> Option<Adapter
                 report.at(
                     source,
                     span,
-                    missing("url", "http:// or https:// and the rest"),
+                    missing("url", "http:// and a loopback address"),
                 );
                 return None;
             };
-            if !["http://", "https://"]
-                .iter()
-                .any(|s| url.get_ref().starts_with(s))
-            {
+            if !["http://"].iter().any(|s| url.get_ref().starts_with(s)) {
                 report.value(
                     source,
                     url.span(),
                     "url",
                     url.get_ref(),
-                    "http:// or https:// and the rest",
+                    "http:// and a loopback address",
                 );
             }
             Transport::McpHttp {

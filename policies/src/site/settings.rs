@@ -23,10 +23,8 @@ pub struct Settings {
     pub tenants: Vec<Tenant>,
     /// Socket address that agents call, such as `127.0.0.1:8443`.
     pub listen: String,
-    /// The TPM: `device:<path>` or `swtpm:<host>:<port>` or `swtpm-unix:<path>`.
+    /// The TPM: `device:<path>` or `swtpm:<host>:<port>`.
     pub tpm: String,
-    /// Directory of the log, relative to the site.
-    pub journal: String,
     /// What may unseal.
     pub release: Release,
     /// The customer's key over enrolment and recovery.
@@ -82,7 +80,6 @@ struct File {
     tenants: Vec<TenantSection>,
     listen: Address,
     tpm: Address,
-    journal: Directory,
     release: ReleaseSection,
     governance: Key,
     bundle: BundleSection,
@@ -107,12 +104,6 @@ struct TenantSection {
 #[serde(deny_unknown_fields)]
 struct Address {
     address: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Directory {
-    directory: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -205,7 +196,6 @@ impl Settings {
             tenants,
             listen,
             tpm,
-            journal: file.journal.directory.into_inner(),
             release: Release {
                 key: release_key?,
                 sequence: file.release.sequence,
@@ -275,14 +265,14 @@ fn listen(source: Source<'_>, address: &Spanned<String>, report: &mut Report) ->
 }
 
 fn tpm(source: Source<'_>, address: &Spanned<String>, report: &mut Report) -> String {
-    let known = ["device:", "swtpm:", "swtpm-unix:"];
+    let known = ["device:", "swtpm:"];
     if !known.iter().any(|k| {
         address
             .get_ref()
             .strip_prefix(k)
             .is_some_and(|rest| !rest.is_empty())
     }) {
-        let expected = "device:<path>, swtpm:<host>:<port> or swtpm-unix:<path>";
+        let expected = "device:<path> or swtpm:<host>:<port>";
         report.value(
             source,
             address.span(),

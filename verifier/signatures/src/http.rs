@@ -2,7 +2,7 @@
 //!
 //! In: a request as it was received, body included. Out: a [`VerifiedCall`], which holds the
 //! signature base for the record, so that an auditor can check the caller's signature again. Relies
-//! on [`crate::ed25519`]. Spec: `docs/spec/callers.md`.
+//! on [`crate::ed25519`]. Spec: RFC 9421 and RFC 9530, narrowed as `docs/http.md` says.
 //!
 //! The profile, the same for everybody:
 //!

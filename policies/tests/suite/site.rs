@@ -179,7 +179,7 @@ fn an_adapter_that_is_not_declared_is_refused() {
 fn an_http_adapter_has_no_command() {
     let found = one(&plus(
         "adapters/other.toml",
-        "name = \"other\"\nkind = \"mcp-http\"\nurl = \"https://x\"\ncommand = \"y\"\n",
+        "name = \"other\"\nkind = \"mcp-http\"\nurl = \"http://x\"\ncommand = \"y\"\n",
     ));
     assert_eq!(
         found,
@@ -251,7 +251,7 @@ fn a_schema_that_policy_cannot_see_is_refused() {
             "patternProperties",
         ),
         (
-            r#"{"type":"object","properties":{"x":{"$ref":"https://example.org/s"}}}"#,
+            r#"{"type":"object","properties":{"x":{"$ref":"http://example.org/s"}}}"#,
             "outside this schema",
         ),
         (

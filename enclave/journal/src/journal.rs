@@ -164,6 +164,18 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
+    /// Refuses a log that another process has open; makes nothing, and keeps nothing.
+    ///
+    /// For whoever has something to do before [`Self::open`], which decides.
+    ///
+    /// # Errors
+    /// If it is in use, or the directory cannot be read.
+    pub fn refuse_if_in_use(dir: &Path) -> Result<(), OpenError> {
+        Lock::look(&Paths {
+            dir: dir.to_owned(),
+        })
+    }
+
     /// Opens the log in `dir`, or creates it; `fold` gets every entry, in order.
     ///
     /// Every entry is parsed strictly and compared with stored hashes and with its place in

@@ -88,6 +88,26 @@ impl Lock {
             Err(e) => Err(failed(e.into())),
         }
     }
+
+    /// Whether somebody else could not take it either. Makes nothing.
+    pub(crate) fn look(paths: &Paths) -> Result<(), OpenError> {
+        let failed = |e: io::Error| OpenError::Directory {
+            dir: paths.dir.clone(),
+            reason: e.to_string(),
+        };
+        let file = match File::open(paths.lock()) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(failed(e)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
+                dir: paths.dir.clone(),
+            }),
+            Err(e) => Err(failed(e.into())),
+        }
+    }
 }
 
 /// What was there when the store was opened.

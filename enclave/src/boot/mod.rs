@@ -96,6 +96,9 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
     let bundle = site.bundle(&Pins::of_settings(&settings))?;
     let release = site.release()?;
     let state_dir = StateDir::open(place.state)?;
+    let log = state_dir.file(StateFile::Log);
+    // A TPM may have one client at a time: whoever has the log has the TPM too, and waiting for it would not say so.
+    Journal::refuse_if_in_use(&log).context("the log cannot be opened")?;
     let address = place
         .tpm
         .clone()
@@ -110,7 +113,6 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
         ring: KeyRing::new(1, vault.storage_key()),
         limits: Limits::default(),
     };
-    let log = state_dir.file(StateFile::Log);
     let (journal, found) = Journal::open(&log, options, &mut |entry, disclosures| {
         let opened = if ledger::concerns_calls(entry.body()) {
             disclosures.read().map_err(|e| e.to_string())?

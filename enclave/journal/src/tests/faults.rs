@@ -277,3 +277,16 @@ fn a_signature_that_is_not_the_identitys_makes_no_checkpoint() {
     .unwrap();
     assert_eq!(journal.checkpoint(), Err(StoreError::IdentitySignature));
 }
+
+#[test]
+fn a_log_that_is_open_is_seen_to_be_in_use_and_one_that_is_not_there_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("log");
+    assert_eq!(Journal::refuse_if_in_use(&missing), Ok(()));
+    assert!(!missing.exists());
+    let (journal, _) = open(dir.path());
+    let found = Journal::refuse_if_in_use(dir.path());
+    assert!(matches!(found, Err(OpenError::Locked { .. })), "{found:?}");
+    drop(journal);
+    assert_eq!(Journal::refuse_if_in_use(dir.path()), Ok(()));
+}

@@ -71,6 +71,18 @@ fn bodies_that_are_not_one_strict_json_object_are_refused() {
 }
 
 #[test]
+fn a_number_that_cannot_be_judged_exactly_is_refused() {
+    let (machine, gateway) = started();
+    let body = b"{\"capability\":\"effects.append\",\"arguments\":{\"line\":123456789012345678901234567890}}";
+    let answer = gateway.alpha().call_bytes(body).unwrap();
+    assert_eq!(
+        (answer.status, answer.code()),
+        (400, "unrepresentable_number")
+    );
+    assert!(machine.effects().is_empty());
+}
+
+#[test]
 fn refusals_of_known_callers_are_recorded_with_their_code() {
     let (machine, gateway) = started();
     let mut alpha = gateway.alpha();
@@ -100,7 +112,7 @@ fn refusals_of_known_callers_are_recorded_with_their_code() {
         ),
         (
             call("effects.append", json!({ "line": 1.5 })),
-            "unrepresentable_number",
+            "invalid_arguments",
         ),
     ];
     let mut receipts = Vec::new();

@@ -599,7 +599,11 @@ impl Checks<'_> {
                     Some(lease) => (lease, e.lost_renewals.saturating_add(1)),
                     None => (longest.unwrap_or(most), e.lost_renewals),
                 };
-                (e.binding.counter, e.is_closed(), lease.saturating_mul(leases))
+                (
+                    e.binding.counter,
+                    e.is_closed(),
+                    lease.saturating_mul(leases),
+                )
             })
             .collect();
         for (counter, closed, unseen) in ends {

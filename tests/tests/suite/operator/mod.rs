@@ -12,6 +12,7 @@
     reason = "test code: a panic is a failed test, and numbers are small"
 )]
 
+mod approvals;
 mod bundles;
 mod bus;
 mod clock;
@@ -27,6 +28,7 @@ use countersign_tests::auditor::Verdict;
 use countersign_tests::client::Answer;
 use countersign_tests::machine::{Gateway, Machine};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Ends every headline here: the machines of these tests have software TPMs.
@@ -135,3 +137,43 @@ fn expect_reason(verdict: &Verdict, check: &str, reason: &str) {
         "{check}: {reason:?} is not said, but: {found}"
     );
 }
+
+/// The threat model names each test here, and no other.
+#[test]
+fn the_threat_model_names_every_test_of_the_operator() {
+    let sources = [
+        include_str!("approvals.rs"),
+        include_str!("bundles.rs"),
+        include_str!("clock.rs"),
+        include_str!("enrolment.rs"),
+        include_str!("exports.rs"),
+        include_str!("files.rs"),
+        include_str!("snapshots.rs"),
+        include_str!("tpm.rs"),
+    ];
+    let tests: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|text| text.split("#[test]\nfn ").skip(1))
+        .filter_map(|rest| rest.split_once('('))
+        .map(|(name, _)| name)
+        .collect();
+    let document = include_str!("../../../../docs/threat-model.md");
+    let named: BTreeSet<&str> = document
+        .split('`')
+        .filter_map(|word| word.split_once("::"))
+        .filter(|(module, _)| MODULES.contains(module))
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(named, tests);
+}
+
+const MODULES: [&str; 8] = [
+    "approvals",
+    "bundles",
+    "clock",
+    "enrolment",
+    "exports",
+    "files",
+    "snapshots",
+    "tpm",
+];

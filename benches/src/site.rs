@@ -271,14 +271,16 @@ impl Site {
         self.run(&["export", "--url", &url, "--key", key, "--out", out])
     }
 
-    /// Bytes of the log's files.
+    /// Bytes of the log's database, without the room that is set aside for settlements.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         let files = fs::read_dir(self.dir.join("state/log"))
             .into_iter()
             .flatten();
         files
-            .filter_map(|f| f.ok()?.metadata().ok())
+            .filter_map(Result::ok)
+            .filter(|f| f.file_name().to_string_lossy().starts_with("log.sqlite"))
+            .filter_map(|f| f.metadata().ok())
             .map(|m| m.len())
             .sum()
     }

@@ -514,7 +514,7 @@ impl Checks<'_> {
         })?;
         let registry =
             registry.ok_or("the bundle that lists the approvers is not in the export")?;
-        that(may_approve(registry, word.approver, &action), || {
+        that(may_approve(registry, word.approver, action), || {
             format!(
                 "the person of entry {} may not approve this capability of this tenant",
                 named.index

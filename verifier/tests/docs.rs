@@ -1,8 +1,6 @@
 //! Ties what `docs/` says of this program to the program.
 
 #![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "a test fails by panicking; the lints know test functions but not their helpers"
 )]

@@ -88,8 +88,11 @@ impl Swtpm {
         for _ in 0..PORT_ATTEMPTS {
             let Some(port) = free_pair() else { continue };
             match Self::start_on(&state, port) {
-                // Somebody else may have taken a port in between; then another pair helps.
-                Err(SwtpmError::Ended { words }) if words.contains("in use") => {
+                // Somebody else may have taken a port in between; then another pair helps. Without a word
+                // it ends when its own probe of the port loses that race.
+                Err(SwtpmError::Ended { words })
+                    if words.contains("in use") || words.trim().is_empty() =>
+                {
                     ended = SwtpmError::Ended { words }
                 }
                 result => return result,
@@ -216,7 +219,6 @@ impl Drop for Swtpm {
     }
 }
 
-/// Ends a software TPM that runs on the directory and is no longer a child of who started it.
 /// Makes the state directory this process's own.
 fn prepare(state: &Path) -> Result<PathBuf, SwtpmError> {
     let unusable = |error: io::Error| SwtpmError::StateDirectory {
@@ -230,6 +232,7 @@ fn prepare(state: &Path) -> Result<PathBuf, SwtpmError> {
     Ok(state)
 }
 
+/// Ends a software TPM that runs on the directory and is no longer a child of who started it.
 fn end_orphan(state: &Path) -> Result<(), SwtpmError> {
     let number = |name: &str| {
         fs::read_to_string(state.join(name))

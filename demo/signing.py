@@ -74,8 +74,9 @@ def sign(key: Ed25519PrivateKey, method: str, url: str, headers: dict, body: byt
     names += ["content-digest"]
     names += [name for name in COVERED_WHEN_PRESENT if name in values]
     listed = " ".join(f'"{name}"' for name in names)
+    # The coming second: a gateway refuses signatures that are not later than the second its epoch opened in.
     parameters = (
-        f'({listed});created={int(time.time())};keyid="{key_id(key)}"'
+        f'({listed});created={int(time.time()) + 1};keyid="{key_id(key)}"'
         f';nonce="{secrets.token_urlsafe(18)}";alg="ed25519";tag="{TAG}"'
     )
     signature = base64.b64encode(key.sign(signature_base(values, names, parameters))).decode()

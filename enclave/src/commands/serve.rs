@@ -68,6 +68,8 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;
+        // ORDER: before anybody is told that we are there, so that whoever says stop is heard.
+        let stop = stop_signal()?;
         let word = if gateway.held.is_some() {
             "held"
         } else {
@@ -78,7 +80,7 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
             listener.local_addr()?,
             gateway.id
         );
-        run(gateway, renewer, listener, stop_signal()?).await
+        run(gateway, renewer, listener, stop).await
     })
 }
 
@@ -131,12 +133,12 @@ impl SoftwareTpm {
             Some(port) => Swtpm::start_at(&self.dir, port)?,
             None => Swtpm::start(&self.dir)?,
         };
-        println!("ready {}", tpm_address_text(&tpm.address()));
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
             .block_on(async {
                 let mut stop = stop_signal()?;
+                println!("ready {}", tpm_address_text(&tpm.address()));
                 let _gone = stop.wait_for(|stopped| *stopped).await;
                 anyhow::Ok(())
             })

@@ -1,6 +1,6 @@
 //! What is known of a call so far, and the salts of its commitments.
 //!
-//! In: what each stage learned. Out: the parts of a Decision Record. A [`Progress`] grows
+//! In: what each stage learned. Out: the parts of a Decision Record. A `Progress` grows
 //! from stage to stage; whatever ends the call, the record says all that was known then.
 
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! Counting calls over windows that slide, in bounded memory.
 //!
 //! In: times of calls. Out: how many lie within a window, never too few. A counter keeps
-//! [`LEVELS`] rows of at most [`BUCKETS`] buckets; each row reaches four times as far back as
+//! `LEVELS` rows of at most `BUCKETS` buckets; each row reaches four times as far back as
 //! the one before, with buckets four times as wide. A call counts until its whole bucket has
 //! left the window: at most 1/64 of the window longer than exact counting would, never shorter.
 

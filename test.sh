@@ -50,6 +50,7 @@ run cargo build --locked --bins
 in_verifier cargo build --locked --bins
 in_verifier cargo test --workspace --locked
 run cargo test --workspace --locked
+run python3 -m unittest discover -s clients/python/tests
 
 if [[ $mode == all ]]; then
   # Links to private items lead whoever reads the source; the published pages show them as text.
@@ -64,5 +65,6 @@ if [[ $mode == all ]]; then
   cargo_tool cargo-fuzz 0.13.2
   run verifier/fuzz/run 3
   run ./demo.sh
+  run ./demo.sh --self-test
 fi
 printf '\nall passed in %d s\n' $((SECONDS - started))

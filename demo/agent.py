@@ -6,13 +6,16 @@ client talks to the gateway over Streamable HTTP, and to the bare server over st
 
 import contextlib
 import dataclasses
+import pathlib
+import sys
 
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 
-# Where the gateway puts what it decided, in the `_meta` of a result.
-DECISION = "dev.countersign/decision"
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "clients" / "python"))
+
+from receipts import DECISION, ReceiptBook  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,32 +34,34 @@ class Answer:
 
 
 class Agent:
-    """An MCP session, and the receipts it was given."""
+    """An MCP session."""
 
     def __init__(self, session: ClientSession):
         self._session = session
-        self.receipts: list[str] = []
 
     async def tools(self) -> list[str]:
         """Names of the tools that it may see."""
         return [tool.name for tool in (await self._session.list_tools()).tools]
 
     async def call(self, tool: str, arguments: dict) -> Answer:
-        """Calls a tool, and keeps the receipt."""
+        """Calls a tool."""
         result = await self._session.call_tool(tool, arguments)
         text = "\n".join(part.text for part in result.content if part.type == "text")
         decision = (result.meta or {}).get(DECISION) or {}
-        if "receipt" in decision:
-            self.receipts.append(decision["receipt"])
         return Answer(text, bool(result.isError), result.structuredContent or {}, decision)
 
 
 @contextlib.asynccontextmanager
-async def through_gateway(url: str, *, token: str | None = None, auth=None):
-    """An agent at `<gateway>/mcp/<adapter>`, which shows a token or signs what it sends."""
+async def through_gateway(url: str, *, book: ReceiptBook, token: str | None = None, auth=None):
+    """An agent at `<gateway>/mcp/<adapter>`, which shows a token or signs what it sends.
+
+    The receipt of every answer is in `book` before the agent sees the answer.
+    """
     headers = {"Authorization": f"Bearer {token}"} if token else None
+    client = create_mcp_http_client(headers=headers, auth=auth)
+    client.event_hooks = {**client.event_hooks, "response": [*client.event_hooks["response"], book.on_async_response]}
     async with (
-        create_mcp_http_client(headers=headers, auth=auth) as http,
+        client as http,
         streamable_http_client(url, http_client=http) as (read, write, _),
         ClientSession(read, write) as session,
     ):

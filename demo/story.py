@@ -19,7 +19,7 @@ import database
 import direct
 import forge
 import signing
-from agent import through_gateway
+from agent import ReceiptBook, through_gateway
 from auditor import Auditor
 from gateway import Gateway
 from narration import Failed, Narrator
@@ -41,25 +41,23 @@ class Story:
         self.directory = directory
         self.database = directory / "customers.db"
         self.export = directory / "export.cbor"
-        self.receipts_file = directory / "receipts.txt"
+        self.book = ReceiptBook(directory / "receipts.txt")
         self.trust = directory / "trust.toml"
         self.default_trust = directory / "trust-default.toml"
         self.gateway = Gateway(program, directory, children)
         self.verifier = verifier
-        self.receipts: list[str] = []
 
     async def tell(self) -> None:
         """Everything."""
         self.set_up()
         await direct_scene(self)
         mcp = f"{self.gateway.url}/mcp/customers"
-        async with through_gateway(mcp, **self.gateway.credential("reader")) as reader:
-            async with through_gateway(mcp, **self.gateway.credential("erasure")) as erasure:
+        async with through_gateway(mcp, book=self.book, **self.gateway.credential("reader")) as reader:
+            async with through_gateway(mcp, book=self.book, **self.gateway.credential("erasure")) as erasure:
                 await self.what_agents_see(reader, erasure)
                 await self.a_read(reader)
                 await self.refused(reader, erasure)
                 await self.the_deletion(erasure)
-                self.receipts = [*reader.receipts, *erasure.receipts, *self.receipts]
         self.the_export()
         self.forgeries()
         self.files()
@@ -169,7 +167,7 @@ class Story:
         status, answer = signing.signed_call(f"{self.gateway.url}/v1/calls", signing.load_key(key), call)
         n.expect("a signed call over plain HTTP", (status, answer.get("status")), (200, "ok"))
         n.expect_that("five customers are counted", "'customers': 5" in json.dumps(answer["result"]), answer)
-        self.receipts.append(answer["audit"]["receipt"])
+        n.expect("receipts in a plain answer", self.book.keep_from(answer), 1)
         n.passed("POST /v1/calls, signed by the agent's key (RFC 9421): five customers are left")
 
     def the_export(self) -> None:
@@ -177,7 +175,6 @@ class Story:
         n.scene("The auditor: an export, and a verdict without trusting the operator")
         approver = gateway.approver_key()
         gateway.export(approver, self.export)
-        self.receipts_file.write_text("".join(f"{receipt}\n" for receipt in self.receipts), encoding="ascii")
         reference = self.directory / "reference.toml"
         auditor.write_reference(reference, gateway.program, gateway.site / "countersign.toml")
         keys = [auditor.public_hex(gateway.keys / f"{name}.key") for name in ("governance", "bundle")]
@@ -190,11 +187,11 @@ class Story:
         n.expect_that("it fails for the class", verdict.reason("evidence-class") != "", verdict.report)
         n.refused(f"exit 2, {verdict.first_line}")
         n.say("Then with a software TPM allowed, in so many words, and with the receipts that the agents kept:")
-        verdict = self.auditor.verify(self.export, self.trust, self.receipts_file)
+        verdict = self.auditor.verify(self.export, self.trust, pathlib.Path(self.book.path))
         n.expect(f"exit code with software allowed\n{verdict.text}", verdict.exit_code, 0)
         n.expect_that("the first line says what it rests on", "no hardware" in verdict.first_line.lower(), verdict.text)
         n.show(verdict.text.splitlines())
-        n.passed(f"exit 0; all {len(self.receipts)} receipts are in the export")
+        n.passed(f"exit 0; all {self.book.kept} receipts are in the export")
 
     def forgeries(self) -> None:
         n = self.narrator
@@ -214,7 +211,7 @@ class Story:
         ]:
             path = self.directory / f"forged-{code}.cbor"
             path.write_bytes(forged)
-            verdict = self.auditor.verify(path, self.trust, self.receipts_file)
+            verdict = self.auditor.verify(path, self.trust, pathlib.Path(self.book.path))
             n.expect(f"verdict on {name}", (verdict.exit_code, verdict.first_failure), (1, code))
             n.refused(f"{name}")
             n.show(textwrap.wrap(f"     exit 1, {code}: {verdict.reason(code)}", 90))
@@ -222,7 +219,7 @@ class Story:
     def files(self) -> None:
         n, where = self.narrator, self.directory
         n.scene("Where everything is, and what to try next")
-        verify = " ".join(self.auditor.command(self.export, self.trust, self.receipts_file))
+        verify = " ".join(self.auditor.command(self.export, self.trust, pathlib.Path(self.book.path)))
         python = f"{sys.executable} {HERE / 'forge.py'}"
         n.show(
             [

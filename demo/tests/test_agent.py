@@ -1,6 +1,7 @@
 """The agent against the real server, and over HTTP against a stand-in for the gateway."""
 
 import asyncio
+import base64
 import contextlib
 import io
 import logging
@@ -16,7 +17,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 import direct
 import signing
-from agent import DECISION, through_gateway
+from agent import DECISION, ReceiptBook, through_gateway
 from narration import Failed, Narrator
 from test_signing import KEY, verify
 
@@ -24,6 +25,8 @@ from test_signing import KEY, verify
 logging.getLogger("mcp").setLevel(logging.ERROR)
 
 TOKEN = "0123456789abcdef0123456789abcdef"
+# No gateway signed it; it has the beginning of one.
+RECEIPT = base64.b64encode(b"\xd2\x84 a receipt").decode()
 
 
 def stand_in() -> Server:
@@ -41,7 +44,7 @@ def stand_in() -> Server:
             content=[mcp.types.TextContent(type="text", text="no such tool" if refused else "[]")],
             structuredContent={"code": "unknown_capability"} if refused else None,
             isError=refused,
-            _meta={DECISION: {"verdict": "deny" if refused else "allow", "receipt": "AAAA"}},
+            _meta={DECISION: {"verdict": "deny" if refused else "allow", "receipt": RECEIPT}},
         )
 
     return server
@@ -96,11 +99,13 @@ def by_signature(method, url, headers, body):
 
 
 async def conversation(authenticate, **credential):
-    async with served(authenticate) as url, through_gateway(url, **credential) as agent:
-        tools = await agent.tools()
-        allowed = await agent.call("read_query", {"query": "…"})
-        refused = await agent.call("create_table", {"query": "…"})
-        return tools, allowed, refused, agent.receipts
+    with tempfile.TemporaryDirectory() as directory:
+        book = ReceiptBook(pathlib.Path(directory) / "receipts.txt")
+        async with served(authenticate) as url, through_gateway(url, book=book, **credential) as agent:
+            tools = await agent.tools()
+            allowed = await agent.call("read_query", {"query": "…"})
+            refused = await agent.call("create_table", {"query": "…"})
+        return tools, allowed, refused, pathlib.Path(book.path).read_text(encoding="ascii").split()
 
 
 class OverHttp(unittest.TestCase):
@@ -109,7 +114,7 @@ class OverHttp(unittest.TestCase):
         self.assertEqual(tools, ["read_query"])
         self.assertEqual((allowed.text, allowed.code, allowed.decision["verdict"]), ("[]", None, "allow"))
         self.assertEqual((refused.code, refused.decision["verdict"]), ("unknown_capability", "deny"))
-        self.assertEqual(receipts, ["AAAA", "AAAA"])
+        self.assertEqual(receipts, [RECEIPT, RECEIPT])
 
     def test_an_agent_with_a_token_is_told_results_refusals_and_receipts(self):
         self.assert_conversation(asyncio.run(conversation(by_token, token=TOKEN)))

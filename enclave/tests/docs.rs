@@ -428,13 +428,13 @@ fn coverage() -> Vec<Row> {
 fn functions() -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     let mut waiting: Vec<PathBuf> = [
-        "enclave", "verifier", "policies", "tests", "benches", "demo",
+        "enclave", "verifier", "policies", "tests", "benches", "demo", "clients",
     ]
     .iter()
     .map(|d| root().join(d))
     .collect();
     while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(&directory).unwrap() {
+        for entry in fs::read_dir(&directory).into_iter().flatten() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() {

@@ -148,6 +148,7 @@ pub fn begin(opened: &mut Opened) -> anyhow::Result<Result<Epoch, held::Held>> {
                 explained,
                 found,
                 statement: Bytes(statement),
+                witnessed: None,
             }),
         )?;
     }

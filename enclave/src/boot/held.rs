@@ -52,6 +52,7 @@ pub(super) fn recovery(
         found,
         reason: String::new(),
         issued: opened.clock.now().at,
+        witnessed: None,
     };
     if let Some(bytes) = opened.state_dir.read(StateFile::Recover)? {
         let payload = verified_statement(&bytes, RECOVER_TYP, opened.settings.governance)
@@ -81,12 +82,14 @@ fn concerns(statement: &RecoverStatement, request: &RecoverStatement) -> bool {
         found,
         reason: _,
         issued: _,
+        witnessed,
     } = statement;
-    (gateway, head, explained, found)
+    (gateway, head, explained, found, witnessed)
         == (
             &request.gateway,
             &request.head,
             &request.explained,
             &request.found,
+            &request.witnessed,
         )
 }

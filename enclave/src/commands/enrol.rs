@@ -289,7 +289,9 @@ impl Recover {
                     head,
                     explained,
                     found,
-                    ..
+                    witnessed,
+                    reason: _,
+                    issued: _,
                 } = &statement;
                 println!("gateway {gateway}");
                 println!(
@@ -300,6 +302,11 @@ impl Recover {
                     "so {} steps are unexplained, and entries may be missing",
                     found.saturating_sub(*explained)
                 );
+                if let Some(size) = witnessed {
+                    println!(
+                        "a witness has cosigned {size} entries of a log that this one does not continue"
+                    );
+                }
                 statement.reason = reason;
                 statement.issued = crate::clock::Clock::start().now().at;
                 let key = read_signing_key(&key)?;

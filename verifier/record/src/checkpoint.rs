@@ -3,7 +3,7 @@
 //! In: a head, or text from anywhere. Out: a C2SP checkpoint with two signature lines, the
 //! identity key's (which witnesses know) and the epoch key's (which evidence binds), or the
 //! first thing that is wrong. A third, post-quantum line has its place reserved: lines of
-//! other names or algorithms are kept and not judged.
+//! other names or algorithms, such as those of witnesses ([`crate::note`]), are kept.
 //!
 //! ```text
 //! countersign/3f…            origin: "countersign/" and the gateway id
@@ -12,21 +12,19 @@
 //!
 //! — countersign/3f… AbCd…    identity key
 //! — countersign/3f…/epoch …  epoch key
+//! — witness.example/w1 …     a cosignature
 //! ```
 //!
 //! Spec: C2SP tlog-checkpoint and signed-note; `docs/spec/record.md`, "Checkpoints".
 
 use crate::digest::{GatewayId, NodeHash, PublicKey, Signature};
 use crate::merkle::Head;
+use crate::note::{Line, Note, NoteError, NoteKey, Role, decode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-/// Longest checkpoint that is read, in bytes. Two of our lines need 500; the rest is room for cosignatures.
-pub const MAX_CHECKPOINT_BYTES: usize = 16 * 1024;
-
-/// Signature type Ed25519. Source: C2SP signed-note, "Signature types".
-const ED25519: u8 = 0x01;
+/// Longest checkpoint that is read, in bytes.
+pub const MAX_CHECKPOINT_BYTES: usize = crate::note::MAX_NOTE_BYTES;
 
 /// Why text is not a checkpoint of this log.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -46,6 +44,15 @@ pub enum CheckpointError {
     /// No line of a key that has to sign.
     #[error("checkpoint has no signature line of the {0} key")]
     NoLine(&'static str),
+}
+
+impl From<NoteError> for CheckpointError {
+    fn from(error: NoteError) -> Self {
+        match error {
+            NoteError::TooLarge { found } => Self::TooLarge { found },
+            NoteError::Form(what) => Self::Form(what),
+        }
+    }
 }
 
 /// Name of a log.
@@ -71,62 +78,44 @@ pub fn note_text(gateway: &GatewayId, head: &Head) -> String {
     )
 }
 
-/// A signature line: `name`, the key, its signature over [`note_text`].
+/// A signature line: `name`, the key, its signature over [`note_text`]. The names are [`origin`] and [`epoch_name`].
 #[must_use]
 pub fn signature_line(name: &str, key: &PublicKey, signature: &Signature) -> String {
-    let mut blob = key_hash(name, key).to_vec();
-    blob.extend_from_slice(&signature.0);
-    format!("\u{2014} {name} {}\n", STANDARD.encode(blob))
+    // Both names are hexadecimal digits and slashes; another one gives no line.
+    NoteKey::new(name, Role::Log, *key)
+        .map(|k| k.signature_line(signature))
+        .unwrap_or_default()
 }
 
-/// SPEC: C2SP signed-note: `SHA-256(name || 0x0A || type || key)[:4]`.
-fn key_hash(name: &str, key: &PublicKey) -> [u8; 4] {
-    let mut h = Sha256::new();
-    h.update(name.as_bytes());
-    h.update([0x0a, ED25519]);
-    h.update(key.0);
-    let digest: [u8; 32] = h.finalize().into();
-    let [a, b, c, d, ..] = digest;
-    [a, b, c, d]
-}
-
-/// A checkpoint whose signatures are not verified yet.
+/// Which log a checkpoint's text is about, and its head.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
-    text: String,
-    head: Head,
-    lines: Vec<Line>,
+pub struct Claimed {
+    /// Name of the log.
+    pub origin: String,
+    /// Size and root.
+    pub head: Head,
+    /// Lines after the root, which say nothing about the tree.
+    pub extensions: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
-    name: String,
-    hash: [u8; 4],
-    signature: Vec<u8>,
-}
-
-impl Checkpoint {
-    /// Reads a checkpoint of the log of `gateway`.
+impl Claimed {
+    /// Reads the text of a checkpoint of any log.
     ///
     /// # Errors
-    /// Why the bytes are not one.
-    pub fn parse(bytes: &[u8], gateway: &GatewayId) -> Result<Self, CheckpointError> {
-        if bytes.len() > MAX_CHECKPOINT_BYTES {
-            return Err(CheckpointError::TooLarge { found: bytes.len() });
-        }
-        let note = std::str::from_utf8(bytes).map_err(|_| CheckpointError::Form("not utf-8"))?;
-        let (text, signatures) = note
-            .split_once("\n\n")
-            .ok_or(CheckpointError::Form("no empty line"))?;
-        let mut fields = text.split('\n');
-        if fields.next() != Some(origin(gateway).as_str()) {
-            return Err(CheckpointError::Origin);
-        }
-        let (Some(size_text), Some(root_text), None) =
+    /// Why it is none.
+    pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        let body = text
+            .strip_suffix('\n')
+            .ok_or(CheckpointError::Form("no final newline"))?;
+        let mut fields = body.split('\n');
+        let (Some(origin), Some(size_text), Some(root_text)) =
             (fields.next(), fields.next(), fields.next())
         else {
-            return Err(CheckpointError::Form("it has other than three lines"));
+            return Err(CheckpointError::Form("it has fewer than three lines"));
         };
+        if origin.is_empty() {
+            return Err(CheckpointError::Form("the origin is empty"));
+        }
         let size: u64 = size_text
             .parse()
             .map_err(|_| CheckpointError::Form("size is no number"))?;
@@ -137,15 +126,43 @@ impl Checkpoint {
         if size.to_string() != size_text {
             return Err(CheckpointError::Form("size is not in canonical form"));
         }
-        let lines = parse_lines(signatures)?;
         Ok(Self {
-            text: format!("{text}\n"),
+            origin: origin.to_owned(),
             head: Head {
                 size,
                 root: NodeHash(root),
             },
-            lines,
+            extensions: fields.count(),
         })
+    }
+}
+
+/// A checkpoint whose signatures are not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    note: Note,
+    head: Head,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint of the log of `gateway`.
+    ///
+    /// # Errors
+    /// Why the bytes are not one.
+    pub fn parse(bytes: &[u8], gateway: &GatewayId) -> Result<Self, CheckpointError> {
+        let note = Note::parse(bytes)?;
+        if note.text().split('\n').next() != Some(origin(gateway).as_str()) {
+            return Err(CheckpointError::Origin);
+        }
+        let Claimed {
+            origin: _,
+            head,
+            extensions,
+        } = Claimed::parse(note.text())?;
+        if extensions > 0 {
+            return Err(CheckpointError::Form("it has other than three lines"));
+        }
+        Ok(Self { note, head })
     }
 
     /// Size and root.
@@ -157,7 +174,7 @@ impl Checkpoint {
     /// The text that is signed, as it arrived.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        self.note.text()
     }
 
     /// The signature of `key` under `name`, not verified.
@@ -170,49 +187,22 @@ impl Checkpoint {
         key: &PublicKey,
         who: &'static str,
     ) -> Result<Signature, CheckpointError> {
-        let hash = key_hash(name, key);
-        self.lines
+        let key = NoteKey::new(name, Role::Log, *key)?;
+        self.lines()
             .iter()
-            .find(|l| l.name == name && l.hash == hash)
-            .and_then(|l| <[u8; 64]>::try_from(l.signature.as_slice()).ok())
-            .map(Signature)
+            .find(|l| l.is_of(&key))
+            .and_then(|l| l.signature().ok())
             .ok_or(CheckpointError::NoLine(who))
+    }
+
+    /// All signature lines, in order; those of witnesses among them.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        self.note.lines()
     }
 
     /// Names of all lines, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().map(|l| l.name.as_str())
+        self.lines().iter().map(Line::name)
     }
-}
-
-fn parse_lines(text: &str) -> Result<Vec<Line>, CheckpointError> {
-    let body = text
-        .strip_suffix('\n')
-        .ok_or(CheckpointError::Form("no final newline"))?;
-    body.split('\n').map(parse_line).collect()
-}
-
-fn parse_line(line: &str) -> Result<Line, CheckpointError> {
-    let form = CheckpointError::Form("a signature line is not a dash, a name and base64");
-    let (name, blob) = line
-        .strip_prefix("\u{2014} ")
-        .and_then(|rest| rest.split_once(' '))
-        .ok_or(form.clone())?;
-    let blob = decode(blob).ok_or(form.clone())?;
-    let (hash, signature) = blob.split_first_chunk::<4>().ok_or(form.clone())?;
-    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+') {
-        return Err(form);
-    }
-    Ok(Line {
-        name: name.to_owned(),
-        hash: *hash,
-        signature: signature.to_vec(),
-    })
-}
-
-fn decode(text: &str) -> Option<Vec<u8>> {
-    STANDARD
-        .decode(text)
-        .ok()
-        .filter(|b| STANDARD.encode(b) == text)
 }

@@ -24,6 +24,7 @@ pub mod entry;
 pub mod evidence;
 pub mod export;
 pub mod merkle;
+pub mod note;
 pub mod preview;
 pub mod receipt;
 pub mod statement;

@@ -97,6 +97,8 @@ cbor_map! {
         5 => reason: String,
         /// When it was signed.
         6 => issued: UnixMillis,
+        /// Entries that a witness had seen, where it had seen more, or others, than the log has.
+        7 => witnessed: Option<u64>,
     }
 }
 

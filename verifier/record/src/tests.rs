@@ -12,6 +12,7 @@ mod example;
 mod foreign;
 mod golden;
 mod hostile;
+mod notes;
 mod refused;
 mod round_trip;
 mod schema;

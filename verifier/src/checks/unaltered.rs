@@ -225,7 +225,8 @@ impl Checks<'_> {
             | EventKind::Descriptor
             | EventKind::Upstream
             | EventKind::Exported
-            | EventKind::Security => {}
+            | EventKind::Security
+            | EventKind::Witness => {}
         }
     }
 }

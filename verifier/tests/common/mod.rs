@@ -677,6 +677,7 @@ impl Mini {
             found,
             reason: "disk replaced".into(),
             issued: UnixMillis(START),
+            witnessed: None,
         };
         let statement = Bytes(governance().statement(RECOVER_TYP, statement.to_bytes()));
         self.push(
@@ -684,6 +685,7 @@ impl Mini {
                 explained,
                 found,
                 statement,
+                witnessed: None,
             }),
             None,
             vec![],

@@ -61,6 +61,8 @@ cbor_enum! {
         Exported = 7: "exported",
         /// Something against the security rules.
         Security = 8: "security",
+        /// Witnesses did not answer, or would not cosign; counted.
+        Witness = 9: "witness",
     }
 }
 

@@ -105,6 +105,8 @@ cbor_map! {
         2 => found: u64,
         /// The signed [`crate::statement::RecoverStatement`].
         3 => statement: Bytes,
+        /// Entries that a witness had seen, where it had seen more, or others, than the log has.
+        4 => witnessed: Option<u64>,
     }
 }
 

@@ -344,6 +344,7 @@ pub(super) fn example() -> Example {
         explained: 9,
         found: 11,
         statement: by_name("recover-statement"),
+        witnessed: Some(29),
     }));
     log.append(Body::Adopt(Adopt {
         statement: by_name("adopt-statement"),
@@ -501,6 +502,7 @@ fn statements(
         found: 11,
         reason: "disk replaced".to_owned(),
         issued: at(10),
+        witnessed: Some(29),
     };
     let adopt = AdoptStatement {
         gateway,

@@ -1,10 +1,12 @@
 //! Vectors that others wrote; `testdata/README.md` says whose.
 
 use crate::cbor::{CborError, Reader};
+use crate::checkpoint::Claimed;
 use crate::digest::{GatewayId, NodeHash, sha256};
 use crate::merkle::{
     Frontier, Head, Nodes, consistency_proof, leaf_hash, verify_consistency, verify_inclusion,
 };
+use crate::note::{Cosignature, Note, NoteKey, UnixSeconds, cosigned};
 use crate::testdata::{directory, files};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::collections::HashMap;
@@ -19,8 +21,8 @@ fn foreign_files_are_those_of_their_source() {
         assert_eq!(hex::encode(sha256(&bytes)), sum, "{path}");
         count += 1;
     }
-    let there =
-        ["merkle", "tessera", "cose-wg", "scitt-cose"].map(|d| files(&directory().join(d)).len());
+    let there = ["merkle", "tessera", "cose-wg", "scitt-cose", "sunlight"]
+        .map(|d| files(&directory().join(d)).len());
     assert_eq!(there.iter().sum::<usize>(), count);
 }
 
@@ -155,4 +157,79 @@ fn foreign_inclusion_paths_lead_to_their_roots() {
         count += 1;
     }
     assert_eq!(count, 3);
+}
+
+/// A foreign checkpoint, and the key of its cosigner as that one publishes it.
+fn cosigned_checkpoint(directory_name: &str, metadata: &str) -> (Note, NoteKey) {
+    let at = directory().join("sunlight").join(directory_name);
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(at.join(metadata)).unwrap()).unwrap();
+    let text = json["verifier_keys"][0].as_str().unwrap();
+    let key = NoteKey::parse(text).unwrap();
+    assert_eq!(
+        key.to_string(),
+        text,
+        "a key's text is written as it was read"
+    );
+    let note = Note::parse(&std::fs::read(at.join("checkpoint")).unwrap()).unwrap();
+    (note, key)
+}
+
+const COSIGNED: [(&str, &str); 3] = [
+    ("witness", "witness.v0.json"),
+    ("mirror", "mirror.v0.json"),
+    ("witness2", "witness.v0.json"),
+];
+
+#[test]
+fn cosignatures_of_another_implementation_hold_over_our_message() {
+    for (name, metadata) in COSIGNED {
+        let (note, key) = cosigned_checkpoint(name, metadata);
+        let line = note.lines().iter().find(|l| l.is_of(&key)).unwrap();
+        let cosignature = line.cosignature().unwrap();
+        // Their fixed time: 2025-12-31T00:00:00Z.
+        assert_eq!(cosignature.time, UnixSeconds(1_767_139_200), "{name}");
+        let message = cosigned(cosignature.time, note.text());
+        let verifying = ed25519_dalek::VerifyingKey::from_bytes(&key.key().0).unwrap();
+        let signature = ed25519_dalek::Signature::from_bytes(&cosignature.signature.0);
+        verifying
+            .verify_strict(message.as_bytes(), &signature)
+            .unwrap();
+        let later = cosigned(UnixSeconds(cosignature.time.0 + 1), note.text());
+        assert!(
+            verifying
+                .verify_strict(later.as_bytes(), &signature)
+                .is_err()
+        );
+    }
+}
+
+#[test]
+fn our_line_of_their_cosignature_is_theirs() {
+    for (name, metadata) in COSIGNED {
+        let (note, key) = cosigned_checkpoint(name, metadata);
+        let line = note.lines().iter().find(|l| l.is_of(&key)).unwrap();
+        let Cosignature { time, signature } = line.cosignature().unwrap();
+        let path = directory().join("sunlight").join(name).join("checkpoint");
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(
+            text.ends_with(&key.cosignature_line(time, &signature)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn heads_of_foreign_logs_are_read() {
+    let note = std::fs::read(directory().join("sunlight/tree/checkpoint")).unwrap();
+    let note = Note::parse(&note).unwrap();
+    let claimed = Claimed::parse(note.text()).unwrap();
+    assert_eq!(
+        (
+            claimed.origin.as_str(),
+            claimed.head.size,
+            claimed.extensions
+        ),
+        ("rome2026h1.example.org", 300, 0)
+    );
 }

@@ -5,7 +5,7 @@
 //! cost little; a failed batch names its bad members. What depends on order is in [`crate::checks`].
 
 use countersign_record::body::{Action, Caller};
-use countersign_record::cbor::Cbor as _;
+use countersign_record::cbor::{Cbor as _, CborError};
 use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{Commitment, EntryDigest, KeyId, NodeHash, sha256};
@@ -61,6 +61,8 @@ pub(crate) struct Judged {
     pub(crate) leaf: NodeHash,
     /// What it is.
     pub(crate) outcome: Outcome,
+    /// How many disclosures came with it, whatever they are worth.
+    pub(crate) disclosed: u64,
 }
 
 impl Judged {
@@ -134,6 +136,7 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
                 judged.push(Judged {
                     leaf: *hash,
                     outcome: Outcome::Withheld,
+                    disclosed: 0,
                 });
                 continue;
             }
@@ -157,13 +160,17 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
                 }
             }
         });
+        let disclosures = disclosures
+            .as_deref()
+            .map_or_else(|| Ok(Vec::new()), Vec::<Disclosure>::from_bytes);
+        let disclosed = disclosures
+            .as_ref()
+            .map_or(0, |d| u64::try_from(d.len()).unwrap_or(u64::MAX));
         let outcome = match Entry::parse(bytes) {
             Err(error) => Outcome::Malformed(error, signature),
             Ok(entry) => {
                 let signature = signature.unwrap_or(SignatureState::Broken);
-                let opened = disclosures
-                    .as_deref()
-                    .map_or_else(Opened::default, |d| open(entry.payload(), d));
+                let opened = open(entry.payload(), disclosures);
                 let payload = entry.payload().clone();
                 Outcome::Entry(Box::new(Parsed {
                     payload,
@@ -176,6 +183,7 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
         judged.push(Judged {
             leaf: leaf_hash(bytes),
             outcome,
+            disclosed,
         });
     }
     // ORDER: `Holds` above is provisional until here.
@@ -192,9 +200,9 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
     judged
 }
 
-fn open(payload: &Payload, bytes: &[u8]) -> Opened {
+fn open(payload: &Payload, disclosures: Result<Vec<Disclosure>, CborError>) -> Opened {
     let mut opened = Opened::default();
-    let disclosures = match Vec::<Disclosure>::from_bytes(bytes) {
+    let disclosures = match disclosures {
         Ok(list) => list,
         Err(error) => {
             opened.mismatched.push(format!(

@@ -472,7 +472,7 @@ fn reference_values(table: ReferenceTable) -> Result<Reference, TrustError> {
                 let number = index
                     .parse::<u8>()
                     .ok()
-                    .filter(|i| *i < 24)
+                    .filter(|i| *i < 24 && i.to_string() == *index)
                     .ok_or_else(|| TrustError::Value {
                         key: "pcrs",
                         found: index.clone(),
@@ -566,6 +566,11 @@ mod tests {
             (reference.build, reference.configuration),
             (Some(vec![]), None)
         );
+    }
+
+    #[test]
+    fn a_register_has_one_name() {
+        assert!(Reference::parse(b"version = 1\n[pcrs]\n07 = []").is_err());
     }
 
     #[test]

@@ -524,6 +524,16 @@ fn altered_evidence_is_other_evidence() {
 }
 
 #[test]
+fn the_same_bytes_under_another_kind_hide_no_evidence() {
+    let report = changed(|p| {
+        let mut other = p.artifacts[1].clone();
+        other.kind = "application/octet-stream".into();
+        p.artifacts.push(other);
+    });
+    assert_eq!((report.exit_code, failed(&report)), (0, vec![]));
+}
+
+#[test]
 fn a_missing_bundle_is_named() {
     let report = changed(|p| {
         p.artifacts.remove(0);
@@ -668,6 +678,18 @@ fn a_jump_that_governance_signed_for_is_a_matter_of_policy() {
         log.gap(explained, explained + 3);
     });
     assert_eq!((report.exit_code, failed(&report)), (2, vec!["gaps"]));
+}
+
+#[test]
+fn a_jump_beyond_what_governance_saw_is_named() {
+    let report = misled(|log| {
+        log.close();
+        let explained = log.device.counter;
+        log.device.counter += 3;
+        log.open();
+        log.gap(explained, explained + 2);
+    });
+    caught(&report, "epochs");
 }
 
 #[test]
@@ -882,6 +904,19 @@ fn an_unknown_critical_extension_needs_a_newer_verifier() {
     let last = log.leaves.last_mut().unwrap();
     last.payload.critical = Extensions::new(vec![(7, Bytes(vec![1]))]);
     last.bytes = sign(&last.payload, &epoch_key(2));
+    let report = check(&log.export());
+    assert_eq!((report.exit_code, report.first_failure), (3, None));
+}
+
+#[test]
+fn an_entry_of_a_newer_version_is_not_called_altered_for_its_disclosures() {
+    let mut log = sample(Profile::Tpm);
+    log.event();
+    let last = log.leaves.last_mut().unwrap();
+    let mut payload = last.payload.to_bytes();
+    assert_eq!(payload[..3], [0xa3, 0x01, 0x01]);
+    payload[2] = 2;
+    last.bytes = resign(&last.bytes, payload, 2, Signed::ByTheEpochKey);
     let report = check(&log.export());
     assert_eq!((report.exit_code, report.first_failure), (3, None));
 }

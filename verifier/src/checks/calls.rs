@@ -719,7 +719,11 @@ fn needed(policy: &PolicyOutcome, mode: Mode) -> Needed<'_> {
     {
         let mut parts = word.split(':').skip(1);
         // A word that cannot be read asks for one person, never for none.
-        let people = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
+        let people = parts
+            .next()
+            .filter(|n| n.bytes().all(|b| b.is_ascii_digit()))
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(1);
         needed.people = needed.people.max(people).max(1);
         needed
             .groups

@@ -519,8 +519,10 @@ impl Checks<'_> {
         })
         .and_then(|()| {
             that(
-                step.is_none_or(|(explained, _)| explained == gap.explained)
-                    && gap.found <= opening,
+                // Steps beyond those that governance saw are not those that it accepted.
+                step.is_none_or(|(explained, steps)| {
+                    explained == gap.explained && steps <= gap.found.saturating_sub(gap.explained)
+                }) && gap.found <= opening,
                 || "the statement is about another step of the counter".to_owned(),
             )
         });

@@ -133,6 +133,7 @@ impl<'a> Checks<'a> {
     pub(crate) fn leaf(&mut self, judged: Judged) {
         let digest = judged.digest();
         let index = self.log.position();
+        self.items.disclosures = self.items.disclosures.saturating_add(judged.disclosed);
         match judged.outcome {
             Outcome::Withheld => {
                 self.counts.withheld = self.counts.withheld.saturating_add(1);

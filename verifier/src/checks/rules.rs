@@ -28,15 +28,16 @@ pub(super) struct Bundle {
 /// Artifacts of the export, by digest.
 #[derive(Debug, Default)]
 pub(super) struct Artifacts {
-    evidence: HashMap<ArtifactDigest, (String, Vec<u8>)>,
+    evidence: HashMap<(ArtifactDigest, String), Vec<u8>>,
     bundles: HashMap<ArtifactDigest, Bundle>,
 }
 
 impl Artifacts {
     /// Evidence under the digest and kind that an entry names.
     pub(super) fn evidence(&self, wanted: &EvidenceRef) -> Option<Vec<u8>> {
-        let (kind, bytes) = self.evidence.get(&wanted.digest)?;
-        (*kind == wanted.kind).then(|| bytes.clone())
+        self.evidence
+            .get(&(wanted.digest, wanted.kind.clone()))
+            .cloned()
     }
 
     pub(super) fn bundle(&self, digest: &ArtifactDigest) -> Option<&Bundle> {
@@ -60,7 +61,7 @@ impl Checks<'_> {
         } else if kind == BUNDLE_KIND {
             self.bundle_payload(&bytes.0, HashSet::new())
         } else {
-            self.artifacts.evidence.insert(digest, (kind, bytes.0));
+            self.artifacts.evidence.insert((digest, kind), bytes.0);
             Ok(())
         };
         if let Err(text) = result {

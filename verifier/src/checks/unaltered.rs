@@ -1,6 +1,6 @@
 //! Whether anything was changed: signatures, places in epochs, extensions, disclosures, checkpoints, the trailer.
 
-use super::{At, Checks, count, that};
+use super::{At, Checks, that};
 use crate::codes::Code;
 use crate::keys::{self, Claim};
 use crate::parallel::{Opened, SignatureState};
@@ -95,11 +95,6 @@ impl Checks<'_> {
     /// What was disclosed.
     pub(super) fn disclosures(&mut self, at: At, opened: &Opened) {
         self.ledger.held_times(Code::Disclosures, opened.matched);
-        self.items.disclosures = self
-            .items
-            .disclosures
-            .saturating_add(opened.matched)
-            .saturating_add(count(opened.mismatched.len()));
         for text in &opened.mismatched {
             self.ledger
                 .fail(Code::Disclosures, Some(at.index), text.clone());

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking; the lints know test functions but not their helpers"
 )]
 
+use countersign_verify::codes::{Code, Need, Section, Severity};
 use countersign_verify::trust::{Reference, Trust};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -104,4 +105,85 @@ fn the_readmes_trust_and_reference_files_are_read() {
         reference.pcrs.unwrap().into_keys().collect::<Vec<_>>(),
         [4, 7, 11, 12, 13]
     );
+}
+
+/// Replaces what stands between a marker and the next empty line.
+fn with_block(page: &str, marker: &str, block: &str) -> String {
+    match page
+        .split_once(marker)
+        .map(|(before, rest)| (before, rest.split_once("\n\n")))
+    {
+        Some((before, Some((_, after)))) => format!("{before}{marker}\n{block}\n\n{after}"),
+        _ => panic!("the page has no block after {marker}"),
+    }
+}
+
+fn word(section: Section) -> &'static str {
+    match section {
+        Section::Who => "who",
+        Section::Rules => "rules",
+        Section::Unaltered => "unaltered",
+        Section::Complete => "complete",
+        Section::KnownToOthers => "known-to-others",
+    }
+}
+
+/// The page of verification with its two lists as the code has them.
+fn verification(page: &str) -> String {
+    let mut table = String::from("| code | section | severity | need |\n|---|---|---|---|");
+    for section in Section::ALL {
+        for info in Code::ALL.iter().map(|c| c.info()) {
+            if info.section != *section {
+                continue;
+            }
+            let severity = match info.severity {
+                Severity::Untrusted => "untrusted",
+                Severity::Policy => "policy",
+            };
+            let need = match info.need {
+                Need::Required => "required",
+                Need::Optional => "optional",
+            };
+            let section = word(*section);
+            table.push_str(&format!(
+                "\n| `{}` | {section} | {severity} | {need} |",
+                info.name
+            ));
+        }
+    }
+    let blame: Vec<&str> = Code::BLAME.iter().map(|c| c.info().name).collect();
+    let blame = format!("```text\n{}\n```", blame.join("\n"));
+    let page = with_block(page, "<!-- table of codes -->", &table);
+    with_block(&page, "<!-- order of blame -->", &blame)
+}
+
+#[test]
+fn the_specification_of_verification_has_the_codes_and_the_order_of_blame() {
+    let page = page("spec/verification.md");
+    if update() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/spec/verification.md");
+        std::fs::write(path, verification(&page)).unwrap();
+        return;
+    }
+    assert_eq!(page, verification(&page));
+}
+
+#[test]
+fn the_specification_of_verification_has_a_condition_for_every_code() {
+    let page = page("spec/verification.md");
+    let found: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|l| l.strip_prefix("### `"))
+        .flat_map(|l| l.split('`').step_by(2))
+        .collect();
+    let expected: BTreeSet<&str> = Code::ALL.iter().map(|c| c.info().name).collect();
+    assert_eq!(found, expected);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "asks whoever runs the tests, not the machine, whether to rewrite"
+)]
+fn update() -> bool {
+    std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1")
 }

@@ -102,6 +102,9 @@ pub const BUNDLE_KIND: &str = "application/countersign.bundle+cbor";
 /// Kind of a [`crate::bundle::SignedBundle`] as an artifact.
 pub const SIGNED_BUNDLE_KIND: &str = "application/countersign.signed-bundle+cbor";
 
+/// Kind of a signed [`crate::statement::AdoptStatement`] as an artifact: the word by which a log was handed over.
+pub const ADOPT_KIND: &str = crate::statement::ADOPT_TYP;
+
 cbor_map! {
     /// What an export must turn out to hold.
     pub struct Trailer {

@@ -102,6 +102,16 @@ cbor_map! {
     }
 }
 
+cbor_enum! {
+    /// What became of the values that open a handed-over log's commitments.
+    pub enum Stored ("stored values") {
+        /// The recovery key made them readable to the gateway that continues.
+        Recovered = 1: "recovered",
+        /// Nobody can read them any more; nor does the gateway know which calls must not be repeated.
+        Lost = 2: "lost",
+    }
+}
+
 cbor_map! {
     /// The governance key's word that one gateway continues another's work.
     pub struct AdoptStatement {
@@ -117,6 +127,8 @@ cbor_map! {
         5 => reason: String,
         /// When it was signed.
         6 => issued: UnixMillis,
+        /// Whether its stored values were recovered.
+        7 => stored: Stored,
     }
 }
 

@@ -221,7 +221,8 @@ impl Checks<'_> {
             | EventKind::Upstream
             | EventKind::Exported
             | EventKind::Security
-            | EventKind::Witness => {}
+            | EventKind::Witness
+            | EventKind::Restored => {}
         }
     }
 }

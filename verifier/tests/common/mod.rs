@@ -704,6 +704,7 @@ impl Mini {
             last: EntryDigest([2; 32]),
             reason: "machine lost".into(),
             issued: UnixMillis(START),
+            stored: Stored::Recovered,
         };
         let statement = Bytes(governance().statement(ADOPT_TYP, statement.to_bytes()));
         self.push(

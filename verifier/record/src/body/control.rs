@@ -63,6 +63,8 @@ cbor_enum! {
         Security = 8: "security",
         /// Witnesses did not answer, or would not cosign; counted.
         Witness = 9: "witness",
+        /// Calls of an adopted log that were sealed and never settled; counted.
+        Restored = 10: "restored",
     }
 }
 

@@ -31,7 +31,7 @@ use crate::preview::Preview;
 use crate::receipt::{RECEIPT_TYP, Receipt};
 use crate::statement::{
     ADOPT_TYP, APPROVAL_TYP, AdoptStatement, ApprovalStatement, Choice, FLEET_TYP, FleetMember,
-    FleetStatement, RECOVER_TYP, RecoverStatement,
+    FleetStatement, RECOVER_TYP, RecoverStatement, Stored,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 
@@ -511,6 +511,7 @@ fn statements(
         last: base,
         reason: "machine lost".to_owned(),
         issued: at(11),
+        stored: Stored::Recovered,
     };
     vec![
         (

@@ -19,6 +19,7 @@ use crate::export::{Artifact, ItemKind, Manifest, Scope, Trailer};
 use crate::receipt::Receipt;
 use crate::statement::{
     AdoptStatement, ApprovalStatement, Choice, FleetMember, FleetStatement, RecoverStatement,
+    Stored,
 };
 
 /// A declared map.
@@ -124,6 +125,7 @@ pub(super) fn enums() -> Vec<Enum> {
         Profile,
         Field,
         Choice,
+        Stored,
         Scope,
         ItemKind
     ]

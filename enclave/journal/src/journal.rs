@@ -5,7 +5,8 @@ use crate::append::{Done, Draft, Queue, Sequencing, closing, prepare, run_sequen
 use crate::commit::{Command, Files, run_committer};
 use crate::error::{AppendError, Fault, OpenError, Refusal, StoreError};
 use crate::lookup::Recent;
-use crate::open::{Fold, Found, FoundEntry, PendingOpening, PendingRenewal, Scan};
+use crate::open::{Fold, Found, FoundEntry, PendingOpening, PendingRenewal, Scan, Whose};
+use crate::read::Reader;
 use crate::sequence::{Moment, Owner};
 use crate::side::{KeyRing, Purpose, Side};
 use crate::store::{Ballast, Lock, Paths, Readers, Watch};
@@ -19,6 +20,7 @@ use countersign_record::merkle::Head;
 use ed25519_dalek::SigningKey;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -149,10 +151,19 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The durable log of one gateway.
 pub struct Journal {
-    pub(crate) shared: Arc<Shared>,
+    reader: Reader,
     threads: Vec<JoinHandle<()>>,
     // ORDER: dropped after the threads have ended and closed the database.
     _lock: Lock,
+}
+
+impl Deref for Journal {
+    type Target = Reader;
+
+    /// What is durable can be read.
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
 }
 
 impl fmt::Debug for Journal {
@@ -202,7 +213,7 @@ impl Journal {
             mut sequence,
             durable,
             mut found,
-        } = crate::open::scan(&conn, identity, &side, limits, fold)?;
+        } = crate::open::scan(&conn, identity, &side, Whose::Own(limits), fold)?;
         found.created = before.created;
         found.wal_recovered = before.wal_left;
         sequence.end();
@@ -241,7 +252,7 @@ impl Journal {
         let threads = start_threads(&shared, files)?;
         Ok((
             Self {
-                shared,
+                reader: Reader { shared },
                 threads,
                 _lock: lock,
             },

@@ -14,9 +14,10 @@
 //! log that was rolled back as a whole looks whole here, and is found by the epoch counter.
 //!
 //! **Start reading** at [`Journal`]; then `sequence` for the rules of order, `commit` for the
-//! flush, `open` for what is checked on opening.
+//! flush, `open` for what is checked on opening, [`Archive`] for a log of a gateway that is gone.
 
 mod append;
+mod archive;
 mod commit;
 mod error;
 mod journal;
@@ -29,6 +30,7 @@ mod store;
 mod tree;
 
 pub use append::{Appended, Done, Draft};
+pub use archive::Archive;
 pub use error::{
     AppendError, Fault, NoSuchEntry, OpenError, ReadError, Refusal, SideError, StoreError,
 };
@@ -36,7 +38,7 @@ pub use journal::{EpochSigner, Health, IdentitySigner, Journal, Limits, Options,
 pub use open::{
     Disclosures, Fold, Found, FoundEntry, OpenIntent, OpenRun, PendingOpening, PendingRenewal,
 };
-pub use read::{Entries, StoredEntry};
+pub use read::{Entries, Reader, StoredEntry};
 pub use side::{KeyRing, StorageKey};
 
 #[cfg(test)]

@@ -174,6 +174,15 @@ pub struct Found {
     pub checkpoint: Option<Head>,
 }
 
+/// Whose log is read, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The gateway's own, to go on with, within limits.
+    Own(Limits),
+    /// Another gateway's, to be kept as it is. What it announced beside its log concerns its own TPM alone.
+    Kept,
+}
+
 /// The result of reading a log.
 pub(crate) struct Scan {
     pub(crate) sequence: Sequence,
@@ -185,9 +194,13 @@ pub(crate) fn scan(
     conn: &Connection,
     identity: PublicKey,
     side: &Side,
-    limits: Limits,
+    whose: Whose,
     fold: Fold<'_>,
 ) -> Result<Scan, OpenError> {
+    let limits = match whose {
+        Whose::Own(limits) => limits,
+        Whose::Kept => Limits::default(),
+    };
     expect_own(conn, identity)?;
     let notes = Notes::read(conn, identity)?;
     let bounds = Bounds {
@@ -232,7 +245,11 @@ pub(crate) fn scan(
         };
         fold(&entry, &disclosures).map_err(|reason| OpenError::Fold { index, reason })?;
     }
-    scanner.finish(side)
+    let pending = |size| match whose {
+        Whose::Own(_) => read_pending(conn, side, size),
+        Whose::Kept => Ok(PendingRows::default()),
+    };
+    scanner.finish(pending)
 }
 
 /// A log of another gateway is told apart before its checkpoints are looked at.
@@ -485,7 +502,10 @@ impl Scanner<'_> {
         }
     }
 
-    fn finish(self, side: &Side) -> Result<Scan, OpenError> {
+    fn finish(
+        self,
+        pending: impl FnOnce(u64) -> Result<PendingRows, OpenError>,
+    ) -> Result<Scan, OpenError> {
         let head = self.tree.head();
         if head.size < self.head.size {
             return Err(OpenError::MissingEntry { index: head.size });
@@ -514,7 +534,7 @@ impl Scanner<'_> {
             })
             .collect();
         open_runs.sort_by_key(|r| r.run);
-        let (pending_openings, pending_renewals) = read_pending(self.conn, side, head.size)?;
+        let (pending_openings, pending_renewals) = pending(head.size)?;
         let checkpoint = self.notes.heads.last().copied();
         let durable = Durable {
             tenants: self

@@ -4,20 +4,21 @@
 //! run on connections of their own, in the caller's thread, and never wait for the writer.
 
 use crate::error::{Fault, ReadError};
-use crate::journal::{Journal, Shared, locked};
+use crate::journal::{Shared, locked};
 use crate::lookup::{Key, Keyed, SEGMENT, call_of, find_in_row, row_of};
 use crate::side::{Side, opens};
 use crate::store::{one, sql, unsql};
 use crate::tree::{Tree, View, tile_hashes};
 use countersign_record::cbor::Bytes;
 use countersign_record::commitment::Disclosure;
-use countersign_record::digest::{ArtifactDigest, CallId, EntryDigest, NodeHash};
+use countersign_record::digest::{ArtifactDigest, CallId, EntryDigest, NodeHash, PublicKey};
 use countersign_record::entry::Entry;
 use countersign_record::export::Artifact;
 use countersign_record::merkle::{Head, consistency_proof, entry_digest, inclusion_proof, root_at};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Entries that are read at a time.
 const BATCH: u64 = 256;
@@ -40,7 +41,24 @@ pub(crate) struct Row<'a> {
     pub(crate) opened: u64,
 }
 
-impl Journal {
+/// Reads a durable log: this gateway's own, or one that it keeps for another.
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Reader {
+    /// Size and root of the durable log.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        locked(&self.shared.durable).tree.head()
+    }
+
+    /// Whose log it is.
+    #[must_use]
+    pub fn identity(&self) -> PublicKey {
+        self.shared.identity
+    }
+
     /// The entry at `index`.
     ///
     /// # Errors

@@ -45,38 +45,44 @@ impl StorageKey {
 }
 
 /// Storage keys by version; the highest seals.
-pub struct KeyRing {
-    newest: (u32, StorageKey),
-    older: BTreeMap<u32, StorageKey>,
-}
+#[derive(Default)]
+pub struct KeyRing(BTreeMap<u32, StorageKey>);
 
 impl KeyRing {
     /// A ring of one key.
     #[must_use]
     pub fn new(version: u32, key: StorageKey) -> Self {
-        Self {
-            newest: (version, key),
-            older: BTreeMap::new(),
-        }
+        Self::without_keys().with(version, key)
+    }
+
+    /// A ring with which nothing opens and nothing is sealed: the log's proofs are there, its values are not.
+    #[must_use]
+    pub fn without_keys() -> Self {
+        Self::default()
+    }
+
+    /// Whether anything can open with it.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// Adds a key; the one with the highest version seals from now on.
     #[must_use]
     pub fn with(mut self, version: u32, key: StorageKey) -> Self {
-        if version > self.newest.0 {
-            let (old, was) = std::mem::replace(&mut self.newest, (version, key));
-            self.older.insert(old, was);
-        } else if version < self.newest.0 {
-            self.older.insert(version, key);
-        }
+        self.0.entry(version).or_insert(key);
         self
     }
 
     fn get(&self, version: u32) -> Result<&StorageKey, SideError> {
-        if version == self.newest.0 {
-            return Ok(&self.newest.1);
-        }
-        self.older.get(&version).ok_or(SideError::NoKey { version })
+        self.0.get(&version).ok_or(SideError::NoKey { version })
+    }
+
+    fn newest(&self) -> Result<(u32, &StorageKey), SideError> {
+        let newest = self.0.last_key_value();
+        newest
+            .map(|(version, key)| (*version, key))
+            .ok_or(SideError::NoKey { version: 0 })
     }
 }
 
@@ -91,7 +97,7 @@ pub(crate) enum Purpose {
 
 /// Seals and opens for one gateway.
 pub(crate) struct Side {
-    ring: KeyRing,
+    pub(crate) ring: KeyRing,
     gateway: GatewayId,
 }
 
@@ -109,7 +115,7 @@ impl Side {
     }
 
     pub(crate) fn seal(&self, purpose: Purpose, value: &[u8]) -> Result<Vec<u8>, SideError> {
-        let (version, key) = &self.ring.newest;
+        let (version, key) = self.ring.newest()?;
         let mut random = Zeroizing::new([0u8; NONCE + 32]);
         getrandom::fill(random.as_mut()).map_err(|_| SideError::Random)?;
         let (nonce, data_key) = random

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -128,16 +128,7 @@ pub(crate) fn open(paths: &Paths) -> Result<(Connection, Before), OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(paths.database(), flags).map_err(Fault::from)?;
     if existed {
-        let expected = APPLICATION_ID;
-        match pragma(&conn, "application_id")? {
-            found if found == expected => {}
-            found => return Err(OpenError::NotALog { expected, found }),
-        }
-        let expected = LAYOUT;
-        match pragma(&conn, "user_version")? {
-            found if found == expected => {}
-            found => return Err(OpenError::Layout { expected, found }),
-        }
+        expect_log(&conn)?;
     }
     configure(&conn).map_err(Fault::from)?;
     if !existed {
@@ -155,6 +146,81 @@ pub(crate) fn open(paths: &Paths) -> Result<(Connection, Before), OpenError> {
             wal_left,
         },
     ))
+}
+
+/// Copies a database that nobody has open, and makes the copy one file that is only read from then on.
+///
+/// What the last process left in its write-ahead log is part of the copy, as it would be of the log when that opens.
+pub(crate) fn keep_copy(from: &Paths, to: &Paths) -> Result<(), OpenError> {
+    let failed = |dir: &Path| {
+        let dir = dir.to_owned();
+        move |e: io::Error| OpenError::Directory {
+            dir: dir.clone(),
+            reason: e.to_string(),
+        }
+    };
+    Lock::look(from)?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(&to.dir).map_err(failed(&to.dir))?;
+    copy_file(&from.database(), &to.database()).map_err(failed(&from.dir))?;
+    match copy_file(&from.wal(), &to.wal()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        copied => copied.map_err(failed(&from.dir))?,
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(to.database(), flags).map_err(Fault::from)?;
+    expect_log(&conn)?;
+    // Leaving the mode moves what stands in the write-ahead log into the database, and deletes it.
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
+        .map_err(Fault::from)?;
+    if mode != "delete" {
+        return Err(Fault::Malformed.into());
+    }
+    conn.close().map_err(|(_, e)| Fault::from(e))?;
+    let seal = || -> io::Result<()> {
+        fs::set_permissions(to.database(), fs::Permissions::from_mode(0o400))?;
+        File::open(to.database())?.sync_all()?;
+        sync_dir(&to.dir)
+    };
+    seal().map_err(failed(&to.dir))
+}
+
+/// Copies a file into a new one that only its owner can read.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut open = OpenOptions::new();
+    open.write(true).create_new(true).mode(0o600);
+    let mut target = open.open(to)?;
+    io::copy(&mut source, &mut target)?;
+    target.sync_all()
+}
+
+/// Opens a copy that [`keep_copy`] made.
+pub(crate) fn open_kept(paths: &Paths) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(paths.database(), flags).map_err(Fault::from)?;
+    expect_log(&conn)?;
+    conn.execute_batch(
+        "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;",
+    )
+    .map_err(Fault::from)?;
+    Ok(conn)
+}
+
+/// The file is a log of ours, of this layout.
+fn expect_log(conn: &Connection) -> Result<(), OpenError> {
+    let expected = APPLICATION_ID;
+    match pragma(conn, "application_id")? {
+        found if found == expected => {}
+        found => return Err(OpenError::NotALog { expected, found }),
+    }
+    let expected = LAYOUT;
+    match pragma(conn, "user_version")? {
+        found if found == expected => Ok(()),
+        found => Err(OpenError::Layout { expected, found }),
+    }
 }
 
 fn pragma(conn: &Connection, name: &str) -> Result<i64, Fault> {

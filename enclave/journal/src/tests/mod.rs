@@ -4,6 +4,7 @@
 mod appending;
 mod crash;
 mod faults;
+mod keeping;
 mod order;
 mod site;
 mod tamper;

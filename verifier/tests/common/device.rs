@@ -28,7 +28,96 @@ pub struct Device {
     pub reset_count: u32,
     /// Milliseconds.
     pub clock: u64,
+    /// A change to the next evidence, made once, before it is signed.
+    pub edit: Option<fn(&mut Draft)>,
 }
+
+/// Evidence before it is signed.
+pub struct Draft {
+    pub ak_public: Vec<u8>,
+    pub nv_public: Vec<u8>,
+    pub certify: Statement,
+    pub quote: Statement,
+    pub pcrs: Vec<PcrValue>,
+    pub event_log: Option<Vec<u8>>,
+    /// A change after signing.
+    pub after: Option<fn(&mut TpmEvidence)>,
+}
+
+/// `TPMS_ATTEST`.
+pub struct Statement {
+    pub magic: u32,
+    pub kind: u16,
+    pub signer: Vec<u8>,
+    pub qualifying: Vec<u8>,
+    pub clock: u64,
+    pub resets: (u32, u32),
+    pub safe: u8,
+    pub firmware: u64,
+    pub attested: Vec<u8>,
+}
+
+impl Statement {
+    fn bytes(&self) -> Vec<u8> {
+        [
+            self.magic.to_be_bytes().as_slice(),
+            &self.kind.to_be_bytes(),
+            &sized(&self.signer),
+            &sized(&self.qualifying),
+            &self.clock.to_be_bytes(),
+            &self.resets.0.to_be_bytes(),
+            &self.resets.1.to_be_bytes(),
+            &[self.safe],
+            &self.firmware.to_be_bytes(),
+            &self.attested,
+        ]
+        .concat()
+    }
+}
+
+/// The qualified name of a primary key: its name under the handle of its hierarchy.
+pub fn qualified(hierarchy: u32, name: &[u8]) -> Vec<u8> {
+    let digest = Sha256::digest([hierarchy.to_be_bytes().as_slice(), name].concat());
+    [&[0x00, 0x0b], digest.as_slice()].concat()
+}
+
+/// `TPMS_NV_PUBLIC`.
+pub fn nv_public(index: u32, attributes: u32, policy: &[u8], size: u16) -> Vec<u8> {
+    [
+        index.to_be_bytes().as_slice(),
+        &[0x00, 0x0b],
+        &attributes.to_be_bytes(),
+        &sized(policy),
+        &size.to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// What a certification attests: name of the index, offset, contents.
+pub fn certified(nv_public: &[u8], offset: u16, contents: &[u8]) -> Vec<u8> {
+    [
+        sized(&TpmName::of(nv_public).0).as_slice(),
+        &offset.to_be_bytes(),
+        &sized(contents),
+    ]
+    .concat()
+}
+
+/// What a quote attests: one selection, digest.
+pub fn quoted(bank: u16, select: &[u8], digest: &[u8]) -> Vec<u8> {
+    let octets = u8::try_from(select.len()).unwrap();
+    [
+        1u32.to_be_bytes().as_slice(),
+        &bank.to_be_bytes(),
+        &[octets],
+        select,
+        &sized(digest),
+    ]
+    .concat()
+}
+
+/// Attributes of the attestation key.
+pub const AK_ATTRIBUTES: u32 = 0x0005_0072;
 
 impl Device {
     pub fn new(profile: Profile) -> Self {
@@ -38,11 +127,12 @@ impl Device {
             counter: 40,
             reset_count: 3,
             clock: 1000,
+            edit: None,
         }
     }
 
     pub fn ak_name(&self) -> Vec<u8> {
-        TpmName::of(&ecc_public(self.ak_seed, 0x0005_0072))
+        TpmName::of(&ecc_public(self.ak_seed, AK_ATTRIBUTES))
             .0
             .to_vec()
     }
@@ -59,24 +149,8 @@ impl Device {
     /// Certifies the counter and quotes the registers.
     pub fn attest(&mut self, qualifying: Qualifying) -> TpmEvidence {
         self.clock += 10;
-        let ak_public = ecc_public(self.ak_seed, 0x0005_0072);
         let policy = policy_authorize_digest(&ReleaseKey::parse(&release_public()).unwrap());
-        let nv_public = [
-            COUNTER_INDEX.to_be_bytes().as_slice(),
-            &[0x00, 0x0b],
-            &COUNTER_ATTRIBUTES.to_be_bytes(),
-            &sized(&policy.0),
-            &8u16.to_be_bytes(),
-        ]
-        .concat();
-        // index name · offset 0 · contents
-        let certified = [
-            sized(&TpmName::of(&nv_public).0).as_slice(),
-            &[0, 0],
-            &sized(&self.counter.to_be_bytes()),
-        ]
-        .concat();
-        let certify = self.statement(0x8014, qualifying, &certified);
+        let nv_public = nv_public(COUNTER_INDEX, COUNTER_ATTRIBUTES, &policy.0, 8);
         let mut select = [0u8; 3];
         PCRS.iter()
             .for_each(|p| select[usize::from(p / 8)] |= 1 << (p % 8));
@@ -86,45 +160,52 @@ impl Device {
                 .flat_map(|p| p.value)
                 .collect::<Vec<_>>(),
         );
-        // one selection · SHA-256 · 3 bytes · digest
-        let quoted = [
-            &[0, 0, 0, 1, 0x00, 0x0b, 3],
-            select.as_slice(),
-            &sized(&digest),
-        ]
-        .concat();
-        let quote = self.statement(0x8018, qualifying, &quoted);
-        TpmEvidence {
+        let mut draft = Draft {
+            ak_public: ecc_public(self.ak_seed, AK_ATTRIBUTES),
+            certify: self.statement(
+                0x8014,
+                qualifying,
+                certified(&nv_public, 0, &self.counter.to_be_bytes()),
+            ),
+            nv_public,
+            quote: self.statement(0x8018, qualifying, quoted(0x000b, &select, &digest)),
+            pcrs: Self::pcr_values(),
+            event_log: None,
+            after: None,
+        };
+        if let Some(edit) = self.edit.take() {
+            edit(&mut draft);
+        }
+        let (certify, quote) = (draft.certify.bytes(), draft.quote.bytes());
+        let mut evidence = TpmEvidence {
             profile: self.profile,
             quote_signature: Bytes(self.sign(&quote)),
             certify_signature: Bytes(self.sign(&certify)),
-            ak_public: Bytes(ak_public),
+            ak_public: Bytes(draft.ak_public),
             quote: Bytes(quote),
-            pcrs: Self::pcr_values(),
-            nv_public: Bytes(nv_public),
+            pcrs: draft.pcrs,
+            nv_public: Bytes(draft.nv_public),
             certify: Bytes(certify),
-            event_log: None,
+            event_log: draft.event_log.map(Bytes),
+        };
+        if let Some(after) = draft.after {
+            after(&mut evidence);
         }
+        evidence
     }
 
-    /// `TPMS_ATTEST`.
-    fn statement(&self, kind: u16, qualifying: Qualifying, attested: &[u8]) -> Vec<u8> {
-        // The qualified name of a primary key: its name under the handle of the endorsement hierarchy.
-        let qualified =
-            Sha256::digest([0x4000_000bu32.to_be_bytes().as_slice(), &self.ak_name()].concat());
-        [
-            0xff54_4347u32.to_be_bytes().as_slice(),
-            &kind.to_be_bytes(),
-            &sized(&[&[0x00, 0x0b], qualified.as_slice()].concat()),
-            &sized(&qualifying.0),
-            &self.clock.to_be_bytes(),
-            &self.reset_count.to_be_bytes(),
-            &0u32.to_be_bytes(),
-            &[1],
-            &0x0007_0055_0011_4800u64.to_be_bytes(),
+    fn statement(&self, kind: u16, qualifying: Qualifying, attested: Vec<u8>) -> Statement {
+        Statement {
+            magic: 0xff54_4347,
+            kind,
+            signer: qualified(0x4000_000b, &self.ak_name()),
+            qualifying: qualifying.0.to_vec(),
+            clock: self.clock,
+            resets: (self.reset_count, 0),
+            safe: 1,
+            firmware: 0x0007_0055_0011_4800,
             attested,
-        ]
-        .concat()
+        }
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
@@ -145,11 +226,11 @@ fn secret(seed: u8) -> SigningKey {
     SigningKey::from_slice(&[seed; 32]).unwrap()
 }
 
-fn sized(bytes: &[u8]) -> Vec<u8> {
+pub fn sized(bytes: &[u8]) -> Vec<u8> {
     [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
-fn ecc_public(seed: u8, attributes: u32) -> Vec<u8> {
+pub fn ecc_public(seed: u8, attributes: u32) -> Vec<u8> {
     let point = secret(seed).verifying_key().to_sec1_point(false);
     let mut public = [
         &[0x00, 0x23, 0x00, 0x0b],

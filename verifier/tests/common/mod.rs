@@ -91,8 +91,22 @@ pub struct LeafSpec {
     pub disclosures: Vec<Disclosure>,
 }
 
+/// Changes to what comes next, each made once and before anything is signed.
+#[derive(Default)]
+pub struct Edits {
+    /// Of the next entry's place.
+    pub place: Option<fn(&mut Place)>,
+    /// Of the next opening, after its evidence was made.
+    pub base: Option<fn(&mut Base)>,
+    /// Of the next container of evidence.
+    pub container: Option<fn(&mut Vec<u8>)>,
+    /// Of the references to it.
+    pub references: Option<fn(&mut Vec<EvidenceRef>)>,
+}
+
 /// A log under construction, and what leaves with it.
 pub struct Mini {
+    pub edits: Edits,
     pub device: Device,
     pub artifacts: Vec<Artifact>,
     pub leaves: Vec<LeafSpec>,
@@ -214,6 +228,7 @@ impl Mini {
             bytes: Bytes(signed.to_bytes()),
         };
         Self {
+            edits: Edits::default(),
             device: Device::new(profile),
             artifacts: vec![artifact],
             leaves: vec![],
@@ -244,7 +259,7 @@ impl Mini {
     ) -> EntryRef {
         self.time += 1000;
         let is_base = matches!(body, Body::Base(_));
-        let place = Place {
+        let mut place = Place {
             index: self.next(),
             base: if is_base {
                 None
@@ -267,6 +282,9 @@ impl Mini {
             }),
         };
         let index = place.index;
+        if let Some(edit) = self.edits.place.take() {
+            edit(&mut place);
+        }
         let payload = Payload::new(place, body);
         let bytes = sign(&payload, &epoch_key(self.epoch));
         let leaf = leaf_hash(&bytes);
@@ -291,13 +309,21 @@ impl Mini {
     fn evidence(&mut self, qualifying: Qualifying) -> Vec<EvidenceRef> {
         let evidence = self.device.attest(qualifying);
         let kind = countersign_record::body::lifecycle::TPM_EVIDENCE_KIND.to_owned();
+        let mut bytes = evidence.to_bytes();
+        if let Some(edit) = self.edits.container.take() {
+            edit(&mut bytes);
+        }
         let artifact = Artifact {
             kind: kind.clone(),
-            bytes: Bytes(evidence.to_bytes()),
+            bytes: Bytes(bytes),
         };
         let digest = artifact.digest();
         self.artifacts.push(artifact);
-        vec![EvidenceRef { kind, digest }]
+        let mut references = vec![EvidenceRef { kind, digest }];
+        if let Some(edit) = self.edits.references.take() {
+            edit(&mut references);
+        }
+        references
     }
 
     fn head(&self) -> LogHead {
@@ -338,7 +364,7 @@ impl Mini {
         let evidence = self.evidence(anchor_of(&bytes).qualifying());
         let explained = self.last_counter;
         self.epoch += 1;
-        let base = Base {
+        let mut base = Base {
             identity_signature: identity().sign(&epoch_message(&bytes)),
             binding: Bytes(bytes),
             evidence,
@@ -352,6 +378,9 @@ impl Mini {
             recovery_key: Some(KeyId([3; 32])),
             software: "countersign 0.1.0".into(),
         };
+        if let Some(edit) = self.edits.base.take() {
+            edit(&mut base);
+        }
         let entry = self.push(Body::Base(base), None, vec![]);
         self.base = Some(entry.clone());
         self.in_force = Some(entry.clone());

@@ -256,7 +256,9 @@ fn keep(opened: &mut Opened, disclosure: Disclosure) {
         | Field::Tenant
         | Field::Claims
         | Field::PrincipalChain
-        | Field::Egress => {}
+        | Field::Egress
+        | Field::ErasureStatement
+        | Field::HoldStatement => {}
     }
 }
 
@@ -302,6 +304,8 @@ pub(crate) fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
         }
         Body::Approval(b) => some(Field::ApprovalStatement, Some(b.statement)),
         Body::Event(b) => some(Field::EventDetail, b.detail),
+        Body::Erasure(b) => some(Field::ErasureStatement, Some(b.statement)),
+        Body::Hold(b) => some(Field::HoldStatement, Some(b.statement)),
         Body::Enrol(_)
         | Body::Base(_)
         | Body::Run(_)
@@ -309,7 +313,6 @@ pub(crate) fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
         | Body::Renewal(_)
         | Body::Adopt(_)
         | Body::Gap(_)
-        | Body::Erasure(_)
         | Body::Close(_) => {}
     }
     out
@@ -325,6 +328,7 @@ fn caller(caller: &Caller, some: &mut impl FnMut(Field, Option<Commitment>)) {
         proof,
         claims,
         principal_chain,
+        subject: _,
     } = caller;
     some(Field::Agent, Some(*agent));
     some(Field::User, *user);

@@ -337,6 +337,7 @@ fn caller(agent: Commitment) -> Caller {
         proof: None,
         claims: None,
         principal_chain: None,
+        subject: None,
     }
 }
 

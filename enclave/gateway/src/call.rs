@@ -157,6 +157,7 @@ impl Progress {
                 .map(|p| put(Field::CallerProof, p)),
             claims: None,
             principal_chain: None,
+            subject: None,
         }
     }
 

@@ -88,6 +88,7 @@ impl Role {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
+            | Body::Hold(_)
             | Body::Close(_) => Self::Plain,
         }
     }

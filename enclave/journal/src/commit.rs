@@ -443,7 +443,8 @@ impl Files {
             | Body::Event(_)
             | Body::Adopt(_)
             | Body::Gap(_)
-            | Body::Erasure(_) => return Ok(()),
+            | Body::Erasure(_)
+            | Body::Hold(_) => return Ok(()),
         };
         self.conn.execute(sql, [])?;
         Ok(())

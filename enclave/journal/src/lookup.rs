@@ -55,6 +55,7 @@ pub(crate) fn call_of(body: &Body) -> Option<CallId> {
         | Body::Adopt(_)
         | Body::Gap(_)
         | Body::Erasure(_)
+        | Body::Hold(_)
         | Body::Close(_) => None,
     }
 }

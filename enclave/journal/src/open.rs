@@ -498,7 +498,8 @@ impl Scanner<'_> {
             | Body::Event(_)
             | Body::Adopt(_)
             | Body::Gap(_)
-            | Body::Erasure(_) => {}
+            | Body::Erasure(_)
+            | Body::Hold(_) => {}
         }
     }
 

@@ -296,7 +296,8 @@ impl Sequence {
             | Body::Renewal(_)
             | Body::Adopt(_)
             | Body::Gap(_)
-            | Body::Erasure(_) => Ok(()),
+            | Body::Erasure(_)
+            | Body::Hold(_) => Ok(()),
         }
     }
 
@@ -382,7 +383,8 @@ impl Sequence {
             | Body::Renewal(_)
             | Body::Adopt(_)
             | Body::Gap(_)
-            | Body::Erasure(_) => {}
+            | Body::Erasure(_)
+            | Body::Hold(_) => {}
         }
         if let (Some(run), Some(tenant)) = (&place.run, owner.tenant) {
             self.advance_run(
@@ -487,6 +489,7 @@ pub(crate) fn claimed_head(body: &Body) -> Result<Option<LogHead>, Refusal> {
         | Body::Renewal(_)
         | Body::Adopt(_)
         | Body::Gap(_)
-        | Body::Erasure(_) => None,
+        | Body::Erasure(_)
+        | Body::Hold(_) => None,
     })
 }

@@ -99,7 +99,8 @@ impl Ledger {
             | Body::Run(_)
             | Body::Event(_)
             | Body::Adopt(_)
-            | Body::Erasure(_) => (),
+            | Body::Erasure(_)
+            | Body::Hold(_) => (),
         }
         Ok(())
     }
@@ -138,6 +139,7 @@ pub fn concerns_calls(body: &Body) -> bool {
         | Body::Adopt(_)
         | Body::Gap(_)
         | Body::Erasure(_)
+        | Body::Hold(_)
         | Body::Close(_) => false,
     }
 }

@@ -16,6 +16,7 @@ use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{ArtifactDigest, EntryDigest, Nonce};
 use countersign_record::entry::{Body as EntryBody, Entry};
 use countersign_record::export::{ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope};
+use countersign_record::profile::Disclosed;
 use serde_json::json as object;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -273,6 +274,7 @@ fn write_export(
         profile: "everything".to_owned(),
         created: gateway.clock.now().at,
         software: SOFTWARE.to_owned(),
+        disclosed: Disclosed::everything(),
     };
     let (mut writer, bytes) = ExportWriter::start(&manifest);
     sink(bytes)?;
@@ -322,7 +324,8 @@ fn artifacts(gateway: &Gateway, end: u64) -> Result<BTreeSet<ArtifactDigest>, St
             | EntryBody::Event(_)
             | EntryBody::Adopt(_)
             | EntryBody::Gap(_)
-            | EntryBody::Erasure(_) => (),
+            | EntryBody::Erasure(_)
+            | EntryBody::Hold(_) => (),
         }
     }
     // Entries name a bundle's payload alone; its signatures are in the signed form, of every bundle that was in force.

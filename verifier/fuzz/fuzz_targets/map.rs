@@ -3,8 +3,8 @@
 
 use countersign_record::binding::{Binding, CloseStatement, FreshStatement, RenewalStatement};
 use countersign_record::body::{
-    Action, Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Intent,
-    Renewal, RunClosed,
+    Action, Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Hold,
+    Intent, Renewal, RunClosed,
 };
 use countersign_record::bundle::{BundlePayload, BundleStatement, SignedBundle};
 use countersign_record::cbor::{Cbor, Reader};
@@ -14,7 +14,8 @@ use countersign_record::evidence::TpmEvidence;
 use countersign_record::export::{Artifact, Manifest, Trailer};
 use countersign_record::receipt::Receipt;
 use countersign_record::statement::{
-    AdoptStatement, ApprovalStatement, FleetStatement, RecoverStatement,
+    AdoptStatement, ApprovalStatement, ErasureStatement, FleetStatement, HoldStatement,
+    RecoverStatement,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -65,6 +66,9 @@ const MAPS: &[fn(&[u8])] = maps![
     Erasure,
     Close,
     Vec<Disclosure>,
+    Hold,
+    ErasureStatement,
+    HoldStatement,
 ];
 
 fuzz_target!(|input: &[u8]| {

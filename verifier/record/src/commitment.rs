@@ -49,6 +49,10 @@ cbor_enum! {
         PrincipalChain = 17: "principal-chain",
         /// Destination and certificate of an outbound request.
         Egress = 18: "egress",
+        /// A person's signed erasure statement.
+        ErasureStatement = 19: "erasure-statement",
+        /// A person's signed hold statement.
+        HoldStatement = 20: "hold-statement",
     }
 }
 

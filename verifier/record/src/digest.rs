@@ -86,6 +86,8 @@ fixed! {
     RunId[16],
     /// Pseudonym of a tenant.
     TenantId[16],
+    /// Pseudonym of a subject: a user, or an agent that acts for itself; unlinkable once the subject's key is destroyed.
+    SubjectId[32],
     /// Unpredictable bytes of a commitment.
     Salt[16],
     /// What a TPM signs in: `TPMS_ATTEST.extraData`.

@@ -7,8 +7,8 @@
 //! Spec: `docs/spec/record.md`, "Entries"; CDDL `entry` in `docs/spec/record.cddl`.
 
 use crate::body::{
-    Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Intent, Renewal,
-    RunClosed,
+    Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Hold, Intent,
+    Renewal, RunClosed,
 };
 use crate::cbor::{Bytes, Cbor, CborError, Reader, Writer};
 use crate::cose::{Sign1, Unsigned};
@@ -54,6 +54,8 @@ cbor_enum! {
         Erasure = 12: "erasure",
         /// An epoch ends in good order.
         Close = 13: "close",
+        /// Disclosures must be kept, or need not be kept any more.
+        Hold = 14: "hold",
     }
 }
 
@@ -75,6 +77,7 @@ impl Kind {
             Self::Gap => "application/countersign.gap+cose",
             Self::Erasure => "application/countersign.erasure+cose",
             Self::Close => "application/countersign.close+cose",
+            Self::Hold => "application/countersign.hold+cose",
         }
     }
 
@@ -166,6 +169,8 @@ pub enum Body {
     Erasure(Erasure),
     /// See [`Close`].
     Close(Close),
+    /// See [`Hold`].
+    Hold(Hold),
 }
 
 impl Body {
@@ -186,6 +191,7 @@ impl Body {
             Self::Gap(_) => Kind::Gap,
             Self::Erasure(_) => Kind::Erasure,
             Self::Close(_) => Kind::Close,
+            Self::Hold(_) => Kind::Hold,
         }
     }
 
@@ -204,6 +210,7 @@ impl Body {
             Self::Gap(b) => b.write(w),
             Self::Erasure(b) => b.write(w),
             Self::Close(b) => b.write(w),
+            Self::Hold(b) => b.write(w),
         }
     }
 
@@ -222,6 +229,7 @@ impl Body {
             Kind::Gap => Self::Gap(Cbor::read(r)?),
             Kind::Erasure => Self::Erasure(Cbor::read(r)?),
             Kind::Close => Self::Close(Cbor::read(r)?),
+            Kind::Hold => Self::Hold(Cbor::read(r)?),
         })
     }
 }

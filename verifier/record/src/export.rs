@@ -10,6 +10,7 @@
 use crate::cbor::{Bytes, Cbor, CborError, Reader, Writer};
 use crate::commitment::Disclosure;
 use crate::digest::{ArtifactDigest, GatewayId, NodeHash, PublicKey, UnixMillis};
+use crate::profile::Disclosed;
 use crate::{cbor_enum, cbor_map};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -70,12 +71,14 @@ cbor_map! {
         5 => end: u64,
         /// Which entries of the range are there.
         6 => scope: Scope,
-        /// Disclosure profile.
+        /// Name of the disclosure profile.
         7 => profile: String,
         /// When it was made.
         8 => created: UnixMillis,
         /// By which program.
         9 => software: String,
+        /// Which values it opens.
+        11 => disclosed: Disclosed,
     }
 }
 

@@ -26,6 +26,7 @@ pub mod export;
 pub mod merkle;
 pub mod note;
 pub mod preview;
+pub mod profile;
 pub mod receipt;
 pub mod statement;
 

@@ -1,4 +1,4 @@
-//! What people sign: fleet statements, approvals, recoveries, adoptions.
+//! What people sign: fleet statements, approvals, recoveries, adoptions, erasures, holds.
 //!
 //! In: fields. Out: payloads of [`crate::cose::Sign1`] statements with a type each, signed
 //! by keys that a customer holds and no gateway ever sees.
@@ -6,8 +6,10 @@
 //! Spec: `docs/spec/record.md`, "Statements of people".
 
 use crate::binding::LogHead;
+use crate::body::{HoldAct, IndexRange};
 use crate::digest::{
-    ActionDigest, Commitment, EntryDigest, GatewayId, KeyId, Nonce, UnixMillis, sha256_in,
+    ActionDigest, Commitment, EntryDigest, GatewayId, KeyId, Nonce, SubjectId, TenantId,
+    UnixMillis, sha256_in,
 };
 use crate::{cbor_enum, cbor_map};
 
@@ -19,6 +21,10 @@ pub const APPROVAL_TYP: &str = "application/countersign.approval+cose";
 pub const RECOVER_TYP: &str = "application/countersign.recover+cose";
 /// Type of an [`AdoptStatement`].
 pub const ADOPT_TYP: &str = "application/countersign.adopt-statement+cose";
+/// Type of an [`ErasureStatement`].
+pub const ERASURE_TYP: &str = "application/countersign.erasure-statement+cose";
+/// Type of a [`HoldStatement`].
+pub const HOLD_TYP: &str = "application/countersign.hold-statement+cose";
 
 cbor_map! {
     /// A gateway that a customer calls its own.
@@ -129,6 +135,58 @@ cbor_map! {
         6 => issued: UnixMillis,
         /// Whether its stored values were recovered.
         7 => stored: Stored,
+    }
+}
+
+cbor_map! {
+    /// A person's word that disclosures are to be destroyed: of a subject, or of named entries.
+    pub struct ErasureStatement {
+        /// Where.
+        1 => gateway: GatewayId,
+        /// All that stands under this pseudonym, and the key behind it.
+        2 => subject: Option<SubjectId>,
+        /// These entries; none where a subject is named.
+        3 => entries: Vec<IndexRange>,
+        /// Why: a code such as `gdpr-17`.
+        4 => basis: String,
+        /// The person's enrolled key.
+        5 => signer: KeyId,
+        /// When it was signed.
+        6 => issued: UnixMillis,
+        /// Until when it may be handed in.
+        7 => expires: UnixMillis,
+        /// Makes each statement one of a kind.
+        8 => nonce: Nonce,
+    }
+}
+
+cbor_map! {
+    /// A person's word that disclosures must be kept, or need not be kept any more.
+    pub struct HoldStatement {
+        /// Where.
+        1 => gateway: GatewayId,
+        /// Whether it is placed or lifted.
+        2 => act: HoldAct,
+        /// Name of the hold.
+        3 => id: String,
+        /// Of this subject alone.
+        4 => subject: Option<SubjectId>,
+        /// Of this tenant alone.
+        5 => tenant: Option<TenantId>,
+        /// Of these entries alone.
+        6 => entries: Option<IndexRange>,
+        /// Until when; absent: until it is lifted.
+        7 => until: Option<UnixMillis>,
+        /// Why, in words.
+        8 => reason: String,
+        /// The person's enrolled key.
+        9 => signer: KeyId,
+        /// When it was signed.
+        10 => issued: UnixMillis,
+        /// Until when the statement may be handed in.
+        11 => expires: UnixMillis,
+        /// Makes each statement one of a kind.
+        12 => nonce: Nonce,
     }
 }
 

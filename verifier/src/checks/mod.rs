@@ -21,6 +21,7 @@ use crate::parallel::{Judged, Outcome, Parsed};
 use crate::report::{Counts, Subject};
 use crate::stream::Options;
 use crate::trust::{Reference, Trust};
+use countersign_record::body::IndexRange;
 use countersign_record::digest::{EntryDigest, GatewayId, PublicKey, TenantId, UnixMillis};
 use countersign_record::entry::{Body, EntryError, Payload};
 use countersign_record::export::{Manifest, Scope};
@@ -232,8 +233,10 @@ impl<'a> Checks<'a> {
             Body::Adopt(b) => self.adopt(at, b),
             Body::Gap(b) => self.gap(at, b),
             Body::Erasure(b) => {
-                self.calls.erased = self.calls.erased.saturating_add(count(b.entries.len()))
+                let entries = b.entries.iter().map(IndexRange::count);
+                self.calls.erased = entries.fold(self.calls.erased, u64::saturating_add);
             }
+            Body::Hold(_) => {}
             Body::Close(b) => self.close(at, b),
         }
         self.receipt_at(at, &body);

@@ -13,6 +13,7 @@
 pub mod device;
 
 use countersign_record::binding::*;
+use countersign_record::body::privacy::ranges_of;
 use countersign_record::body::*;
 use countersign_record::bundle::*;
 use countersign_record::cbor::{Bytes, Cbor as _};
@@ -23,6 +24,7 @@ use countersign_record::digest::*;
 use countersign_record::entry::{Body, EntryRef, Payload, Place, RunPlace, TenantPlace};
 use countersign_record::export::*;
 use countersign_record::merkle::{Frontier, Head, leaf_hash};
+use countersign_record::profile::Disclosed;
 use countersign_record::receipt::{RECEIPT_TYP, Receipt};
 use countersign_record::statement::*;
 use countersign_signatures::http::{
@@ -39,6 +41,8 @@ pub const START: u64 = 1_770_000_000_000;
 /// The verifier's clock.
 pub const NOW: UnixMillis = UnixMillis(START + 3_600_000);
 pub const TENANT: TenantId = TenantId([7; 16]);
+/// The pseudonym of the one agent that calls.
+pub const SUBJECT: SubjectId = SubjectId([0x5b; 32]);
 pub const LEASE: u64 = 1_200_000;
 
 /// Keys, by what they are for.
@@ -437,6 +441,7 @@ impl Mini {
             proof,
             claims: None,
             principal_chain: None,
+            subject: Some(SUBJECT),
         };
         (caller, received, disclosures)
     }
@@ -624,10 +629,13 @@ impl Mini {
 
     pub fn erasure(&mut self) -> EntryRef {
         let body = Erasure {
-            entries: vec![2],
+            entries: ranges_of([2]),
             basis: "gdpr-17".into(),
-            ordered_by: Some(KeyId([6; 32])),
+            ordered_by: approver().public().id(),
             ring: 2,
+            statement: Commitment([6; 32]),
+            subject: None,
+            anchored: true,
         };
         self.push(Body::Erasure(body), None, vec![])
     }
@@ -854,6 +862,7 @@ impl Parts {
                 profile: "full".into(),
                 created: UnixMillis(mini.time),
                 software: "countersign 0.1.0".into(),
+                disclosed: Disclosed::everything(),
             },
             artifacts: mini.artifacts.clone(),
             leaves: mini

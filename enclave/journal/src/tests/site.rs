@@ -204,6 +204,7 @@ fn caller() -> Caller {
         proof: None,
         claims: None,
         principal_chain: None,
+        subject: None,
     }
 }
 
@@ -361,6 +362,7 @@ pub(super) fn audit(journal: &Journal) -> Vec<CallId> {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
+            | Body::Hold(_)
             | Body::Close(_) => {}
         }
     }

@@ -3,7 +3,7 @@
 use crate::cbor::{Bytes, Cbor};
 use crate::digest::{
     ActionDigest, ArtifactDigest, CallId, Commitment, EntryDigest, GatewayId, KeyId, RunId,
-    TenantId, UnixMillis,
+    SubjectId, TenantId, UnixMillis,
 };
 use crate::entry::EntryRef;
 use crate::{cbor_enum, cbor_map};
@@ -87,6 +87,8 @@ cbor_map! {
         7 => claims: Option<Commitment>,
         /// Principals behind the caller.
         8 => principal_chain: Option<Commitment>,
+        /// Pseudonym of the user, or of the agent where it acts for nobody; what a subject's entries are found by.
+        9 => subject: Option<SubjectId>,
     }
 }
 

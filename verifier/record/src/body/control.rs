@@ -1,4 +1,4 @@
-//! Bodies about what is in force: [`Change`], [`Event`], [`Erasure`].
+//! Bodies about what is in force: [`Change`], [`Event`].
 
 use crate::digest::{ArtifactDigest, Commitment, KeyId};
 use crate::entry::EntryRef;
@@ -77,19 +77,5 @@ cbor_map! {
         2 => count: u64,
         /// Details.
         3 => detail: Option<Commitment>,
-    }
-}
-
-cbor_map! {
-    /// Disclosures were destroyed; every proof still holds.
-    pub struct Erasure {
-        /// Entries whose disclosures are gone.
-        1 => entries: Vec<u64>,
-        /// Why: a code such as `gdpr-17`.
-        2 => basis: String,
-        /// Who ordered it.
-        3 => ordered_by: Option<KeyId>,
-        /// Version of the storage key ring since then.
-        4 => ring: u64,
     }
 }

@@ -10,9 +10,10 @@ use crate::binding::{
     epoch_message,
 };
 use crate::body::{
-    AbandonedOpening, Action, Adopt, Approval, Base, CapabilityRef, Change, Close, Decision,
-    Effect, Enrol, Erasure, Event, EvidenceRef, Gap, Intent, Mode, Renewal, RunClosed, TenantHead,
-    Verdict, lifecycle::TPM_EVIDENCE_KIND, tenants_root,
+    AbandonedOpening, Action, Adopt, Approval, Base, CapabilityRef, Change, Classification, Close,
+    Decision, Effect, Enrol, Erasure, Event, EvidenceRef, Gap, Hold, HoldAct, Intent, Mode,
+    Renewal, RunClosed, TenantHead, Verdict, lifecycle::TPM_EVIDENCE_KIND, privacy::ranges_of,
+    tenants_root,
 };
 use crate::bundle::{BUNDLE_TYP, BundlePayload, SignedBundle};
 use crate::cbor::{Bytes, Cbor};
@@ -21,17 +22,19 @@ use crate::commitment::{CallerProof, Disclosure, Field, commit};
 use crate::cose::Unsigned;
 use crate::digest::{
     ArtifactDigest, CallId, EntryDigest, GatewayId, KeyId, Nonce, PublicKey, RunId, Salt,
-    Signature, TenantId, UnixMillis,
+    Signature, SubjectId, TenantId, UnixMillis,
 };
 use crate::entry::{Body, EntryRef, Extensions, Payload, Place, RunPlace, TenantPlace};
 use crate::evidence::TpmEvidence;
 use crate::export::{Artifact, ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope};
 use crate::merkle::{Frontier, Head, entry_digest, leaf_hash};
 use crate::preview::Preview;
+use crate::profile::Disclosed;
 use crate::receipt::{RECEIPT_TYP, Receipt};
 use crate::statement::{
-    ADOPT_TYP, APPROVAL_TYP, AdoptStatement, ApprovalStatement, Choice, FLEET_TYP, FleetMember,
-    FleetStatement, RECOVER_TYP, RecoverStatement, Stored,
+    ADOPT_TYP, APPROVAL_TYP, AdoptStatement, ApprovalStatement, Choice, ERASURE_TYP,
+    ErasureStatement, FLEET_TYP, FleetMember, FleetStatement, HOLD_TYP, HoldStatement, RECOVER_TYP,
+    RecoverStatement, Stored,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 
@@ -336,10 +339,11 @@ pub(super) fn example() -> Example {
     }));
     log.append(Body::Event(full::<Event>("Event")));
     log.append(Body::Erasure(Erasure {
-        entries: vec![record.index],
+        entries: ranges_of([record.index]),
         basis: "gdpr-17".to_owned(),
         ..full("Erasure")
     }));
+    log.append(Body::Hold(full::<Hold>("Hold")));
     log.append(Body::Gap(Gap {
         explained: 9,
         found: 11,
@@ -529,7 +533,47 @@ fn statements(
             "AdoptStatement",
             signed(ADOPT_TYP, "governance", &adopt),
         ),
+        (
+            "erasure-statement",
+            "ErasureStatement",
+            signed(ERASURE_TYP, "approver", &erasure_statement(gateway)),
+        ),
+        (
+            "hold-statement",
+            "HoldStatement",
+            signed(HOLD_TYP, "approver", &hold_statement(gateway)),
+        ),
     ]
+}
+
+fn erasure_statement(gateway: GatewayId) -> ErasureStatement {
+    ErasureStatement {
+        gateway,
+        subject: Some(SubjectId([0x75; 32])),
+        entries: Vec::new(),
+        basis: "gdpr-17".to_owned(),
+        signer: public_key("approver").id(),
+        issued: at(10),
+        expires: at(70),
+        nonce: Nonce([0x9c; 32]),
+    }
+}
+
+fn hold_statement(gateway: GatewayId) -> HoldStatement {
+    HoldStatement {
+        gateway,
+        act: HoldAct::Placed,
+        id: "2026-17".to_owned(),
+        subject: Some(SubjectId([0x75; 32])),
+        tenant: Some(TENANT),
+        entries: None,
+        until: None,
+        reason: "a dispute about invoices".to_owned(),
+        signer: public_key("approver").id(),
+        issued: at(11),
+        expires: at(71),
+        nonce: Nonce([0x9d; 32]),
+    }
 }
 
 fn extended() -> Vec<u8> {
@@ -566,6 +610,7 @@ fn export(
         profile: "example".to_owned(),
         created: at(14),
         software: "countersign 0.1.0".to_owned(),
+        disclosed: Disclosed::new(vec![Field::Forwarded], Classification::ALL.to_vec()),
     };
     let (mut writer, mut file) = ExportWriter::start(&manifest);
     let artifact = |kind: &str, bytes| Artifact {
@@ -576,7 +621,7 @@ fn export(
     file.extend(writer.artifact(&artifact(SIGNED_BUNDLE_KIND, bundle.to_bytes())));
     for (index, entry) in log.entries.iter().enumerate() {
         match index {
-            9..=12 => file.extend(writer.leaf(&leaf_hash(entry))),
+            9..=13 => file.extend(writer.leaf(&leaf_hash(entry))),
             _ => file.extend(writer.entry(entry)),
         }
         if index == 6 {

@@ -8,6 +8,7 @@ use crate::body::{
     Handling, Intent, Lineage, Mode, PolicyOutcome, Renewal, RunClosed, TenantHead, Times, Trace,
     Verdict,
 };
+use crate::body::{Hold, HoldAct, IndexRange};
 use crate::bundle::{
     AgentEntry, ApproverEntry, BundlePayload, BundleStatement, Registry, SignedBundle, TenantEntry,
 };
@@ -16,10 +17,11 @@ use crate::commitment::{CallerProof, Disclosure, Field};
 use crate::entry::{EntryRef, Kind, Place, RunPlace, TenantPlace};
 use crate::evidence::{PcrValue, TpmEvidence};
 use crate::export::{Artifact, ItemKind, Manifest, Scope, Trailer};
+use crate::profile::Disclosed;
 use crate::receipt::Receipt;
 use crate::statement::{
-    AdoptStatement, ApprovalStatement, Choice, FleetMember, FleetStatement, RecoverStatement,
-    Stored,
+    AdoptStatement, ApprovalStatement, Choice, ErasureStatement, FleetMember, FleetStatement,
+    HoldStatement, RecoverStatement, Stored,
 };
 
 /// A declared map.
@@ -85,7 +87,9 @@ pub(super) const MAPS: &[Map] = maps![
     RunClosed,
     Change,
     Event,
+    IndexRange,
     Erasure,
+    Hold,
     Binding,
     RenewalStatement,
     CloseStatement,
@@ -99,6 +103,8 @@ pub(super) const MAPS: &[Map] = maps![
     ApprovalStatement,
     RecoverStatement,
     AdoptStatement,
+    ErasureStatement,
+    HoldStatement,
     Receipt,
     TenantEntry,
     AgentEntry,
@@ -107,6 +113,7 @@ pub(super) const MAPS: &[Map] = maps![
     BundlePayload,
     BundleStatement,
     SignedBundle,
+    Disclosed,
     Manifest,
     Artifact,
     Trailer,
@@ -122,6 +129,7 @@ pub(super) fn enums() -> Vec<Enum> {
         Classification,
         ChangeKind,
         EventKind,
+        HoldAct,
         Profile,
         Field,
         Choice,
@@ -144,6 +152,7 @@ pub(super) const FIXED: &[(&str, usize)] = &[
     ("CallId", 16),
     ("RunId", 16),
     ("TenantId", 16),
+    ("SubjectId", 32),
     ("Salt", 16),
     ("Qualifying", 32),
     ("Anchor", 64),
@@ -196,6 +205,7 @@ pub(super) fn body_of(kind: Kind) -> &'static str {
         Kind::Gap => "Gap",
         Kind::Erasure => "Erasure",
         Kind::Close => "Close",
+        Kind::Hold => "Hold",
     }
 }
 

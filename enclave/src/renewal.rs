@@ -174,6 +174,8 @@ impl Renewer {
             },
             previous: self.previous,
             at: self.clock.now().at,
+            tenants: snapshot.tenants_root,
+            tenant_count: snapshot.tenant_count,
         };
         let evidence = self.attest(statement.qualifying().0)?;
         let body = Body::Close(Close {

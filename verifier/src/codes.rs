@@ -201,9 +201,18 @@ codes! {
     Leaves = "leaves", Complete, Untrusted, Required,
         "no entry is missing, doubled or out of order, from the first to the last",
         "entries are missing or were moved; ask for the whole log, and keep this export";
+    ClockOrder = "clock-order", Complete, Untrusted, Optional,
+        "no entry claims an earlier time than one before it",
+        "entries were moved, or the gateway's clock ran backwards; rely on no times of this export";
+    Period = "period", Complete, Untrusted, Optional,
+        "what the export leaves out lies outside of its period",
+        "entries of the period may be missing; ask for the whole log, or for a period that ends within it";
     TenantSequences = "tenant-sequences", Complete, Untrusted, Optional,
         "each tenant's entries are numbered without a gap",
         "entries of a tenant are missing; ask for the whole log";
+    TenantHeads = "tenant-heads", Complete, Untrusted, Optional,
+        "each tenant's last number is the one that hardware vouched for",
+        "the newest entries of a tenant are missing, or nothing shows that they are there; ask for the whole log";
     RunChains = "run-chains", Complete, Untrusted, Optional,
         "each run's entries form one unbroken chain",
         "entries of a run are missing or were replaced; ask for the whole log";
@@ -298,9 +307,12 @@ impl Code {
         Self::Settlement,
         Self::RunChains,
         Self::TenantSequences,
+        Self::Period,
+        Self::TenantHeads,
         Self::RunCloses,
         Self::Renewals,
         Self::Leases,
+        Self::ClockOrder,
         Self::Bundle,
         Self::CheckpointSignatures,
         Self::Root,

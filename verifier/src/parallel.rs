@@ -4,7 +4,7 @@
 //! the order in which they came. Entries of one job are verified as one batch, so equal keys
 //! cost little; a failed batch names its bad members. What depends on order is in [`crate::checks`].
 
-use countersign_record::body::{Action, Caller};
+use countersign_record::body::{Action, Caller, TenantProof};
 use countersign_record::cbor::{Cbor as _, CborError};
 use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::cose::Sign1;
@@ -38,9 +38,16 @@ pub(crate) enum Leaf {
         bytes: Vec<u8>,
         /// An encoded array of disclosures, where there are any.
         disclosures: Option<Vec<u8>>,
+        /// A tenant's last number, where the entry covers it.
+        proof: Option<TenantProof>,
     },
-    /// The hash of a withheld entry.
-    Withheld(NodeHash),
+    /// The root of a full subtree of withheld entries; of one entry at level 0.
+    Withheld {
+        /// Level of the root above the leaves.
+        level: u8,
+        /// The root.
+        hash: NodeHash,
+    },
 }
 
 /// Leaves in order, to be judged together.
@@ -57,7 +64,7 @@ pub(crate) struct Job {
 /// A leaf after all that needs no order.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// The leaf's hash.
+    /// The leaf's hash, or the root of a subtree of withheld leaves.
     pub(crate) leaf: NodeHash,
     /// What it is.
     pub(crate) outcome: Outcome,
@@ -75,8 +82,8 @@ impl Judged {
 /// What a leaf turned out to be.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Only its hash is known.
-    Withheld,
+    /// Only the hash is known, of a full subtree of this level.
+    Withheld(u8),
     /// It is no entry that this version knows; the signature is there if it is a signed statement at all.
     Malformed(EntryError, Option<SignatureState>),
     /// It is an entry.
@@ -94,6 +101,8 @@ pub(crate) struct Parsed {
     pub(crate) signature: SignatureState,
     /// What its disclosures open.
     pub(crate) opened: Opened,
+    /// A tenant's last number, where it covers it.
+    pub(crate) proof: Option<TenantProof>,
 }
 
 /// Result of an entry's signature.
@@ -131,16 +140,20 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
     let mut places = Vec::with_capacity(job.leaves.len());
     let mut judged = Vec::with_capacity(job.leaves.len());
     for leaf in &job.leaves {
-        let (bytes, disclosures) = match leaf {
-            Leaf::Withheld(hash) => {
+        let (bytes, disclosures, proof) = match leaf {
+            Leaf::Withheld { level, hash } => {
                 judged.push(Judged {
                     leaf: *hash,
-                    outcome: Outcome::Withheld,
+                    outcome: Outcome::Withheld(*level),
                     disclosed: 0,
                 });
                 continue;
             }
-            Leaf::Entry { bytes, disclosures } => (bytes, disclosures),
+            Leaf::Entry {
+                bytes,
+                disclosures,
+                proof,
+            } => (bytes, disclosures, proof),
         };
         // A signature is judged even where the entry cannot be, so that nothing hides behind a newer format.
         let signature = Sign1::parse(bytes).ok().map(|statement| {
@@ -177,6 +190,7 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
                     kid: entry.kid(),
                     signature,
                     opened,
+                    proof: proof.clone(),
                 }))
             }
         };
@@ -193,7 +207,7 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
             match place.map(|p| &mut p.outcome) {
                 Some(Outcome::Entry(parsed)) => parsed.signature = SignatureState::Broken,
                 Some(Outcome::Malformed(_, signature)) => *signature = Some(SignatureState::Broken),
-                Some(Outcome::Withheld) | None => {}
+                Some(Outcome::Withheld(_)) | None => {}
             }
         }
     }

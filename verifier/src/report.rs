@@ -218,6 +218,8 @@ pub struct Report {
     pub counts: Counts,
     /// Counts in a sentence.
     pub summary: String,
+    /// What the export shows to be complete, in a sentence.
+    pub complete: String,
     /// Every check, in order.
     pub checks: Vec<CheckResult>,
     /// Whom this result relies on.

@@ -2,7 +2,7 @@
 //!
 //! In: a [`Read`], a [`Trust`], [`Options`], a time. Out: a [`Report`], whatever happens.
 //! Memory is bounded by the largest item, the artifacts, open runs, unsettled intents, the leaves
-//! since the last renewal (36 bytes each) and 16 bytes for each call and closed run; not by the
+//! since the last renewal (48 bytes each) and 16 bytes for each call and closed run; not by the
 //! size of the export.
 
 use crate::checks::Checks;
@@ -11,11 +11,13 @@ use crate::parallel::{JOB_BYTES, JOB_LEAVES, Keyring, Leaf, Pool, RING_KEYS};
 use crate::report::Report;
 use crate::trust::{Reference, Trust};
 use countersign_record::binding::Binding;
+use countersign_record::body::TenantProof;
 use countersign_record::cbor::Cbor as _;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{NodeHash, UnixMillis};
 use countersign_record::entry::{Body, Entry, Kind};
-use countersign_record::export::{Artifact, Frame, Framer, ItemKind, Manifest, Trailer};
+use countersign_record::export::{Artifact, Frame, Framer, ItemKind, Manifest, Span, Trailer};
+use countersign_record::merkle::subtrees;
 use countersign_signatures::ed25519;
 use std::io::Read;
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMill
             checks,
             pool,
             stage: Stage::Start,
+            first: 0,
+            next: 0,
             leaves: Vec::new(),
             bytes: 0,
             keys: Keyring::default(),
@@ -76,6 +80,9 @@ struct Stream<'a> {
     checks: Checks<'a>,
     pool: Pool,
     stage: Stage,
+    /// Index of the first leaf, as the manifest says, and of the next.
+    first: u64,
+    next: u64,
     /// The job that is being filled.
     leaves: Vec<Leaf>,
     bytes: usize,
@@ -134,8 +141,9 @@ impl Stream<'_> {
         match kind {
             ItemKind::Manifest => {
                 self.enter(Stage::Artifacts, kind, offset)?;
-                self.checks
-                    .manifest(Manifest::from_bytes(&content).map_err(malformed)?);
+                let manifest = Manifest::from_bytes(&content).map_err(malformed)?;
+                (self.first, self.next) = (manifest.first, manifest.first);
+                self.checks.manifest(manifest);
             }
             ItemKind::Artifact => {
                 self.stay(Stage::Artifacts, kind, offset)?;
@@ -150,15 +158,27 @@ impl Stream<'_> {
                     Leaf::Entry {
                         bytes: content,
                         disclosures: None,
+                        proof: None,
                     },
                 );
+                self.count(1, kind, offset)?;
             }
             ItemKind::Leaf => {
                 self.advance(Stage::Leaves, kind, offset)?;
                 let hash = <[u8; 32]>::try_from(content.as_slice());
                 let hash =
                     hash.map_err(|_| format!("the leaf at byte {offset} is not 32 bytes"))?;
-                self.leaf(32, Leaf::Withheld(NodeHash(hash)));
+                self.withheld(0, NodeHash(hash));
+                self.count(1, kind, offset)?;
+            }
+            ItemKind::Span => {
+                self.advance(Stage::Leaves, kind, offset)?;
+                self.span(Span::from_bytes(&content).map_err(malformed)?, offset)?;
+            }
+            ItemKind::TenantProof => {
+                self.stay(Stage::Leaves, kind, offset)?;
+                let proof = TenantProof::from_bytes(&content).map_err(malformed)?;
+                self.proof(proof, offset)?;
             }
             ItemKind::Disclosures => {
                 self.stay(Stage::Leaves, kind, offset)?;
@@ -239,6 +259,57 @@ impl Stream<'_> {
         self.bytes = self.bytes.saturating_add(size);
     }
 
+    fn withheld(&mut self, level: u8, hash: NodeHash) {
+        self.leaf(32, Leaf::Withheld { level, hash });
+    }
+
+    /// A stretch has exactly the hashes that its place and length ask for.
+    fn span(&mut self, span: Span, offset: u64) -> Result<(), String> {
+        let Span { count, roots } = span;
+        if count < 2 {
+            return Err(format!("the span at byte {offset} is of {count} entries"));
+        }
+        if self.first > 0 {
+            return Err(format!(
+                "there is a span at byte {offset}, in an export that does not start at entry 0"
+            ));
+        }
+        let parts = subtrees(self.next, count).unwrap_or_default();
+        if parts.len() != roots.len() {
+            return Err(format!(
+                "the span at byte {offset} has {} hashes, {} belong to {count} entries from {}",
+                roots.len(),
+                parts.len(),
+                self.next
+            ));
+        }
+        for (part, root) in parts.into_iter().zip(roots) {
+            self.withheld(part.level, root);
+        }
+        self.count(count, ItemKind::Span, offset)
+    }
+
+    fn count(&mut self, leaves: u64, kind: ItemKind, offset: u64) -> Result<(), String> {
+        let next = self.next.checked_add(leaves);
+        self.next =
+            next.ok_or_else(|| format!("the {kind} at byte {offset} ends after the last index"))?;
+        Ok(())
+    }
+
+    fn proof(&mut self, given: TenantProof, offset: u64) -> Result<(), String> {
+        match self.leaves.last_mut() {
+            Some(Leaf::Entry {
+                proof: slot @ None, ..
+            }) => {
+                *slot = Some(given);
+                Ok(())
+            }
+            Some(Leaf::Entry { .. } | Leaf::Withheld { .. }) | None => Err(format!(
+                "the tenant's proof at byte {offset} belongs to no entry"
+            )),
+        }
+    }
+
     fn disclosures(&mut self, content: Vec<u8>, offset: u64) -> Result<(), String> {
         let size = content.len();
         match self.leaves.last_mut() {
@@ -246,7 +317,7 @@ impl Stream<'_> {
                 disclosures: slot @ None,
                 ..
             }) => *slot = Some(content),
-            Some(Leaf::Entry { .. } | Leaf::Withheld(_)) | None => {
+            Some(Leaf::Entry { .. } | Leaf::Withheld { .. }) | None => {
                 return Err(format!(
                     "the disclosures at byte {offset} belong to no entry"
                 ));

@@ -68,6 +68,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
     let mut out = Lines::default();
     out.line(&report.headline);
     out.line(&report.summary);
+    out.line(&report.complete);
     head(&mut out, report);
     for section in Section::ALL {
         let checks: Vec<&CheckResult> = report

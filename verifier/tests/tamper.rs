@@ -589,6 +589,18 @@ fn a_withheld_entry_of_the_tenant_itself_is_missed() {
 }
 
 #[test]
+fn a_made_up_last_number_of_a_tenant_is_no_proof() {
+    let mut log = sample(Profile::Tpm);
+    log.scope = Scope::Tenant;
+    let (place, mut proof) = log.proof(0, TENANT);
+    proof.head.seq -= 1;
+    let mut parts = Parts::of(&log);
+    parts.withheld = vec![12];
+    parts.proofs = vec![(place, proof)];
+    caught(&check(&parts.bytes()), "tenant-heads");
+}
+
+#[test]
 fn an_export_of_another_gateway_under_this_name_is_refused() {
     let report = changed(|p| {
         p.manifest = Manifest {

@@ -275,6 +275,9 @@ fn write_export(
         created: gateway.clock.now().at,
         software: SOFTWARE.to_owned(),
         disclosed: Disclosed::everything(),
+        period: None,
+        tenant: None,
+        run: None,
     };
     let (mut writer, bytes) = ExportWriter::start(&manifest);
     sink(bytes)?;

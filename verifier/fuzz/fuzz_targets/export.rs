@@ -1,11 +1,12 @@
 //! Exports: no panic, the same items however the bytes arrive, and items that are written the same.
 #![no_main]
 
+use countersign_record::body::TenantProof;
 use countersign_record::cbor::{Cbor, Writer};
 use countersign_record::commitment::Disclosure;
 use countersign_record::entry::Entry;
 use countersign_record::export::{
-    Artifact, ExportError, Frame, Framer, ItemKind, MAGIC, Manifest, Trailer,
+    Artifact, ExportError, Frame, Framer, ItemKind, MAGIC, Manifest, Span, Trailer,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -40,6 +41,8 @@ fuzz_target!(|input: &[u8]| {
             ItemKind::Entry => drop(Entry::parse(content)),
             ItemKind::Disclosures => drop(Vec::<Disclosure>::from_bytes(content)),
             ItemKind::Trailer => drop(Trailer::from_bytes(content)),
+            ItemKind::Span => drop(Span::from_bytes(content)),
+            ItemKind::TenantProof => drop(TenantProof::from_bytes(content)),
             ItemKind::Leaf | ItemKind::Checkpoint => {}
         }
     }

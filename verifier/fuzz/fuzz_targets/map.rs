@@ -4,14 +4,14 @@
 use countersign_record::binding::{Binding, CloseStatement, FreshStatement, RenewalStatement};
 use countersign_record::body::{
     Action, Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Hold,
-    Intent, Renewal, RunClosed,
+    Intent, Renewal, RunClosed, TenantProof,
 };
 use countersign_record::bundle::{BundlePayload, BundleStatement, SignedBundle};
 use countersign_record::cbor::{Cbor, Reader};
 use countersign_record::commitment::{CallerProof, Disclosure};
 use countersign_record::entry::{Extensions, Place};
 use countersign_record::evidence::TpmEvidence;
-use countersign_record::export::{Artifact, Manifest, Trailer};
+use countersign_record::export::{Artifact, Manifest, Span, Trailer};
 use countersign_record::receipt::Receipt;
 use countersign_record::statement::{
     AdoptStatement, ApprovalStatement, ErasureStatement, FleetStatement, HoldStatement,
@@ -69,6 +69,8 @@ const MAPS: &[fn(&[u8])] = maps![
     Hold,
     ErasureStatement,
     HoldStatement,
+    Span,
+    TenantProof,
 ];
 
 fuzz_target!(|input: &[u8]| {

@@ -152,6 +152,10 @@ cbor_map! {
         4 => previous: EntryDigest,
         /// Claimed time.
         5 => at: UnixMillis,
+        /// Root over every tenant's last sequence number (see [`crate::body::tenants_root`]).
+        6 => tenants: NodeHash,
+        /// How many tenants have entries.
+        7 => tenant_count: u64,
     }
 }
 

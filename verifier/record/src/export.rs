@@ -2,14 +2,16 @@
 //!
 //! In: items, or bytes from anywhere. Out: framed items in a fixed order:
 //! manifest, artifacts, then for each leaf in order either the entry (followed by its
-//! disclosures) or the leaf's hash where the entry is withheld, then checkpoints, then the
-//! trailer. Nothing in an export is trusted because it is in the export.
+//! disclosures or by a tenant's proof) or, where entries are withheld, the leaf's hash or the
+//! hashes of a stretch, then checkpoints, then the trailer. Nothing in an export is trusted
+//! because it is in the export.
 //!
 //! Spec: `docs/spec/export.md`; CDDL `export-item`.
 
+use crate::body::TenantProof;
 use crate::cbor::{Bytes, Cbor, CborError, Reader, Writer};
 use crate::commitment::Disclosure;
-use crate::digest::{ArtifactDigest, GatewayId, NodeHash, PublicKey, UnixMillis};
+use crate::digest::{ArtifactDigest, GatewayId, NodeHash, PublicKey, RunId, TenantId, UnixMillis};
 use crate::profile::Disclosed;
 use crate::{cbor_enum, cbor_map};
 use sha2::{Digest as _, Sha256};
@@ -41,18 +43,40 @@ cbor_enum! {
         Checkpoint = 5: "checkpoint",
         /// A [`Trailer`].
         Trailer = 6: "trailer",
+        /// A [`Span`].
+        Span = 7: "span",
+        /// A [`TenantProof`].
+        TenantProof = 8: "tenant-proof",
     }
 }
 
 cbor_enum! {
     /// Which entries an export is said to have.
     pub enum Scope ("scope") {
-        /// Every entry of the range.
+        /// Every entry of the range, or of a period.
         Whole = 1: "whole",
         /// Entries of one tenant; other leaves by hash.
         Tenant = 2: "tenant",
         /// Entries of one run; other leaves by hash.
         Run = 3: "run",
+    }
+}
+
+cbor_map! {
+    /// A stretch of time, by the entries' claims.
+    pub struct Period {
+        /// From when, inclusive.
+        1 => from: UnixMillis,
+        /// Until when, exclusive.
+        2 => until: UnixMillis,
+    }
+}
+
+impl Period {
+    /// Whether a time lies in it.
+    #[must_use]
+    pub fn contains(&self, at: UnixMillis) -> bool {
+        self.from <= at && at < self.until
     }
 }
 
@@ -77,8 +101,24 @@ cbor_map! {
         8 => created: UnixMillis,
         /// By which program.
         9 => software: String,
+        /// The time to which the entries are limited; others may be there.
+        10 => period: Option<Period>,
         /// Which values it opens.
         11 => disclosed: Disclosed,
+        /// The tenant of scopes tenant and run.
+        12 => tenant: Option<TenantId>,
+        /// The run of scope run.
+        13 => run: Option<RunId>,
+    }
+}
+
+cbor_map! {
+    /// A stretch of withheld entries.
+    pub struct Span {
+        /// How many entries, at least 2.
+        1 => count: u64,
+        /// Roots of the full subtrees that make it up, from left to right (see [`crate::merkle::subtrees`]).
+        2 => roots: Vec<NodeHash>,
     }
 }
 
@@ -113,7 +153,7 @@ cbor_map! {
     pub struct Trailer {
         /// Items of kind entry.
         1 => entries: u64,
-        /// Items of kind leaf.
+        /// Withheld entries, by themselves or in spans.
         2 => leaves: u64,
         /// Items of kind artifact.
         3 => artifacts: u64,
@@ -211,6 +251,17 @@ impl ExportWriter {
     pub fn leaf(&mut self, hash: &NodeHash) -> Vec<u8> {
         self.trailer.leaves = self.trailer.leaves.saturating_add(1);
         self.item(ItemKind::Leaf, &hash.0)
+    }
+
+    /// A stretch of withheld entries.
+    pub fn span(&mut self, span: &Span) -> Vec<u8> {
+        self.trailer.leaves = self.trailer.leaves.saturating_add(span.count);
+        self.item(ItemKind::Span, &span.to_bytes())
+    }
+
+    /// A tenant's last number, as the renewal or close before covers it.
+    pub fn tenant_proof(&mut self, proof: &TenantProof) -> Vec<u8> {
+        self.item(ItemKind::TenantProof, &proof.to_bytes())
     }
 
     /// Opened commitments of the entry before.

@@ -74,6 +74,14 @@ pub enum ProofError {
         /// Where it should.
         expected: NodeHash,
     },
+    /// A subtree does not fit at the end of the tree.
+    #[error("a subtree of 2^{level} leaves does not fit after {size} leaves")]
+    Misplaced {
+        /// How many leaves the tree has.
+        size: u64,
+        /// Level of the subtree's root above the leaves.
+        level: u8,
+    },
     /// A stored hash is missing.
     #[error("hash of node {index} at level {level} is not stored")]
     Missing {
@@ -134,6 +142,34 @@ impl Frontier {
         self.size = self.size.saturating_add(1);
     }
 
+    /// Adds all leaves of a full subtree at once, by its root.
+    ///
+    /// # Errors
+    /// If a full subtree of that level cannot stand here.
+    pub fn append_subtree(&mut self, level: u8, root: NodeHash) -> Result<(), ProofError> {
+        let misplaced = ProofError::Misplaced {
+            size: self.size,
+            level,
+        };
+        let width = 1u64
+            .checked_shl(u32::from(level))
+            .ok_or(misplaced.clone())?;
+        let size = self.size.checked_add(width).ok_or(misplaced.clone())?;
+        if self.size & width.saturating_sub(1) != 0 {
+            return Err(misplaced);
+        }
+        let mut hash = root;
+        let mut index = self.size.checked_shr(u32::from(level)).unwrap_or(0);
+        while index & 1 == 1 {
+            let Some(left) = self.peaks.pop() else { break };
+            hash = node_hash(&left, &hash);
+            index >>= 1;
+        }
+        self.peaks.push(hash);
+        self.size = size;
+        Ok(())
+    }
+
     /// The root of the tree.
     #[must_use]
     pub fn root(&self) -> NodeHash {
@@ -143,6 +179,38 @@ impl Frontier {
             Some(last) => peaks.fold(*last, |right, left| node_hash(left, &right)),
         }
     }
+}
+
+/// A full subtree of the log's tree: leaves `index << level .. (index + 1) << level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subtree {
+    /// Level of its root above the leaves.
+    pub level: u8,
+    /// Number of its root within the level.
+    pub index: u64,
+}
+
+/// The fewest full subtrees that make up leaves `start .. start + count`, from left to right: each is the
+/// largest that begins there and fits. At most two a level, so 128 hashes stand for any stretch. Nothing
+/// if the stretch ends after the last leaf that a log can have.
+#[must_use]
+pub fn subtrees(start: u64, count: u64) -> Option<Vec<Subtree>> {
+    start.checked_add(count)?;
+    let (mut at, mut left) = (start, count);
+    let mut out = Vec::new();
+    while left > 0 {
+        // Both are at most 63: `left` is not 0.
+        let fits = 63u32.saturating_sub(left.leading_zeros());
+        let level = at.trailing_zeros().min(fits);
+        let width = 1u64.checked_shl(level)?;
+        out.push(Subtree {
+            level: u8::try_from(level).ok()?,
+            index: at.checked_shr(level)?,
+        });
+        at = at.checked_add(width)?;
+        left = left.checked_sub(width)?;
+    }
+    Some(out)
 }
 
 /// Stored hashes of full subtrees: node `index` of `level` covers leaves

@@ -16,6 +16,7 @@ use countersign_record::digest::{
     ActionDigest, ArtifactDigest, CallId, Commitment, EntryDigest, KeyId, UnixMillis,
 };
 use countersign_record::entry::EntryRef;
+use countersign_record::export::Scope;
 use countersign_record::statement::{APPROVAL_TYP, ApprovalStatement, Choice};
 use std::collections::{HashMap, HashSet};
 
@@ -445,6 +446,11 @@ impl Checks<'_> {
         let needed = needed(&intent.policy, action.mode);
         let mut approvers = HashSet::new();
         for reference in &intent.approvals {
+            if self.may_be_withheld(reference.index) {
+                let text = format!("the approval in entry {} is withheld", reference.index);
+                self.ledger.unknown(Code::Approvals, index, text);
+                continue;
+            }
             let result = self.spend(at, action, reference, &needed);
             if let Ok(approver) = result {
                 approvers.insert(approver);
@@ -538,6 +544,18 @@ impl Checks<'_> {
         Ok(word.approver)
     }
 
+    /// Whether entries after this one were left out because they stand after the period.
+    fn may_be_withheld_after(&self, index: u64) -> bool {
+        self.period().is_some() && self.log.withheld_after(index)
+    }
+
+    /// Whether an earlier entry that is not there may be one that was left out, by the limits of the export.
+    fn may_be_withheld(&self, index: u64) -> bool {
+        let limited = self.period().is_some() || self.scope() == Scope::Run;
+        let seen = self.calls.words.contains_key(&index);
+        limited && !seen && self.counts.withheld > 0
+    }
+
     /// A call is settled.
     pub(super) fn decision(&mut self, at: At, decision: &Decision, opened: &Opened) {
         let index = Some(at.index);
@@ -566,7 +584,7 @@ impl Checks<'_> {
                 self.ledger.observe(Code::InForce, index, in_force);
                 self.ledger.held(Code::IntentFirst);
             }
-            (Some(named), None) if self.log.starts_late() || self.counts.withheld > 0 => {
+            (Some(named), None) if self.log.starts_late() || self.may_be_withheld(named.index) => {
                 let text = format!("its intent, entry {}, is not in the export", named.index);
                 self.ledger.skipped(Code::Settlement, index, text);
             }
@@ -591,7 +609,10 @@ impl Checks<'_> {
                     .observe(Code::IntentFirst, index, without_intent(decision));
             }
         }
-        self.count_call(decision);
+        // What stands there only to show where a period begins and ends is none of its calls.
+        if self.counts_at(at.time) {
+            self.count_call(decision);
+        }
     }
 
     fn count_call(&mut self, decision: &Decision) {
@@ -632,6 +653,9 @@ impl Checks<'_> {
         for (index, epoch) in open {
             if running && epoch == last {
                 let text = "the call was still under way at the end of the export";
+                self.ledger.skipped(Code::Settlement, Some(index), text);
+            } else if self.may_be_withheld_after(index) {
+                let text = "the call's outcome is not in the export: it stands after the period";
                 self.ledger.skipped(Code::Settlement, Some(index), text);
             } else {
                 let text = "the call was sealed before acting, and was never settled";

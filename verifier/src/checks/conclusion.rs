@@ -36,6 +36,7 @@ impl Checks<'_> {
         let verdict = Verdict::of(&self.ledger);
         let first = first_failure(&self.ledger);
         let summary = summary(&self.counts);
+        let complete = self.completeness();
         Report {
             report: REPORT_VERSION,
             verifier: env!("CARGO_PKG_VERSION"),
@@ -58,6 +59,7 @@ impl Checks<'_> {
             not_checked: self.not_checked(),
             not_proved: self.not_proved(class),
             summary,
+            complete,
             subject: self.subject,
             counts: self.counts,
             checks: results(&self.ledger),

@@ -4,12 +4,14 @@
 //! epoch that ends without a close is complete up to its last renewal; how much came after
 //! is known by time, not by number.
 
+use super::complete::Last;
+use super::tenant::Tenants;
 use super::{At, Checks, that};
 use crate::codes::Code;
 use crate::hardware::Facts;
 use crate::keys;
 use crate::time;
-use countersign_record::binding::{Binding, CloseStatement, RenewalStatement};
+use countersign_record::binding::{Binding, CloseStatement, LogHead, RenewalStatement};
 use countersign_record::body::{Adopt, Base, Close, Gap, Renewal};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{EntryDigest, UnixMillis};
@@ -128,14 +130,22 @@ impl Checks<'_> {
         };
         self.ledger
             .observe(Code::Epochs, index, that(base.epoch == number, text));
-        let same = base.previous == self.log.last;
-        self.ledger.observe(
-            Code::Epochs,
-            index,
-            that(same, || {
-                "it follows another entry than the one before it".to_owned()
-            }),
-        );
+        let before = match self.log.last {
+            Last::Start => Some(None),
+            Last::Entry(digest) => Some(Some(digest)),
+            Last::Hidden => None,
+        };
+        match before {
+            Some(before) => {
+                let text = || "it follows another entry than the one before it".to_owned();
+                self.ledger
+                    .observe(Code::Epochs, index, that(base.previous == before, text));
+            }
+            None => {
+                let text = "the entry before it is withheld without a hash of its own";
+                self.ledger.unknown(Code::Epochs, index, text);
+            }
+        }
         let text = || {
             format!(
                 "it was opened over a log of {} entries, {} stand before it",
@@ -293,9 +303,11 @@ impl Checks<'_> {
         self.ledger.observe(Code::Renewals, index, linked);
         self.covers(
             at,
-            statement.head.size,
-            statement.head.root,
-            Some((statement.tenants, statement.tenant_count)),
+            &statement.head,
+            Tenants {
+                root: statement.tenants,
+                count: statement.tenant_count,
+            },
         );
         if let Some(facts) = self.later_evidence(at, &renewal.evidence, statement.qualifying()) {
             self.next_counter(at, statement.counter, &facts);
@@ -348,7 +360,14 @@ impl Checks<'_> {
             })
         });
         self.ledger.observe(Code::Renewals, index, linked);
-        self.covers(at, statement.head.size, statement.head.root, None);
+        self.covers(
+            at,
+            &statement.head,
+            Tenants {
+                root: statement.tenants,
+                count: statement.tenant_count,
+            },
+        );
         if let Some(facts) = self.later_evidence(at, &close.evidence, statement.qualifying()) {
             self.next_counter(at, statement.counter, &facts);
         }
@@ -360,13 +379,7 @@ impl Checks<'_> {
     }
 
     /// Whether a quoted head is the log's.
-    fn covers(
-        &mut self,
-        at: At,
-        size: u64,
-        root: countersign_record::digest::NodeHash,
-        tenants: Option<(countersign_record::digest::NodeHash, u64)>,
-    ) {
+    fn covers(&mut self, at: At, head: &LogHead, tenants: Tenants) {
         let index = Some(at.index);
         if self.log.starts_late() {
             return self.ledger.unknown(
@@ -375,27 +388,19 @@ impl Checks<'_> {
                 "the log before the export's first entry is not known",
             );
         }
-        let past = match self.log.quote(size) {
+        let past = match self.log.quote(head.size) {
             Ok(past) => past,
             Err(text) => return self.ledger.fail(Code::Renewals, index, text),
         };
-        let text = || format!("the first {size} entries are not the log that it covers");
+        let text = || {
+            format!(
+                "the first {} entries are not the log that it covers",
+                head.size
+            )
+        };
         self.ledger
-            .observe(Code::Renewals, index, that(past.root == root, text));
-        match tenants {
-            Some(_) if self.counts.withheld > 0 => {
-                let text =
-                    "the tenants' last numbers are not provable: entries of others are withheld";
-                self.ledger.skipped(Code::TenantSequences, index, text);
-            }
-            Some(expected) => {
-                let text = || "the tenants' last numbers are not those that it covers".to_owned();
-                let same = expected == (past.tenants, past.tenant_count);
-                self.ledger
-                    .observe(Code::TenantSequences, index, that(same, text));
-            }
-            None => {}
-        }
+            .observe(Code::Renewals, index, that(past.root == head.root, text));
+        self.tenant_heads(at, head.size, tenants, &past);
     }
 
     /// Whether the counter moved by one, in the same boot.

@@ -3,15 +3,17 @@
 //! [`Checks`] holds what they share. One file a subject: [`who`] (identity, evidence,
 //! enrolment), [`rules`] (reference values, bundles), [`unaltered`] (signatures, places,
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
-//! (sequences, chains, roots), [`epochs`] (openings, renewals, counters, the tail),
+//! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`epochs`] (openings, renewals, counters, the tail),
 //! [`receipts`], and [`conclusion`], which turns what was seen into a report.
 
 mod calls;
 mod complete;
 mod conclusion;
 mod epochs;
+mod period;
 mod receipts;
 mod rules;
+mod tenant;
 mod unaltered;
 mod who;
 
@@ -21,7 +23,7 @@ use crate::parallel::{Judged, Outcome, Parsed};
 use crate::report::{Counts, Subject};
 use crate::stream::Options;
 use crate::trust::{Reference, Trust};
-use countersign_record::body::IndexRange;
+use countersign_record::body::{IndexRange, TenantProof};
 use countersign_record::digest::{EntryDigest, GatewayId, PublicKey, TenantId, UnixMillis};
 use countersign_record::entry::{Body, EntryError, Payload};
 use countersign_record::export::{Manifest, Scope};
@@ -55,6 +57,10 @@ pub struct Checks<'a> {
     enrolment: who::Enrolment,
     receipts: receipts::Receipts,
     items: unaltered::Items,
+    window: period::Window,
+    heads: tenant::Heads,
+    /// The proof that came with the entry that is being looked at.
+    proof: Option<TenantProof>,
     counts: Counts,
     subject: Subject,
 }
@@ -76,6 +82,9 @@ impl<'a> Checks<'a> {
             enrolment: who::Enrolment::default(),
             receipts: receipts::Receipts::default(),
             items: unaltered::Items::default(),
+            window: period::Window::default(),
+            heads: tenant::Heads::default(),
+            proof: None,
             counts: Counts::default(),
             subject: Subject::default(),
         };
@@ -111,6 +120,8 @@ impl<'a> Checks<'a> {
             self.ledger
                 .observe(Code::Gateway, None, pinned.then_some(()).ok_or_else(error));
         }
+        let limits = limits(&manifest);
+        self.ledger.observe(Code::Scope, None, limits);
         self.log.start(manifest.first);
         self.subject.gateway = Some(manifest.gateway.to_string());
         self.subject.scope = Some(manifest.scope.name().to_owned());
@@ -136,11 +147,15 @@ impl<'a> Checks<'a> {
         let index = self.log.position();
         self.items.disclosures = self.items.disclosures.saturating_add(judged.disclosed);
         match judged.outcome {
-            Outcome::Withheld => {
-                self.counts.withheld = self.counts.withheld.saturating_add(1);
-                self.log.skip_index();
-                self.log.append(judged.leaf, None);
-            }
+            Outcome::Withheld(level) => match self.log.append_withheld(level, judged.leaf) {
+                Ok(count) => {
+                    self.counts.withheld = self.counts.withheld.saturating_add(count);
+                    self.withheld(index, count);
+                }
+                Err(error) => self
+                    .ledger
+                    .fail(Code::Leaves, Some(index), error.to_string()),
+            },
             Outcome::Malformed(error, signature) => {
                 self.counts.entries = self.counts.entries.saturating_add(1);
                 if let Some(signature) = signature {
@@ -183,17 +198,18 @@ impl<'a> Checks<'a> {
                 self.log.append(judged.leaf, tenant);
             }
         }
-        self.log.last = Some(digest);
     }
 
-    /// One well-formed entry; gives the place of its tenant.
-    fn entry(&mut self, at: At, parsed: Parsed) -> Option<usize> {
+    /// One well-formed entry; gives the place of its tenant, and its number there.
+    fn entry(&mut self, at: At, parsed: Parsed) -> Option<(u32, u64)> {
         let Parsed {
             payload,
             kid,
             signature,
             opened,
+            proof,
         } = parsed;
+        self.proof = proof;
         let Payload {
             place,
             body,
@@ -206,6 +222,7 @@ impl<'a> Checks<'a> {
         };
         self.extensions(at.index, critical.as_ref(), optional.as_ref());
         self.leaf_index(at, place.index);
+        self.timed(at);
         self.signature(at, signature);
         if let Body::Base(base) = &body {
             self.base(at, base);
@@ -239,9 +256,36 @@ impl<'a> Checks<'a> {
             Body::Hold(_) => {}
             Body::Close(b) => self.close(at, b),
         }
+        self.stray_proof(at);
         self.receipt_at(at, &body);
         tenant
     }
+}
+
+/// Whether a manifest says of which tenant, run and time the export is.
+fn limits(manifest: &Manifest) -> Result<(), String> {
+    let (tenant, run) = (manifest.tenant.is_some(), manifest.run.is_some());
+    let named = match manifest.scope {
+        Scope::Whole => !tenant && !run,
+        Scope::Tenant => tenant && !run,
+        Scope::Run => tenant && run,
+    };
+    that(named, || {
+        format!(
+            "an export of scope {} names {}",
+            manifest.scope,
+            match (tenant, run) {
+                (false, false) => "neither tenant nor run",
+                (true, false) => "a tenant and no run",
+                (false, true) => "a run and no tenant",
+                (true, true) => "a tenant and a run",
+            }
+        )
+    })?;
+    that(
+        manifest.period.as_ref().is_none_or(|p| p.from < p.until),
+        || "the export's period ends before it begins".to_owned(),
+    )
 }
 
 /// A length as a number of the report.

@@ -23,7 +23,7 @@ use countersign_record::cose::Unsigned;
 use countersign_record::digest::*;
 use countersign_record::entry::{Body, EntryRef, Payload, Place, RunPlace, TenantPlace};
 use countersign_record::export::*;
-use countersign_record::merkle::{Frontier, Head, leaf_hash};
+use countersign_record::merkle::{Frontier, Head, Subtree, leaf_hash, subtrees};
 use countersign_record::profile::Disclosed;
 use countersign_record::receipt::{RECEIPT_TYP, Receipt};
 use countersign_record::statement::*;
@@ -35,6 +35,7 @@ use countersign_verify::trust::Trust;
 use countersign_verify::{Options, verify};
 use device::Device;
 use ed25519_dalek::{Signer as _, SigningKey};
+use std::collections::BTreeMap;
 
 /// Claimed time of the first entry.
 pub const START: u64 = 1_770_000_000_000;
@@ -123,8 +124,13 @@ pub struct Mini {
     link: Option<EntryDigest>,
     renewals: u64,
     last_counter: u64,
-    tenant_seq: u64,
+    /// Whose entries are written.
+    pub tenant: TenantId,
+    /// Next number of each tenant.
+    tenants: BTreeMap<TenantId, u64>,
     runs: Vec<(RunId, u64, EntryDigest, u64, u64)>,
+    /// Every tenant's last number, as each renewal and close covers it.
+    pub heads: Vec<(u64, Vec<TenantHead>)>,
 }
 
 /// What a call in the log looks like.
@@ -245,8 +251,10 @@ impl Mini {
             link: None,
             renewals: 0,
             last_counter: 40,
-            tenant_seq: 0,
+            tenant: TENANT,
+            tenants: BTreeMap::new(),
             runs: vec![],
+            heads: vec![],
         }
     }
 
@@ -273,8 +281,8 @@ impl Mini {
             at: UnixMillis(self.time),
             since_boot: self.time - START,
             tenant: run.map(|_| TenantPlace {
-                tenant: TENANT,
-                seq: self.tenant_seq,
+                tenant: self.tenant,
+                seq: self.tenants.get(&self.tenant).copied().unwrap_or(0),
             }),
             run: run.map(|run| {
                 let known = self.runs.iter().find(|r| r.0 == run);
@@ -295,7 +303,7 @@ impl Mini {
         self.frontier.append(leaf, |_, _, _| ());
         let digest = EntryDigest(leaf.0);
         if let Some(run) = run {
-            self.tenant_seq += 1;
+            *self.tenants.entry(self.tenant).or_insert(0) += 1;
             match self.runs.iter_mut().find(|r| r.0 == run) {
                 Some(r) => (r.1, r.2, r.4) = (r.1 + 1, digest, index),
                 None => self.runs.push((run, 1, digest, index, index)),
@@ -449,7 +457,7 @@ impl Mini {
     pub fn action(&self, call: &Call) -> Action {
         Action {
             gateway: gateway(),
-            tenant: TENANT,
+            tenant: self.tenant,
             agent: salted(Field::Agent, b"agent:acme/support@1").0,
             capability: capability(),
             mode: call.mode,
@@ -640,18 +648,21 @@ impl Mini {
         self.push(Body::Erasure(body), None, vec![])
     }
 
+    /// Every tenant's last number.
+    pub fn tenant_heads(&self) -> Vec<TenantHead> {
+        self.tenants
+            .iter()
+            .map(|(tenant, next)| TenantHead {
+                tenant: *tenant,
+                seq: next - 1,
+            })
+            .collect()
+    }
+
     pub fn renewal_statement(&mut self) -> RenewalStatement {
         self.device.counter += 1;
         self.renewals += 1;
-        let seen = self.tenant_seq > 0;
-        let heads: Vec<TenantHead> = if seen {
-            vec![TenantHead {
-                tenant: TENANT,
-                seq: self.tenant_seq - 1,
-            }]
-        } else {
-            vec![]
-        };
+        let heads = self.tenant_heads();
         RenewalStatement {
             base: self.base.as_ref().unwrap().digest,
             number: self.renewals,
@@ -672,6 +683,7 @@ impl Mini {
             statement: Bytes(statement.to_bytes()),
             evidence,
         };
+        self.heads.push((self.next(), self.tenant_heads()));
         let entry = self.push(Body::Renewal(body), None, vec![]);
         self.link = Some(entry.digest);
         self.last_counter = statement.counter;
@@ -691,8 +703,11 @@ impl Mini {
             head: self.head(),
             previous: self.link.unwrap(),
             at: UnixMillis(self.time),
+            tenants: tenants_root(&self.tenant_heads()),
+            tenant_count: self.tenants.len() as u64,
         };
         let evidence = self.evidence(statement.qualifying());
+        self.heads.push((self.next(), self.tenant_heads()));
         let entry = self.push(
             Body::Close(Close {
                 statement: Bytes(statement.to_bytes()),
@@ -773,6 +788,12 @@ impl Mini {
         checkpoint(&self.leaves)
     }
 
+    /// What a renewal or close proves of a tenant, counted from the last backwards.
+    pub fn proof(&self, back: usize, tenant: TenantId) -> (usize, TenantProof) {
+        let (index, heads) = &self.heads[self.heads.len() - 1 - back];
+        (*index as usize, tenant_proof(heads, tenant).unwrap())
+    }
+
     /// The export.
     pub fn export(&self) -> Vec<u8> {
         Parts::of(self).bytes()
@@ -846,6 +867,10 @@ pub struct Parts {
     pub artifacts: Vec<Artifact>,
     pub leaves: Vec<(Vec<u8>, Vec<Disclosure>)>,
     pub withheld: Vec<usize>,
+    /// Stretches that are given as spans: first and how many.
+    pub spans: Vec<(usize, usize)>,
+    /// Tenants' proofs, each with the leaf that it follows.
+    pub proofs: Vec<(usize, TenantProof)>,
     pub checkpoints: Vec<String>,
 }
 
@@ -863,6 +888,9 @@ impl Parts {
                 created: UnixMillis(mini.time),
                 software: "countersign 0.1.0".into(),
                 disclosed: Disclosed::everything(),
+                period: None,
+                tenant: (mini.scope != Scope::Whole).then_some(TENANT),
+                run: None,
             },
             artifacts: mini.artifacts.clone(),
             leaves: mini
@@ -871,7 +899,27 @@ impl Parts {
                 .map(|l| (l.bytes.clone(), l.disclosures.clone()))
                 .collect(),
             withheld: vec![],
+            spans: vec![],
+            proofs: vec![],
             checkpoints: vec![mini.checkpoint()],
+        }
+    }
+
+    /// A stretch of leaves, by the roots of its full subtrees.
+    pub fn span(&self, first: usize, count: usize) -> Span {
+        let parts = subtrees(first as u64, count as u64).unwrap();
+        let root = |part: &Subtree| {
+            let width = 1usize << part.level;
+            let start = part.index as usize * width;
+            let mut frontier = Frontier::new();
+            self.leaves[start..start + width]
+                .iter()
+                .for_each(|l| frontier.append(leaf_hash(&l.0), |_, _, _| ()));
+            frontier.root()
+        };
+        Span {
+            count: count as u64,
+            roots: parts.iter().map(root).collect(),
         }
     }
 
@@ -882,6 +930,16 @@ impl Parts {
             .iter()
             .for_each(|a| out.extend(writer.artifact(a)));
         for (number, (bytes, disclosures)) in self.leaves.iter().enumerate() {
+            if let Some((first, count)) = self.spans.iter().find(|s| s.0 == number) {
+                out.extend(writer.span(&self.span(*first, *count)));
+            }
+            if self
+                .spans
+                .iter()
+                .any(|s| (s.0..s.0 + s.1).contains(&number))
+            {
+                continue;
+            }
             if self.withheld.contains(&number) {
                 out.extend(writer.leaf(&leaf_hash(bytes)));
                 continue;
@@ -889,6 +947,9 @@ impl Parts {
             out.extend(writer.entry(bytes));
             if !disclosures.is_empty() {
                 out.extend(writer.disclosures(disclosures));
+            }
+            for (_, proof) in self.proofs.iter().filter(|p| p.0 == number) {
+                out.extend(writer.tenant_proof(proof));
             }
         }
         self.checkpoints

@@ -123,6 +123,8 @@ pub(super) fn close(journal: &Journal) -> Body {
         },
         previous: snapshot.base.unwrap(),
         at: UnixMillis(9),
+        tenants: snapshot.tenants_root,
+        tenant_count: snapshot.tenant_count,
     };
     Body::Close(Close {
         statement: Bytes(statement.to_bytes()),

@@ -213,7 +213,7 @@ fn exchanged_disclosures_are_named() {
         let intents = parts.all(Kind::Intent);
         let opened = |leaf: &Leaf| match leaf {
             Leaf::Entry(_, opened) => opened.clone(),
-            Leaf::Hash(_) => Vec::new(),
+            Leaf::Hash(_) | Leaf::Span(_) => Vec::new(),
         };
         let (first, second) = (
             opened(&parts.leaves[intents[0]]),

@@ -1,11 +1,12 @@
 //! An export taken apart and put together again, as whoever hands it over can; and trust files of other shapes.
 
+use countersign_record::body::TenantProof;
 use countersign_record::cbor::{Cbor as _, Reader};
 use countersign_record::commitment::Disclosure;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::NodeHash;
 use countersign_record::entry::{Body, Entry, Kind};
-use countersign_record::export::{Artifact, ExportWriter, Framer, ItemKind, Manifest};
+use countersign_record::export::{Artifact, ExportWriter, Framer, ItemKind, Manifest, Span};
 use countersign_tests::auditor::Verdict;
 use countersign_tests::machine::Machine;
 use countersign_tests::process::outcome;
@@ -21,6 +22,8 @@ pub(crate) enum Leaf {
     Entry(Vec<u8>, Vec<Disclosure>),
     /// The hash of an entry that is withheld.
     Hash(NodeHash),
+    /// A stretch of withheld entries.
+    Span(Span),
 }
 
 /// All parts of an export.
@@ -29,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) manifest: Manifest,
     pub(crate) artifacts: Vec<Artifact>,
     pub(crate) leaves: Vec<Leaf>,
+    /// Tenants' proofs, each with the place of the leaf that it follows.
+    pub(crate) proofs: Vec<(usize, TenantProof)>,
     pub(crate) checkpoints: Vec<Vec<u8>>,
 }
 
@@ -38,6 +43,7 @@ impl Parts {
         framer.push(&fs::read(export).unwrap());
         let (mut manifest, mut artifacts) = (None, Vec::new());
         let (mut leaves, mut checkpoints) = (Vec::new(), Vec::new());
+        let mut proofs = Vec::new();
         while let Some(frame) = framer.next_frame().unwrap() {
             let content = frame.content;
             match frame.kind {
@@ -45,6 +51,11 @@ impl Parts {
                 ItemKind::Artifact => artifacts.push(Artifact::from_bytes(&content).unwrap()),
                 ItemKind::Entry => leaves.push(Leaf::Entry(content, Vec::new())),
                 ItemKind::Leaf => leaves.push(Leaf::Hash(NodeHash(content.try_into().unwrap()))),
+                ItemKind::Span => leaves.push(Leaf::Span(Span::from_bytes(&content).unwrap())),
+                ItemKind::TenantProof => {
+                    let proof = TenantProof::from_bytes(&content).unwrap();
+                    proofs.push((leaves.len() - 1, proof));
+                }
                 ItemKind::Disclosures => {
                     let Some(Leaf::Entry(_, opened)) = leaves.last_mut() else {
                         panic!("disclosures follow an entry");
@@ -59,19 +70,23 @@ impl Parts {
             manifest: manifest.expect("an export has a manifest"),
             artifacts,
             leaves,
+            proofs,
             checkpoints,
         }
     }
 
     /// Writes them as a well-formed export, with a manifest and trailer that fit.
     pub(crate) fn write(mut self, beside: &Path) -> PathBuf {
-        let count = u64::try_from(self.leaves.len()).unwrap();
-        self.manifest.end = self.manifest.first + count;
+        let count = |leaf: &Leaf| match leaf {
+            Leaf::Entry(..) | Leaf::Hash(_) => 1,
+            Leaf::Span(span) => span.count,
+        };
+        self.manifest.end = self.manifest.first + self.leaves.iter().map(count).sum::<u64>();
         let (mut writer, mut bytes) = ExportWriter::start(&self.manifest);
         for artifact in &self.artifacts {
             bytes.extend(writer.artifact(artifact));
         }
-        for leaf in &self.leaves {
+        for (place, leaf) in self.leaves.iter().enumerate() {
             match leaf {
                 Leaf::Entry(entry, opened) => {
                     bytes.extend(writer.entry(entry));
@@ -80,6 +95,10 @@ impl Parts {
                     }
                 }
                 Leaf::Hash(hash) => bytes.extend(writer.leaf(hash)),
+                Leaf::Span(span) => bytes.extend(writer.span(span)),
+            }
+            for (_, proof) in self.proofs.iter().filter(|(at, _)| *at == place) {
+                bytes.extend(writer.tenant_proof(proof));
             }
         }
         for checkpoint in &self.checkpoints {

@@ -4,7 +4,8 @@ use crate::binding::LogHead;
 use crate::cbor::{Bytes, Cbor};
 use crate::cbor_map;
 use crate::digest::{ArtifactDigest, EntryDigest, GatewayId, KeyId, NodeHash, Signature, TenantId};
-use crate::merkle::{Frontier, leaf_hash};
+use crate::merkle::{Frontier, Nodes, ProofError, inclusion_proof, leaf_hash, verify_inclusion};
+use std::collections::HashMap;
 
 cbor_map! {
     /// A fleet statement that names this gateway is in force.
@@ -120,17 +121,72 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// A tenant's last number, as the renewal or close before this item covers it.
+    pub struct TenantProof {
+        /// Which tenant, and its last number.
+        1 => head: TenantHead,
+        /// Its position among the tenants, in order of tenant.
+        2 => position: u64,
+        /// Inclusion proof in the tree of the tenants' last numbers, from the leaf upwards.
+        3 => path: Vec<NodeHash>,
+    }
+}
+
+impl TenantProof {
+    /// Checks that this is the word of a statement that covers `count` tenants under `root`.
+    ///
+    /// # Errors
+    /// Why the proof does not show that.
+    pub fn verify(&self, root: NodeHash, count: u64) -> Result<(), ProofError> {
+        let leaf = leaf_hash(&self.head.to_bytes());
+        verify_inclusion(leaf, self.position, count, &self.path, root)
+    }
+}
+
 /// The root over every tenant's last sequence number, in order of tenant.
 ///
 /// A Merkle tree as in [`crate::merkle`] over encoded [`TenantHead`]s, so that one tenant's
 /// last number can be proved without the others'.
 #[must_use]
 pub fn tenants_root(heads: &[TenantHead]) -> NodeHash {
+    tenants_tree(heads, |_, _, _| ()).root()
+}
+
+/// The proof of a tenant's last number in [`tenants_root`]; absent if the tenant is none of them.
+#[must_use]
+pub fn tenant_proof(heads: &[TenantHead], tenant: TenantId) -> Option<TenantProof> {
+    let head = heads.iter().find(|h| h.tenant == tenant)?.clone();
+    let before = heads.iter().filter(|h| h.tenant < tenant).count();
+    let position = u64::try_from(before).ok()?;
+    let mut nodes = HashMap::new();
+    let size = tenants_tree(heads, |level, index, hash| {
+        nodes.insert((level, index), hash);
+    })
+    .size();
+    let path = inclusion_proof(&Kept(nodes), position, size).ok()?;
+    Some(TenantProof {
+        head,
+        position,
+        path,
+    })
+}
+
+fn tenants_tree(heads: &[TenantHead], mut store: impl FnMut(u8, u64, NodeHash)) -> Frontier {
     let mut sorted: Vec<&TenantHead> = heads.iter().collect();
     sorted.sort_by_key(|h| h.tenant);
     let mut frontier = Frontier::new();
     for head in sorted {
-        frontier.append(leaf_hash(&head.to_bytes()), |_, _, _| ());
+        frontier.append(leaf_hash(&head.to_bytes()), &mut store);
     }
-    frontier.root()
+    frontier
+}
+
+/// Nodes of a small tree, all of them.
+struct Kept(HashMap<(u8, u64), NodeHash>);
+
+impl Nodes for Kept {
+    fn node(&self, level: u8, index: u64) -> Option<NodeHash> {
+        self.0.get(&(level, index)).copied()
+    }
 }

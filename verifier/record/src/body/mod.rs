@@ -21,6 +21,6 @@ pub use call::{
 pub use control::{Change, ChangeKind, Event, EventKind};
 pub use lifecycle::{
     AbandonedOpening, Adopt, Base, Close, Enrol, EvidenceRef, Gap, Renewal, TenantHead,
-    tenants_root,
+    TenantProof, tenant_proof, tenants_root,
 };
 pub use privacy::{Erasure, Hold, HoldAct, Holdable, IndexRange};

@@ -13,7 +13,7 @@ use crate::body::{
     AbandonedOpening, Action, Adopt, Approval, Base, CapabilityRef, Change, Classification, Close,
     Decision, Effect, Enrol, Erasure, Event, EvidenceRef, Gap, Hold, HoldAct, Intent, Mode,
     Renewal, RunClosed, TenantHead, Verdict, lifecycle::TPM_EVIDENCE_KIND, privacy::ranges_of,
-    tenants_root,
+    tenant_proof, tenants_root,
 };
 use crate::bundle::{BUNDLE_TYP, BundlePayload, SignedBundle};
 use crate::cbor::{Bytes, Cbor};
@@ -26,8 +26,8 @@ use crate::digest::{
 };
 use crate::entry::{Body, EntryRef, Extensions, Payload, Place, RunPlace, TenantPlace};
 use crate::evidence::TpmEvidence;
-use crate::export::{Artifact, ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope};
-use crate::merkle::{Frontier, Head, entry_digest, leaf_hash};
+use crate::export::{Artifact, ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope, Span};
+use crate::merkle::{Frontier, Head, entry_digest, leaf_hash, subtrees};
 use crate::preview::Preview;
 use crate::profile::Disclosed;
 use crate::receipt::{RECEIPT_TYP, Receipt};
@@ -37,6 +37,7 @@ use crate::statement::{
     RecoverStatement, Stored,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
+use std::collections::HashMap;
 
 /// Seeds of the example's keys.
 pub(super) const KEYS: [(&str, u8); 6] = [
@@ -365,6 +366,8 @@ pub(super) fn example() -> Example {
         head: log.head(),
         previous: renewed.digest,
         at: at(13),
+        tenants: tenants_root(&heads_at_close()),
+        tenant_count: 1,
     };
     log.append(Body::Close(Close {
         statement: Bytes(close.to_bytes()),
@@ -593,7 +596,15 @@ fn extended() -> Vec<u8> {
     unsigned.with_signature(sign("epoch", &unsigned.to_be_signed()))
 }
 
-/// An export of the tenant's entries, the others by their hash.
+/// The tenant has five entries.
+fn heads_at_close() -> [TenantHead; 1] {
+    [TenantHead {
+        tenant: TENANT,
+        seq: 4,
+    }]
+}
+
+/// An export of the tenant's entries, some of the others by hashes, and the proof that there are no more.
 fn export(
     log: &Log,
     evidence: &TpmEvidence,
@@ -611,6 +622,9 @@ fn export(
         created: at(14),
         software: "countersign 0.1.0".to_owned(),
         disclosed: Disclosed::new(vec![Field::Forwarded], Classification::ALL.to_vec()),
+        period: None,
+        tenant: Some(TENANT),
+        run: None,
     };
     let (mut writer, mut file) = ExportWriter::start(&manifest);
     let artifact = |kind: &str, bytes| Artifact {
@@ -621,14 +635,34 @@ fn export(
     file.extend(writer.artifact(&artifact(SIGNED_BUNDLE_KIND, bundle.to_bytes())));
     for (index, entry) in log.entries.iter().enumerate() {
         match index {
-            9..=13 => file.extend(writer.leaf(&leaf_hash(entry))),
+            2 => file.extend(writer.leaf(&leaf_hash(entry))),
+            9 => file.extend(writer.span(&span(log, 9, 5))),
+            10..=13 => {}
             _ => file.extend(writer.entry(entry)),
         }
         if index == 6 {
             file.extend(writer.disclosures(std::slice::from_ref(disclosure)));
         }
     }
+    let proof = tenant_proof(&heads_at_close(), TENANT).unwrap();
+    file.extend(writer.tenant_proof(&proof));
     file.extend(writer.checkpoint(log.checkpoint().as_bytes()));
     file.extend(writer.finish());
     file
+}
+
+/// Some of the log's entries, by the roots of their full subtrees.
+fn span(log: &Log, start: u64, count: u64) -> Span {
+    let mut nodes = HashMap::new();
+    let mut frontier = Frontier::new();
+    for entry in &log.entries {
+        frontier.append(leaf_hash(entry), |level, index, hash| {
+            nodes.insert((level, index), hash);
+        });
+    }
+    let roots = subtrees(start, count).unwrap();
+    Span {
+        count,
+        roots: roots.iter().map(|s| nodes[&(s.level, s.index)]).collect(),
+    }
 }

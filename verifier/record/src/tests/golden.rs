@@ -329,6 +329,8 @@ fn the_export_has_its_golden_encoding() {
                 ItemKind::Manifest => a.map("Manifest", &frame.content, &[], ""),
                 ItemKind::Trailer => a.map("Trailer", &frame.content, &[], ""),
                 ItemKind::Artifact => a.map("Artifact", &frame.content, &[], ""),
+                ItemKind::Span => a.map("Span", &frame.content, &[], ""),
+                ItemKind::TenantProof => a.map("TenantProof", &frame.content, &[], ""),
                 ItemKind::Entry | ItemKind::Leaf | ItemKind::Checkpoint | ItemKind::Disclosures => {
                     a.line(&frame.content, frame.kind.name());
                 }

@@ -182,7 +182,7 @@ fn an_item_larger_than_the_limit_is_refused_before_it_arrives() {
 
 #[test]
 fn an_item_of_an_unknown_kind_is_refused() {
-    let unknown = [MAGIC, &[0x82, 7, 0x40]].concat();
+    let unknown = [MAGIC, &[0x82, 15, 0x40]].concat();
     assert!(matches!(
         read(&unknown),
         Err(ExportError::Item { number: 0, .. })

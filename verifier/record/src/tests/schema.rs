@@ -5,8 +5,8 @@ use crate::body::call::{Correlation, Plan, Probe};
 use crate::body::{
     AbandonedOpening, Action, Adopt, Approval, Base, Caller, CapabilityRef, Change, ChangeKind,
     Classification, Close, Decision, Effect, Enrol, Erasure, Event, EventKind, EvidenceRef, Gap,
-    Handling, Intent, Lineage, Mode, PolicyOutcome, Renewal, RunClosed, TenantHead, Times, Trace,
-    Verdict,
+    Handling, Intent, Lineage, Mode, PolicyOutcome, Renewal, RunClosed, TenantHead, TenantProof,
+    Times, Trace, Verdict,
 };
 use crate::body::{Hold, HoldAct, IndexRange};
 use crate::bundle::{
@@ -16,7 +16,7 @@ use crate::cbor::{Cbor, CborError, Writer};
 use crate::commitment::{CallerProof, Disclosure, Field};
 use crate::entry::{EntryRef, Kind, Place, RunPlace, TenantPlace};
 use crate::evidence::{PcrValue, TpmEvidence};
-use crate::export::{Artifact, ItemKind, Manifest, Scope, Trailer};
+use crate::export::{Artifact, ItemKind, Manifest, Period, Scope, Span, Trailer};
 use crate::profile::Disclosed;
 use crate::receipt::Receipt;
 use crate::statement::{
@@ -70,6 +70,7 @@ pub(super) const MAPS: &[Map] = maps![
     Adopt,
     Gap,
     TenantHead,
+    TenantProof,
     Caller,
     CapabilityRef,
     PolicyOutcome,
@@ -114,7 +115,9 @@ pub(super) const MAPS: &[Map] = maps![
     BundleStatement,
     SignedBundle,
     Disclosed,
+    Period,
     Manifest,
+    Span,
     Artifact,
     Trailer,
 ];

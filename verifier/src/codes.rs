@@ -177,6 +177,9 @@ codes! {
     CheckpointSignatures = "checkpoint-signatures", Unaltered, Untrusted, Required,
         "the log's checkpoints are signed by the gateway and by the epoch",
         "the checkpoint is not the gateway's; ask for its own";
+    Cosignatures = "cosignatures", Unaltered, Untrusted, Optional,
+        "cosignatures in the name of witnesses that you trust are theirs, over this very log",
+        "somebody put a false signature under a checkpoint; ask the witness for its own";
     Disclosures = "disclosures", Unaltered, Untrusted, Optional,
         "each disclosed value is the one that the log committed to",
         "a disclosed value was altered, or was never in the log; do not rely on it";
@@ -265,8 +268,11 @@ codes! {
         "every call that you hold a receipt for is in the export, as the receipt says",
         "your receipt proves that the call was recorded: the export leaves it out or shows another outcome";
     Witnesses = "witnesses", KnownToOthers, Policy, Optional,
-        "independent witnesses saw this log",
-        "this version has no witnesses: compare the checkpoint with one that you kept, or with another auditor's";
+        "as many independent organisations as you demand have cosigned this log, each as its one history",
+        "name witnesses that you trust in [[witnesses]] of the trust file; if they are there, ask them which checkpoint they have, and give it with --checkpoint";
+    WitnessedCalls = "witnessed-calls", KnownToOthers, Policy, Optional,
+        "calls that had to be witnessed left only after your witnesses had cosigned their intent",
+        "find out who let the named calls go without a witness that you trust";
     OutsideTime = "outside-time", KnownToOthers, Policy, Optional,
         "a clock outside the operator's control bounds the times",
         "treat all times as the gateway's own claims";
@@ -315,6 +321,7 @@ impl Code {
         Self::ClockOrder,
         Self::Bundle,
         Self::CheckpointSignatures,
+        Self::Cosignatures,
         Self::Root,
         Self::ReceiptMissing,
         Self::Receipts,

@@ -27,4 +27,4 @@ pub mod trust;
 mod hardware;
 mod keys;
 
-pub use stream::{Options, verify};
+pub use stream::{MAX_GIVEN, Options, verify};

@@ -8,7 +8,7 @@ use countersign_record::digest::{UnixMillis, sha256};
 use countersign_verify::report::{Source, Verdict};
 use countersign_verify::text::{Detail, neutralize, render};
 use countersign_verify::trust::{Reference, Trust};
-use countersign_verify::{Options, time, verify};
+use countersign_verify::{MAX_GIVEN, Options, time, verify};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -32,6 +32,8 @@ usage: countersign-verify FILE --trust TRUST.toml [options]
   --receipts FILE      receipts that callers kept, each of which must be in the export;
                        may be given several times. One file holds one or more receipts,
                        binary one after another, or one a line in base64
+  --checkpoint FILE    a checkpoint that you have from a witness, or kept: the export must
+                       contain it; may be given several times
   --now TIME           take TIME as now: RFC 3339 (2026-03-04T05:06:07Z) or
                        milliseconds since 1970. Default: this machine's clock
   --threads N          threads that check signatures. Default: one for each processor
@@ -67,6 +69,7 @@ struct Arguments {
     trust: Option<String>,
     reference: Option<String>,
     receipts: Vec<String>,
+    checkpoints: Vec<String>,
     now: Option<UnixMillis>,
     threads: Option<usize>,
     output: Output,
@@ -140,6 +143,7 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--trust" => once(&mut out.trust, value()?, "--trust")?,
             "--reference" => once(&mut out.reference, value()?, "--reference")?,
             "--receipts" => out.receipts.push(value()?),
+            "--checkpoint" => out.checkpoints.push(value()?),
             "--now" => {
                 let text = value()?;
                 let at = time::parse(&text).ok_or_else(|| format!("--now: {text} is no time"))?;
@@ -203,6 +207,13 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     for path in &arguments.receipts {
         receipts.extend(split_receipts(&read(path)?).map_err(|e| format!("{path}: {e}"))?);
     }
+    if arguments.checkpoints.len() > MAX_GIVEN {
+        return Err(format!("--checkpoint is given more than {MAX_GIVEN} times"));
+    }
+    let mut checkpoints = Vec::new();
+    for path in &arguments.checkpoints {
+        checkpoints.push((path.clone(), read(path)?));
+    }
     let threads = arguments
         .threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from));
@@ -211,6 +222,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         reference,
         reference_path: arguments.reference.clone(),
         receipts,
+        checkpoints,
         threads: threads.unwrap_or(1),
     };
     let now = match arguments.now {

@@ -13,17 +13,22 @@ use crate::trust::{Reference, Trust};
 use countersign_record::binding::Binding;
 use countersign_record::body::TenantProof;
 use countersign_record::cbor::Cbor as _;
+use countersign_record::checkpoint::MAX_CHECKPOINT_BYTES;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{NodeHash, UnixMillis};
 use countersign_record::entry::{Body, Entry, Kind};
 use countersign_record::export::{Artifact, Frame, Framer, ItemKind, Manifest, Span, Trailer};
 use countersign_record::merkle::subtrees;
 use countersign_signatures::ed25519;
+use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
 
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 256 * 1024;
+
+/// Most checkpoints that an auditor may bring.
+pub const MAX_GIVEN: usize = 1024;
 
 /// What a verification is done with, besides trust.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +41,8 @@ pub struct Options {
     pub reference_path: Option<String>,
     /// Signed receipts.
     pub receipts: Vec<Vec<u8>>,
+    /// Checkpoints that the auditor has from elsewhere, each with the path of its file.
+    pub checkpoints: Vec<(String, Vec<u8>)>,
     /// How many threads verify signatures; 0 means 1.
     pub threads: usize,
 }
@@ -57,6 +64,10 @@ pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMill
             leaves: Vec::new(),
             bytes: 0,
             keys: Keyring::default(),
+            at_entry: false,
+            read: 0,
+            seen: 0,
+            notes: VecDeque::new(),
         };
         if stream.read(export) {
             stream.checks.ledger.held(Code::Framing);
@@ -72,7 +83,6 @@ enum Stage {
     Start,
     Artifacts,
     Leaves,
-    Checkpoints,
     End,
 }
 
@@ -87,7 +97,18 @@ struct Stream<'a> {
     leaves: Vec<Leaf>,
     bytes: usize,
     keys: Keyring,
+    /// Whether what was read last is an entry or what belongs to it.
+    at_entry: bool,
+    /// Leaves read so far.
+    read: u64,
+    /// Leaves that every check has seen.
+    seen: u64,
+    /// Checkpoints that wait for the leaves before them, with how many those are.
+    notes: VecDeque<(u64, Vec<u8>)>,
 }
+
+/// Checkpoints that may wait for leaves; beyond that, reading waits.
+const MAX_NOTES: usize = 64;
 
 impl Stream<'_> {
     /// Reads all; whether the file is whole and well formed.
@@ -185,9 +206,8 @@ impl Stream<'_> {
                 self.disclosures(content, offset)?;
             }
             ItemKind::Checkpoint => {
-                self.advance(Stage::Checkpoints, kind, offset)?;
-                self.settle();
-                self.checks.checkpoint(&content);
+                self.advance(Stage::Leaves, kind, offset)?;
+                self.note(content);
             }
             ItemKind::Trailer => {
                 if self.stage < Stage::Artifacts {
@@ -251,7 +271,36 @@ impl Stream<'_> {
         }
     }
 
+    /// A checkpoint is judged when the checks have seen exactly the leaves that stand before it.
+    fn note(&mut self, content: Vec<u8>) {
+        self.at_entry = false;
+        // What is too large to be one does not wait: an item may be 32 MiB.
+        let large = content.len() > MAX_CHECKPOINT_BYTES;
+        self.notes.push_back((self.read, content));
+        if large || self.notes.len() >= MAX_NOTES {
+            self.settle();
+        }
+    }
+
+    fn due_notes(&mut self) {
+        while let Some((after, _)) = self.notes.front() {
+            if *after > self.seen {
+                return;
+            }
+            if let Some((_, content)) = self.notes.pop_front() {
+                self.checks.checkpoint(&content);
+            }
+        }
+    }
+
+    /// The last leaf, if what is read now can belong to it.
+    fn last_entry(&mut self) -> Option<&mut Leaf> {
+        self.leaves.last_mut().filter(|_| self.at_entry)
+    }
+
     fn leaf(&mut self, size: usize, leaf: Leaf) {
+        self.at_entry = true;
+        self.read = self.read.saturating_add(1);
         if self.leaves.len() >= JOB_LEAVES || self.bytes >= JOB_BYTES {
             self.dispatch();
         }
@@ -297,7 +346,7 @@ impl Stream<'_> {
     }
 
     fn proof(&mut self, given: TenantProof, offset: u64) -> Result<(), String> {
-        match self.leaves.last_mut() {
+        match self.last_entry() {
             Some(Leaf::Entry {
                 proof: slot @ None, ..
             }) => {
@@ -312,7 +361,7 @@ impl Stream<'_> {
 
     fn disclosures(&mut self, content: Vec<u8>, offset: u64) -> Result<(), String> {
         let size = content.len();
-        match self.leaves.last_mut() {
+        match self.last_entry() {
             Some(Leaf::Entry {
                 disclosures: slot @ None,
                 ..
@@ -340,7 +389,11 @@ impl Stream<'_> {
         let Some(judged) = self.pool.take() else {
             return false;
         };
-        judged.into_iter().for_each(|leaf| self.checks.leaf(leaf));
+        for leaf in judged {
+            self.due_notes();
+            self.checks.leaf(leaf);
+            self.seen = self.seen.saturating_add(1);
+        }
         true
     }
 
@@ -348,5 +401,6 @@ impl Stream<'_> {
     fn settle(&mut self) {
         self.dispatch();
         while self.fold() {}
+        self.due_notes();
     }
 }

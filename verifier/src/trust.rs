@@ -21,7 +21,12 @@
 //! signers = ["<64 hex digits>"]           # Ed25519 keys
 //! threshold = 1
 //! pinned = ["<64 hex digits>"]            # digests of bundles, optional
+//! [[witnesses]]
+//! key = "auditor.example/w1+<8 hex digits>+<base64>"   # what the witness publishes
+//! organisation = "Auditor Ltd"            # witnesses of one organisation count once
+//! own = false                             # true: the operator's own, which never count
 //! [log]
+//! min_witnesses = 1                       # optional: how many organisations must have cosigned
 //! max_unquoted_tail_seconds = 1200
 //! max_gap = 0                             # accepted unexplained steps of the counter
 //! max_age_seconds = 3600                  # optional: how old the hardware's last word may be
@@ -33,6 +38,7 @@
 //! ```
 
 use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, sha256};
+use countersign_record::note::{NoteKey, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -109,6 +115,26 @@ pub struct BundleRule {
     pub pinned: Option<Vec<ArtifactDigest>>,
 }
 
+/// Whether a witness says anything against the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Others run it.
+    Independent,
+    /// The operator runs it; it never counts.
+    Own,
+}
+
+/// A witness whose signatures are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessPin {
+    /// Its name and key.
+    pub key: NoteKey,
+    /// Who runs it.
+    pub organisation: String,
+    /// Whose it is.
+    pub standing: Standing,
+}
+
 /// What is accepted of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRule {
@@ -118,6 +144,8 @@ pub struct LogRule {
     pub max_gap: u64,
     /// How old the hardware's last word may be, in seconds.
     pub max_age_seconds: Option<u64>,
+    /// How many independent organisations must have cosigned the log.
+    pub min_witnesses: Option<u64>,
 }
 
 /// Values that an auditor expects. A list that is absent leaves its check undone; an empty one accepts nothing.
@@ -146,6 +174,8 @@ pub struct Trust {
     pub release: Option<Vec<ReleasePin>>,
     /// Rule for bundles, if there is one.
     pub bundles: Option<BundleRule>,
+    /// Witnesses whose signatures count.
+    pub witnesses: Vec<WitnessPin>,
     /// Rule for the log.
     pub log: LogRule,
     /// Expected values.
@@ -179,6 +209,16 @@ pub enum TrustError {
         /// What should.
         expected: &'static str,
     },
+    /// A number of witnesses that can never be met, or always is.
+    #[error(
+        "[log] min_witnesses is {found}, with {most} independent organisations in [[witnesses]] it has to be 1 to {most}"
+    )]
+    Witnesses {
+        /// What stands there.
+        found: u64,
+        /// How many organisations there are.
+        most: u64,
+    },
     /// A rule that can never be met.
     #[error(
         "[bundles] threshold is {threshold}, with {signers} different signers it has to be 1 to {signers}"
@@ -203,6 +243,8 @@ struct TrustFile {
     evidence: EvidenceTable,
     release: Option<KeysTable>,
     bundles: Option<BundlesTable>,
+    #[serde(default)]
+    witnesses: Vec<WitnessTable>,
     #[serde(default)]
     log: LogTable,
     #[serde(default)]
@@ -255,6 +297,16 @@ struct LogTable {
     max_unquoted_tail_seconds: Option<u64>,
     max_gap: Option<u64>,
     max_age_seconds: Option<u64>,
+    min_witnesses: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WitnessTable {
+    key: String,
+    organisation: String,
+    #[serde(default)]
+    own: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -287,10 +339,13 @@ impl Trust {
             evidence,
             release,
             bundles,
+            witnesses,
             log,
             reference,
         } = read(bytes)?;
         expect_version(version)?;
+        let witnesses = witness_pins(&witnesses)?;
+        expect_reachable(log.min_witnesses, &witnesses)?;
         Ok(Self {
             governance: keys("[governance] keys", &governance.keys)?,
             gateways: gateways
@@ -316,7 +371,9 @@ impl Trust {
                     .unwrap_or(DEFAULT_MAX_TAIL_SECONDS),
                 max_gap: log.max_gap.unwrap_or(0),
                 max_age_seconds: log.max_age_seconds,
+                min_witnesses: log.min_witnesses,
             },
+            witnesses,
             reference: reference_values(reference)?,
             source: bytes.to_vec(),
         })
@@ -450,6 +507,66 @@ fn bundle_rule(table: BundlesTable) -> Result<BundleRule, TrustError> {
         threshold,
         pinned,
     })
+}
+
+fn witness_pins(tables: &[WitnessTable]) -> Result<Vec<WitnessPin>, TrustError> {
+    let mut pins: Vec<WitnessPin> = Vec::new();
+    for WitnessTable {
+        key,
+        organisation,
+        own,
+    } in tables
+    {
+        let wrong = |found: &str, expected| TrustError::Value {
+            key: "[[witnesses]]",
+            found: found.to_owned(),
+            expected,
+        };
+        let pinned = NoteKey::parse(key)
+            .ok()
+            .filter(|k| k.role() == Role::Witness)
+            .filter(|k| countersign_signatures::ed25519::PublicKey::parse(&k.key().0).is_ok())
+            .ok_or_else(|| {
+                wrong(
+                    key,
+                    "the text of a witness's key, <name>+<key hash>+<base64>",
+                )
+            })?;
+        if organisation.trim().is_empty() {
+            return Err(wrong(organisation, "the name of whoever runs the witness"));
+        }
+        // One key under two organisations would count twice.
+        if pins
+            .iter()
+            .any(|p| p.key.key() == pinned.key() || p.key.name() == pinned.name())
+        {
+            return Err(wrong(key, "a witness that stands there once"));
+        }
+        pins.push(WitnessPin {
+            key: pinned,
+            organisation: organisation.trim().to_owned(),
+            standing: if *own {
+                Standing::Own
+            } else {
+                Standing::Independent
+            },
+        });
+    }
+    Ok(pins)
+}
+
+/// A rule that can never be met, or always is, is a mistake of whoever wrote it.
+fn expect_reachable(minimum: Option<u64>, witnesses: &[WitnessPin]) -> Result<(), TrustError> {
+    let organisations: std::collections::BTreeSet<&str> = witnesses
+        .iter()
+        .filter(|w| w.standing == Standing::Independent)
+        .map(|w| w.organisation.as_str())
+        .collect();
+    let most = u64::try_from(organisations.len()).unwrap_or(u64::MAX);
+    match minimum {
+        Some(found) if found == 0 || found > most => Err(TrustError::Witnesses { found, most }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn reference_values(table: ReferenceTable) -> Result<Reference, TrustError> {

@@ -41,11 +41,13 @@ fn every_check_of_a_genuine_export_ran_but_those_that_nothing_calls_for() {
         absent,
         [
             "bundle-pins",
+            "cosignatures",
             "period",
             "freshness",
             "receipts",
             "receipt-missing",
             "witnesses",
+            "witnessed-calls",
             "outside-time"
         ]
     );

@@ -609,6 +609,7 @@ impl Checks<'_> {
                     .observe(Code::IntentFirst, index, without_intent(decision));
             }
         }
+        self.witnessed_call(at, decision);
         // What stands there only to show where a period begins and ends is none of its calls.
         if self.counts_at(at.time) {
             self.count_call(decision);

@@ -20,16 +20,14 @@ impl Checks<'_> {
         if self.ledger.state(Code::TrustSource) != State::Fail {
             self.ledger.held(Code::TrustSource);
         }
-        self.ledger.skipped(
-            Code::Witnesses,
-            None,
-            "no witness was asked: this version has none",
-        );
-        self.ledger.skipped(
-            Code::OutsideTime,
-            None,
-            "no outside clock stands behind the times; they are the gateway's claims",
-        );
+        self.witnesses_end();
+        if !self.has_outside_time() {
+            self.ledger.skipped(
+                Code::OutsideTime,
+                None,
+                "no outside clock stands behind the times; they are the gateway's claims",
+            );
+        }
         self.subject.size = self.log.position();
         self.subject.root = self.log.root().to_string();
         let class = self.weakest();
@@ -108,7 +106,7 @@ impl Checks<'_> {
                 Some(class) => format!("QUOTED by {}", class.word()),
                 None => "SIGNED".to_owned(),
             },
-            witnessed: "WITNESSED 0 of 0".to_owned(),
+            witnessed: self.witnessed_axis(),
         }
     }
 
@@ -155,6 +153,7 @@ impl Checks<'_> {
         if self.trust.bundles.is_some() {
             out.push("the people who sign policy bundles".to_owned());
         }
+        out.extend(self.witness_party());
         out
     }
 
@@ -210,11 +209,18 @@ impl Checks<'_> {
                 "that a tool did what it answered",
                 "that the model was right, or the policy wise",
                 "that nothing went round the gateway",
-                "that the log is the only one: no independent witness compared copies",
-                "when things happened: times are the gateway's claims",
             ]
             .map(str::to_owned),
         );
+        out.extend(self.not_witnessed());
+        let bound = if self.has_outside_time() {
+            ", no later than outside clocks say"
+        } else {
+            ""
+        };
+        out.push(format!(
+            "when things happened: times are the gateway's claims{bound}"
+        ));
         out
     }
 }

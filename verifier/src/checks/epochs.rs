@@ -518,8 +518,9 @@ impl Checks<'_> {
         })
         .and_then(|()| {
             that(
-                (statement.explained, statement.found) == (gap.explained, gap.found),
-                || "the statement and the entry name different counters".to_owned(),
+                (statement.explained, statement.found, statement.witnessed)
+                    == (gap.explained, gap.found, gap.witnessed),
+                || "the statement and the entry name different counters or sizes".to_owned(),
             )
         })
         .and_then(|()| {
@@ -538,8 +539,11 @@ impl Checks<'_> {
             return self.ledger.fail(Code::Epochs, index, text);
         }
         let steps = step.map_or(0, |(_, steps)| steps);
+        let seen = gap.witnessed.map_or(String::new(), |size| {
+            format!(" and {size} entries that a witness had cosigned of a log that this one does not continue,")
+        });
         let said = format!(
-            "entry {}: governance accepted {steps} unexplained steps of the counter on {}: {}",
+            "entry {}: governance accepted {steps} unexplained steps of the counter{seen} on {}: {}",
             at.index,
             time::format(statement.issued),
             statement.reason
@@ -555,6 +559,16 @@ impl Checks<'_> {
         };
         let allowed = that(steps <= self.trust.log.max_gap, text);
         self.ledger.observe(Code::Gaps, index, allowed);
+        if let Some(size) = gap.witnessed {
+            // What a witness saw is missing whatever the counter says; only who accepts any gap accepts this one.
+            let text = || {
+                format!(
+                    "a witness had cosigned {size} entries that the log does not continue, your trust file allows no gap"
+                )
+            };
+            let allowed = that(self.trust.log.max_gap > 0, text);
+            self.ledger.observe(Code::Gaps, index, allowed);
+        }
     }
 
     /// The gateway goes on with another's work.

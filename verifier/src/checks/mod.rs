@@ -4,7 +4,7 @@
 //! enrolment), [`rules`] (reference values, bundles), [`unaltered`] (signatures, places,
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
 //! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`epochs`] (openings, renewals, counters, the tail),
-//! [`receipts`], and [`conclusion`], which turns what was seen into a report.
+//! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), and [`conclusion`], which turns what was seen into a report.
 
 mod calls;
 mod complete;
@@ -16,6 +16,7 @@ mod rules;
 mod tenant;
 mod unaltered;
 mod who;
+mod witnesses;
 
 use crate::codes::Code;
 use crate::ledger::Ledger;
@@ -61,6 +62,7 @@ pub struct Checks<'a> {
     heads: tenant::Heads,
     /// The proof that came with the entry that is being looked at.
     proof: Option<TenantProof>,
+    witnessed: witnesses::Witnessed,
     counts: Counts,
     subject: Subject,
 }
@@ -85,6 +87,7 @@ impl<'a> Checks<'a> {
             window: period::Window::default(),
             heads: tenant::Heads::default(),
             proof: None,
+            witnessed: witnesses::Witnessed::default(),
             counts: Counts::default(),
             subject: Subject::default(),
         };
@@ -127,6 +130,7 @@ impl<'a> Checks<'a> {
         self.subject.scope = Some(manifest.scope.name().to_owned());
         self.subject.profile = Some(manifest.profile.clone());
         self.manifest = Some(manifest);
+        self.checkpoints_given();
     }
 
     fn gateway(&self) -> Option<GatewayId> {
@@ -198,6 +202,7 @@ impl<'a> Checks<'a> {
                 self.log.append(judged.leaf, tenant);
             }
         }
+        self.given_at(self.log.position());
     }
 
     /// One well-formed entry; gives the place of its tenant, and its number there.

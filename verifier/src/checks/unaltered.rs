@@ -109,7 +109,7 @@ impl Checks<'_> {
         }
     }
 
-    /// A checkpoint, after all leaves.
+    /// A checkpoint, after all leaves that stand before it.
     pub(crate) fn checkpoint(&mut self, note: &[u8]) {
         self.items.checkpoints = self.items.checkpoints.saturating_add(1);
         let (Some(gateway), Some(identity)) = (self.gateway(), self.identity_key()) else {
@@ -146,6 +146,7 @@ impl Checks<'_> {
                 let agrees = that(root == head.root, text);
                 if genuine && agrees.is_ok() {
                     self.items.covered = self.items.covered.max(Some(head.size));
+                    self.cosignatures(&checkpoint);
                 }
                 self.ledger.observe(Code::Root, None, agrees);
             }

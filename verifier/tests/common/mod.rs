@@ -722,6 +722,16 @@ impl Mini {
 
     /// A gap that governance signed for.
     pub fn gap(&mut self, explained: u64, found: u64) -> EntryRef {
+        self.gap_witnessed(explained, found, None)
+    }
+
+    /// A gap that a witness showed.
+    pub fn gap_witnessed(
+        &mut self,
+        explained: u64,
+        found: u64,
+        witnessed: Option<u64>,
+    ) -> EntryRef {
         let statement = RecoverStatement {
             gateway: gateway(),
             head: self.head(),
@@ -729,7 +739,7 @@ impl Mini {
             found,
             reason: "disk replaced".into(),
             issued: UnixMillis(START),
-            witnessed: None,
+            witnessed,
         };
         let statement = Bytes(governance().statement(RECOVER_TYP, statement.to_bytes()));
         self.push(
@@ -737,7 +747,7 @@ impl Mini {
                 explained,
                 found,
                 statement,
-                witnessed: None,
+                witnessed,
             }),
             None,
             vec![],
@@ -872,6 +882,8 @@ pub struct Parts {
     /// Tenants' proofs, each with the leaf that it follows.
     pub proofs: Vec<(usize, TenantProof)>,
     pub checkpoints: Vec<String>,
+    /// Checkpoints that stand directly after so many leaves.
+    pub placed: Vec<(usize, String)>,
 }
 
 impl Parts {
@@ -902,6 +914,7 @@ impl Parts {
             spans: vec![],
             proofs: vec![],
             checkpoints: vec![mini.checkpoint()],
+            placed: vec![],
         }
     }
 
@@ -930,6 +943,9 @@ impl Parts {
             .iter()
             .for_each(|a| out.extend(writer.artifact(a)));
         for (number, (bytes, disclosures)) in self.leaves.iter().enumerate() {
+            for (_, note) in self.placed.iter().filter(|(after, _)| *after == number) {
+                out.extend(writer.checkpoint(note.as_bytes()));
+            }
             if let Some((first, count)) = self.spans.iter().find(|s| s.0 == number) {
                 out.extend(writer.span(&self.span(*first, *count)));
             }

@@ -9,6 +9,7 @@
 //! | [`boot`] | from a machine to an open epoch, or to a gateway that is held |
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
+//! | [`export`] | what of the log leaves, and how it is written |
 //! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
 //! | [`commands`] | the command line |
 //!
@@ -22,6 +23,7 @@ pub mod calls;
 pub mod clock;
 pub mod commands;
 pub mod doors;
+pub mod export;
 pub mod keys;
 pub mod renewal;
 pub mod serve;

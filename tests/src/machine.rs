@@ -416,11 +416,25 @@ impl Gateway {
         path
     }
 
+    /// Fetches a part of the log with the real command: `--tenant`, `--run`, `--from`, `--until`.
+    #[must_use]
+    pub fn export_of(&self, limits: &[&str]) -> PathBuf {
+        let (path, result) = self.try_export_of(limits);
+        if let Err(said) = result {
+            panic!("no export: {said}\n{}", self.process.said());
+        }
+        path
+    }
+
     /// Fetches an export with the real command, whatever comes of it.
     ///
     /// # Errors
     /// What the command said.
     pub fn try_export(&self) -> (PathBuf, Result<(), String>) {
+        self.try_export_of(&[])
+    }
+
+    fn try_export_of(&self, limits: &[&str]) -> (PathBuf, Result<(), String>) {
         let path = self
             .out
             .join(crate::unique("export"))
@@ -428,7 +442,7 @@ impl Gateway {
         let mut export = Command::new(program("countersign"));
         export.args(["export", "--url", &self.url, "--key"]);
         export.arg(self.site.key_file(OFFICER_KEY));
-        export.arg("--out").arg(&path);
+        export.arg("--out").arg(&path).args(limits);
         let (status, out, err) = outcome(&mut export);
         let result = if status.success() {
             Ok(())

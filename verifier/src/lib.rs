@@ -21,10 +21,10 @@ pub mod parallel;
 pub mod report;
 pub mod stream;
 pub mod text;
-pub mod time;
 pub mod trust;
 
 mod hardware;
 mod keys;
 
+pub use countersign_record::time;
 pub use stream::{MAX_GIVEN, Options, verify};

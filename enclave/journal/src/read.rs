@@ -13,8 +13,11 @@ use countersign_record::cbor::Bytes;
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::{ArtifactDigest, CallId, EntryDigest, NodeHash, PublicKey};
 use countersign_record::entry::Entry;
-use countersign_record::export::Artifact;
-use countersign_record::merkle::{Head, consistency_proof, entry_digest, inclusion_proof, root_at};
+use countersign_record::export::{Artifact, Span};
+use countersign_record::merkle::{
+    Head, Nodes as _, ProofError, consistency_proof, entry_digest, inclusion_proof, root_at,
+    subtrees,
+};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -157,6 +160,53 @@ impl Reader {
                     opened: disclosures,
                 },
             )
+        })
+    }
+
+    /// Disclosures that were stored with an entry that was read before, each compared with its commitments.
+    ///
+    /// # Errors
+    /// If they are gone, or not what was written.
+    pub fn opened(&self, entry: &StoredEntry) -> Result<Vec<Disclosure>, ReadError> {
+        let row = Row {
+            index: entry.index,
+            bytes: &entry.bytes,
+            opened: entry.disclosures,
+        };
+        self.shared
+            .readers
+            .with(|conn| disclosures_of(conn, &self.shared.side, &row))
+    }
+
+    /// Stretches of the log by the roots of their full subtrees.
+    ///
+    /// # Errors
+    /// If one ends after the durable log, or a tile is missing.
+    pub fn spans(&self, stretches: &[Range<u64>]) -> Result<Vec<Span>, ReadError> {
+        let tree = self.tree();
+        self.viewed(&tree, |view| {
+            stretches
+                .iter()
+                .map(|stretch| {
+                    let outside = ReadError::OutOfRange {
+                        index: stretch.end,
+                        size: tree.size(),
+                    };
+                    let count = stretch.end.saturating_sub(stretch.start);
+                    let parts = subtrees(stretch.start, count).ok_or(outside)?;
+                    let roots = parts.iter().map(|part| {
+                        let missing = ProofError::Missing {
+                            level: part.level,
+                            index: part.index,
+                        };
+                        view.node(part.level, part.index).ok_or(missing)
+                    });
+                    Ok(Span {
+                        count,
+                        roots: roots.collect::<Result<_, _>>()?,
+                    })
+                })
+                .collect()
         })
     }
 

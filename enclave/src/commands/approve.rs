@@ -133,6 +133,7 @@ fn give(answer: &Answer, choice: Choice) -> anyhow::Result<()> {
     let request = Ask {
         method: "POST",
         path: "/v1/approvals",
+        query: None,
         body: signed,
         key: None,
     };
@@ -163,6 +164,7 @@ fn fetch(who: &Who) -> anyhow::Result<(SigningKey, Vec<Waiting>)> {
     let request = Ask {
         method: "GET",
         path: "/v1/approvals",
+        query: None,
         body: Vec::new(),
         key: Some(&key),
     };

@@ -18,6 +18,8 @@ pub(super) struct Ask<'a> {
     pub(super) method: &'static str,
     /// Path, without a query.
     pub(super) path: &'a str,
+    /// Query, without its question mark.
+    pub(super) query: Option<&'a str>,
     /// Body.
     pub(super) body: Vec<u8>,
     /// Who signs it.
@@ -32,7 +34,10 @@ pub(super) async fn ask(url: &str, ask: Ask<'_>) -> anyhow::Result<http::Respons
         .with_context(|| format!("{url} is not an address of the form http://host:port"))?;
     let mut request = http::Request::builder()
         .method(ask.method)
-        .uri(ask.path)
+        .uri(match ask.query {
+            Some(query) => format!("{}?{query}", ask.path),
+            None => ask.path.to_owned(),
+        })
         .header("host", authority);
     if let Some(key) = ask.key {
         for (name, value) in signature(authority, &ask, key)? {
@@ -88,7 +93,7 @@ fn signature(
         scheme: Scheme::Http,
         authority,
         path: ask.path,
-        query: None,
+        query: ask.query,
         headers: &headers,
         body: &ask.body,
     };

@@ -1,9 +1,10 @@
-//! `countersign export`: the log as one file.
+//! `countersign export`: the log, or a part of it, as one file.
 
 use super::client::{Ask, ask, block_on};
 use crate::keys::read_signing_key;
 use anyhow::Context as _;
 use clap::Args;
+use countersign_record::time;
 use http_body_util::BodyExt as _;
 use std::fs;
 use std::io::Write as _;
@@ -21,6 +22,18 @@ pub(crate) struct Export {
     /// File to write.
     #[arg(long)]
     out: PathBuf,
+    /// Only the entries of this tenant, by its name in the site.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only the entries of this run: 32 hexadecimal digits.
+    #[arg(long)]
+    run: Option<String>,
+    /// Only entries from this time on: RFC 3339, or milliseconds since 1970.
+    #[arg(long)]
+    from: Option<String>,
+    /// Only entries before this time.
+    #[arg(long)]
+    until: Option<String>,
 }
 
 impl Export {
@@ -28,10 +41,12 @@ impl Export {
         let key = read_signing_key(&self.key)?;
         // A file that is only half there must not look like a whole one: it gets its name at the end.
         let partial = self.out.with_extension("partial");
+        let query = self.query()?;
         let bytes = block_on(async {
             let request = Ask {
                 method: "GET",
                 path: "/v1/export",
+                query: query.as_deref(),
                 body: Vec::new(),
                 key: Some(&key),
             };
@@ -55,5 +70,25 @@ impl Export {
             self.out.display()
         );
         Ok(())
+    }
+
+    /// The part of the log that is asked for; nothing if it is all.
+    fn query(&self) -> anyhow::Result<Option<String>> {
+        let mut parts = Vec::new();
+        for (name, value) in [("from", &self.from), ("until", &self.until)] {
+            if let Some(text) = value {
+                let at =
+                    time::parse(text).with_context(|| format!("--{name}: {text} is no time"))?;
+                parts.push(format!("{name}={}", at.0));
+            }
+        }
+        for (name, value) in [("tenant", &self.tenant), ("run", &self.run)] {
+            if let Some(text) = value {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                anyhow::ensure!(text.chars().all(plain), "--{name}: {text} is no name");
+                parts.push(format!("{name}={text}"));
+            }
+        }
+        Ok((!parts.is_empty()).then(|| parts.join("&")))
     }
 }

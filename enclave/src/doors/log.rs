@@ -1,9 +1,7 @@
-//! What can be read: records with proofs, fresh evidence, the export, health.
+//! What can be read: records with proofs, fresh evidence, health.
 
 use super::{Taken, json, status_of};
-use crate::boot::epoch::SOFTWARE;
-use crate::serve::{EXPORTERS, Gateway};
-use axum::body::Body;
+use crate::serve::Gateway;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -11,14 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_record::binding::{FreshStatement, LogHead};
-use countersign_record::body::EvidenceRef;
 use countersign_record::cbor::Cbor as _;
-use countersign_record::digest::{ArtifactDigest, EntryDigest, Nonce};
-use countersign_record::entry::{Body as EntryBody, Entry};
-use countersign_record::export::{ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope};
-use countersign_record::profile::Disclosed;
+use countersign_record::digest::{EntryDigest, Nonce};
+use countersign_record::entry::Entry;
 use serde_json::json as object;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -192,152 +186,7 @@ fn state_word(gateway: &Gateway) -> &'static str {
     }
 }
 
-/// `GET /v1/export`: the log with what opens it, for people who may have it. Works while held, too.
-pub(super) async fn export(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let taken = match Taken::from(request).await {
-        Ok(taken) => taken,
-        Err(response) => return response,
-    };
-    let who = match gateway.recognize(&taken, &gateway.people) {
-        Ok(who) => who,
-        Err(refusal) => return refused(&refusal),
-    };
-    let may = gateway
-        .engine
-        .content()
-        .approvers
-        .get(&who.agent)
-        .is_some_and(|p| p.groups.iter().any(|g| g == EXPORTERS));
-    if !may {
-        return refused(&Refusal::never(Code::PolicyDenied));
-    }
-    let (tx, rx) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(16);
-    tokio::task::spawn_blocking(move || {
-        let mut sink = |bytes: Vec<u8>| {
-            tx.blocking_send(Ok(bytes.into()))
-                .map_err(|_| "the receiver went away".to_owned())
-        };
-        if let Err(error) = write_export(&gateway, &mut sink) {
-            crate::boot::tracing_line(&format!("export broke off: {error}"));
-            // The stream ends with an error, so that a cut export is never taken for a whole one.
-            let _gone = tx.blocking_send(Err(std::io::Error::other("export broke off")));
-        }
-    });
-    let stream = futures_stream(rx);
-    let mut response = Response::new(Body::from_stream(stream));
-    let kind = HeaderValue::from_static("application/countersign.export+cbor-seq");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
-
-fn futures_stream(
-    rx: tokio::sync::mpsc::Receiver<Result<bytes::Bytes, std::io::Error>>,
-) -> impl futures_core::Stream<Item = Result<bytes::Bytes, std::io::Error>> {
-    struct Receiving(tokio::sync::mpsc::Receiver<Result<bytes::Bytes, std::io::Error>>);
-    impl futures_core::Stream for Receiving {
-        type Item = Result<bytes::Bytes, std::io::Error>;
-        fn poll_next(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Self::Item>> {
-            self.0.poll_recv(cx)
-        }
-    }
-    Receiving(rx)
-}
-
-/// Writes the whole log: manifest, artifacts that its entries name, entries with disclosures, checkpoint, trailer.
-fn write_export(
-    gateway: &Gateway,
-    sink: &mut dyn FnMut(Vec<u8>) -> Result<(), String>,
-) -> Result<(), String> {
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    let checkpoint = match gateway.serving {
-        Some(_) => gateway.journal.checkpoint().map_err(|e| text(&e))?,
-        None => gateway
-            .journal
-            .latest_checkpoint()
-            .map_err(|e| text(&e))?
-            .ok_or("there is no checkpoint")?,
-    };
-    let parsed =
-        countersign_record::checkpoint::Checkpoint::parse(checkpoint.as_bytes(), &gateway.id)
-            .map_err(|e| text(&e))?;
-    let end = parsed.head().size;
-    let manifest = Manifest {
-        format: 1,
-        gateway: gateway.id,
-        identity_key: gateway.identity,
-        first: 0,
-        end,
-        scope: Scope::Whole,
-        profile: "everything".to_owned(),
-        created: gateway.clock.now().at,
-        software: SOFTWARE.to_owned(),
-        disclosed: Disclosed::everything(),
-        period: None,
-        tenant: None,
-        run: None,
-    };
-    let (mut writer, bytes) = ExportWriter::start(&manifest);
-    sink(bytes)?;
-    for digest in artifacts(gateway, end)? {
-        let artifact = gateway.journal.artifact(digest).map_err(|e| text(&e))?;
-        let artifact = artifact.ok_or_else(|| format!("artifact {digest} is missing"))?;
-        sink(writer.artifact(&artifact))?;
-    }
-    for stored in gateway.journal.entries(0..end).map_err(|e| text(&e))? {
-        let stored = stored.map_err(|e| text(&e))?;
-        sink(writer.entry(&stored.bytes))?;
-        if stored.disclosures > 0 {
-            let disclosures = gateway
-                .journal
-                .disclosures(stored.index)
-                .map_err(|e| text(&e))?;
-            sink(writer.disclosures(&disclosures))?;
-        }
-    }
-    sink(writer.checkpoint(checkpoint.as_bytes()))?;
-    sink(writer.finish())
-}
-
-/// Artifacts that entries name, in order of their digests: evidence, bundles and their signatures.
-fn artifacts(gateway: &Gateway, end: u64) -> Result<BTreeSet<ArtifactDigest>, String> {
-    let mut out = BTreeSet::new();
-    for stored in gateway.journal.entries(0..end).map_err(|e| e.to_string())? {
-        let stored = stored.map_err(|e| e.to_string())?;
-        let entry = Entry::parse(&stored.bytes).map_err(|e| e.to_string())?;
-        let evidence = |refs: &[EvidenceRef]| refs.iter().map(|e| e.digest).collect::<Vec<_>>();
-        match entry.body() {
-            EntryBody::Base(base) => {
-                out.extend(evidence(&base.evidence));
-                let binding = countersign_record::binding::Binding::from_bytes(&base.binding.0);
-                out.extend(binding.map(|b| b.bundles).unwrap_or_default());
-            }
-            EntryBody::Renewal(renewal) => out.extend(evidence(&renewal.evidence)),
-            EntryBody::Close(close) => out.extend(evidence(&close.evidence)),
-            EntryBody::Change(change) => {
-                out.insert(change.digest);
-            }
-            EntryBody::Enrol(_)
-            | EntryBody::Intent(_)
-            | EntryBody::Decision(_)
-            | EntryBody::Approval(_)
-            | EntryBody::Run(_)
-            | EntryBody::Event(_)
-            | EntryBody::Adopt(_)
-            | EntryBody::Gap(_)
-            | EntryBody::Erasure(_)
-            | EntryBody::Hold(_) => (),
-        }
-    }
-    // Entries name a bundle's payload alone; its signatures are in the signed form, of every bundle that was in force.
-    let signed = gateway.journal.artifacts_of(SIGNED_BUNDLE_KIND);
-    out.extend(signed.map_err(|e| e.to_string())?);
-    Ok(out)
-}
-
-fn refused(refusal: &Refusal) -> Response {
+pub(super) fn refused(refusal: &Refusal) -> Response {
     let forbidden = refusal.code() == Code::PolicyDenied;
     let status = if forbidden {
         StatusCode::FORBIDDEN

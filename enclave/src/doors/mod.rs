@@ -6,7 +6,7 @@
 //! | `POST /mcp/<adapter>` | agents | MCP Streamable HTTP, both eras |
 //! | `GET /v1/records/<digest>` | agents, people | an entry with its proof |
 //! | `GET, POST /v1/approvals` | people | what waits, and their word on it |
-//! | `GET /v1/export` | people of group `exporter` | the log |
+//! | `GET /v1/export?tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | anyone | |
 //!
@@ -16,6 +16,7 @@
 
 mod approvals;
 mod calls;
+mod export;
 mod log;
 mod mcp;
 
@@ -47,7 +48,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             "/v1/approvals",
             get(approvals::waiting).post(approvals::give),
         )
-        .route("/v1/export", get(log::export))
+        .route("/v1/export", get(export::export))
         .route("/attestation", get(log::attestation))
         .route("/healthz", get(log::health))
         .route("/readyz", get(log::readiness))

@@ -29,6 +29,7 @@ pub mod preview;
 pub mod profile;
 pub mod receipt;
 pub mod statement;
+pub mod time;
 
 #[cfg(test)]
 mod testdata;

@@ -20,6 +20,7 @@ mod enrolment;
 mod exports;
 mod files;
 mod foreign;
+mod hidden;
 mod parts;
 mod snapshots;
 mod tpm;
@@ -148,6 +149,7 @@ fn the_threat_model_names_every_test_of_the_operator() {
         include_str!("enrolment.rs"),
         include_str!("exports.rs"),
         include_str!("files.rs"),
+        include_str!("hidden.rs"),
         include_str!("snapshots.rs"),
         include_str!("tpm.rs"),
     ];
@@ -167,13 +169,14 @@ fn the_threat_model_names_every_test_of_the_operator() {
     assert_eq!(named, tests);
 }
 
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "approvals",
     "bundles",
     "clock",
     "enrolment",
     "exports",
     "files",
+    "hidden",
     "snapshots",
     "tpm",
 ];

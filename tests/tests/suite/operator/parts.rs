@@ -129,23 +129,26 @@ impl Parts {
     }
 
     /// Kind of each leaf, in order.
-    pub(crate) fn kinds(&self) -> Vec<Kind> {
+    pub(crate) fn kinds(&self) -> Vec<Option<Kind>> {
         self.leaves.iter().map(kind).collect()
     }
 
     /// Places of the entries of a kind.
     pub(crate) fn all(&self, wanted: Kind) -> Vec<usize> {
         let kinds = self.kinds();
-        (0..kinds.len()).filter(|i| kinds[*i] == wanted).collect()
+        (0..kinds.len())
+            .filter(|i| kinds[*i] == Some(wanted))
+            .collect()
     }
 }
 
-fn kind(leaf: &Leaf) -> Kind {
+/// Nothing, of what is withheld.
+fn kind(leaf: &Leaf) -> Option<Kind> {
     let Leaf::Entry(bytes, _) = leaf else {
-        panic!("the leaf is withheld");
+        return None;
     };
     let typ = Sign1::parse(bytes).unwrap().typ().to_owned();
-    *Kind::ALL.iter().find(|k| k.typ() == typ).unwrap()
+    Kind::ALL.iter().copied().find(|k| k.typ() == typ)
 }
 
 /// Judges with a trust file that `change` has changed.

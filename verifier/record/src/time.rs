@@ -3,7 +3,7 @@
 //! In: RFC 3339 text, or milliseconds. Out: [`UnixMillis`], and back. Only UTC is written;
 //! leap seconds are read as the second before.
 
-use countersign_record::digest::UnixMillis;
+use crate::digest::UnixMillis;
 
 /// Milliseconds in a day.
 const DAY: i64 = 86_400_000;

@@ -1,0 +1,189 @@
+//! The export: what of the log leaves, and how it is written.
+//!
+//! In: a [`Selection`] and the running gateway. Out: a [`Plan`] (one pass over the log), and the
+//! file as a stream of pieces (a second pass over what the plan wants). Nothing here decides who
+//! may have it; that is [`crate::doors`]'. Memory: a bit for each entry, and one piece.
+//!
+//! Spec: `docs/spec/export.md`.
+
+mod plan;
+
+pub use plan::{Plan, Selection};
+
+use crate::boot::epoch::SOFTWARE;
+use crate::serve::Gateway;
+use countersign_journal::{ReadError, StoredEntry};
+use countersign_record::checkpoint::CheckpointError;
+use countersign_record::commitment::Disclosure;
+use countersign_record::digest::ArtifactDigest;
+use countersign_record::entry::EntryError;
+use countersign_record::export::{EXPORT_FORMAT, ExportWriter, Manifest};
+use countersign_record::profile::Disclosed;
+use plan::Piece;
+use thiserror::Error;
+
+/// How much is handed on at a time, in bytes (64 KiB).
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Pieces whose hashes are asked for at a time.
+const PIECES: usize = 512;
+
+/// Why there is no export, or no more of it.
+#[derive(Debug, Error)]
+pub enum ExportFault {
+    /// The log cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Read(#[from] ReadError),
+    /// The log has no checkpoint yet.
+    #[error("there is no checkpoint")]
+    NoCheckpoint,
+    /// The log does not sign a checkpoint.
+    #[error("no checkpoint is made: {0}")]
+    Refused(String),
+    /// The stored checkpoint is none.
+    #[error("the checkpoint is malformed: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// A stored entry is none.
+    #[error("entry {index} is malformed: {source}")]
+    Entry {
+        /// Its leaf index.
+        index: u64,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// A statement inside a stored entry is none.
+    #[error("the statement in entry {index} is malformed")]
+    Statement {
+        /// Its leaf index.
+        index: u64,
+    },
+    /// Something that entries name is not stored.
+    #[error("artifact {digest} is missing")]
+    ArtifactMissing {
+        /// Which.
+        digest: ArtifactDigest,
+    },
+    /// Whoever asked went away.
+    #[error("the receiver went away")]
+    Gone,
+}
+
+/// Takes the file, piece by piece; fails when nobody wants more.
+pub type Sink<'a> = &'a mut dyn FnMut(Vec<u8>) -> Result<(), ExportFault>;
+
+/// Writes what is planned: manifest, artifacts, entries with disclosures and hashes of the others, checkpoint, trailer.
+///
+/// # Errors
+/// If the log cannot be read, or nobody wants more.
+pub fn write(gateway: &Gateway, plan: &Plan, sink: Sink<'_>) -> Result<(), ExportFault> {
+    let Selection {
+        tenant,
+        run,
+        period,
+    } = plan.selection();
+    let manifest = Manifest {
+        format: EXPORT_FORMAT,
+        gateway: gateway.id,
+        identity_key: gateway.identity,
+        first: 0,
+        end: plan.end(),
+        scope: plan.selection().scope(),
+        profile: "everything".to_owned(),
+        created: gateway.clock.now().at,
+        software: SOFTWARE.to_owned(),
+        period: period.clone(),
+        disclosed: Disclosed::everything(),
+        tenant: *tenant,
+        run: *run,
+    };
+    let (mut writer, bytes) = ExportWriter::start(&manifest);
+    let mut out = Chunks { ready: bytes, sink };
+    for digest in plan.artifacts() {
+        let artifact = gateway.journal.artifact(*digest)?;
+        let artifact = artifact.ok_or(ExportFault::ArtifactMissing { digest: *digest })?;
+        out.add(writer.artifact(&artifact))?;
+    }
+    let mut pieces = plan.pieces();
+    loop {
+        let some: Vec<Piece> = pieces.by_ref().take(PIECES).collect();
+        if some.is_empty() {
+            break;
+        }
+        let withheld: Vec<_> = some.iter().filter_map(Piece::withheld).collect();
+        let mut spans = gateway.journal.spans(&withheld)?.into_iter();
+        for piece in some {
+            match piece {
+                Piece::Entries(range) => {
+                    for stored in gateway.journal.entries(range)? {
+                        entry(gateway, plan, &mut writer, &mut out, &stored?)?;
+                    }
+                }
+                Piece::Withheld(_) => match spans.next() {
+                    Some(span) if span.count > 1 => out.add(writer.span(&span))?,
+                    span => {
+                        for root in span.iter().flat_map(|s| &s.roots) {
+                            out.add(writer.leaf(root))?;
+                        }
+                    }
+                },
+            }
+        }
+    }
+    out.add(writer.checkpoint(plan.checkpoint().as_bytes()))?;
+    out.add(writer.finish())?;
+    out.flush()
+}
+
+fn entry(
+    gateway: &Gateway,
+    plan: &Plan,
+    writer: &mut ExportWriter,
+    out: &mut Chunks<'_>,
+    stored: &StoredEntry,
+) -> Result<(), ExportFault> {
+    out.add(writer.entry(&stored.bytes))?;
+    let disclosures = disclosures(gateway, stored)?;
+    if !disclosures.is_empty() {
+        out.add(writer.disclosures(&disclosures))?;
+    }
+    if let Some(proof) = plan.proof_after(stored.index) {
+        out.add(writer.tenant_proof(proof))?;
+    }
+    Ok(())
+}
+
+/// What opens an entry's commitments.
+fn disclosures(gateway: &Gateway, stored: &StoredEntry) -> Result<Vec<Disclosure>, ExportFault> {
+    if stored.disclosures == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(gateway.journal.opened(stored)?)
+}
+
+/// Collects small items into larger pieces.
+struct Chunks<'a> {
+    ready: Vec<u8>,
+    sink: Sink<'a>,
+}
+
+impl Chunks<'_> {
+    fn add(&mut self, bytes: Vec<u8>) -> Result<(), ExportFault> {
+        if self.ready.is_empty() {
+            self.ready = bytes;
+        } else {
+            self.ready.extend(bytes);
+        }
+        if self.ready.len() >= CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ExportFault> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let next = Vec::with_capacity(CHUNK_BYTES.saturating_mul(2));
+        (self.sink)(std::mem::replace(&mut self.ready, next))
+    }
+}

@@ -1,0 +1,487 @@
+//! Which entries an export of a tenant, run or period has: one pass over the log.
+//!
+//! In: a [`Selection`], the log. Out: a [`Plan`]. Wanted are the selection's own entries, everything
+//! about the gateway itself, the entries at the edges of a period that show where it begins and
+//! ends, and what wanted entries refer to. The rest is withheld, in stretches that end where
+//! something refers to a size of the log.
+
+use super::ExportFault;
+use crate::serve::Gateway;
+use countersign_journal::Journal;
+use countersign_record::binding::{Binding, CloseStatement, RenewalStatement};
+use countersign_record::body::{EvidenceRef, TenantHead, TenantProof, tenant_proof};
+use countersign_record::cbor::Cbor as _;
+use countersign_record::checkpoint::Checkpoint;
+use countersign_record::cose::Sign1;
+use countersign_record::digest::{ArtifactDigest, CallId, RunId, TenantId};
+use countersign_record::entry::{Body, Entry, EntryRef, Kind};
+use countersign_record::export::{Period, SIGNED_BUNDLE_KIND, Scope};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::ops::Range;
+
+/// Which entries are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Those of one tenant.
+    pub tenant: Option<TenantId>,
+    /// Those of one run. Its tenant is found in the log.
+    pub run: Option<RunId>,
+    /// Those of a period.
+    pub period: Option<Period>,
+}
+
+impl Selection {
+    /// What the export is called.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match (self.run, self.tenant) {
+            (Some(_), _) => Scope::Run,
+            (None, Some(_)) => Scope::Tenant,
+            (None, None) => Scope::Whole,
+        }
+    }
+}
+
+/// What an export will have.
+#[derive(Debug)]
+pub struct Plan {
+    selection: Selection,
+    checkpoint: String,
+    end: u64,
+    wanted: Wanted,
+    /// Sizes at which a withheld stretch ends.
+    cuts: BTreeSet<u64>,
+    artifacts: BTreeSet<ArtifactDigest>,
+    proof: Option<(u64, TenantProof)>,
+    found: bool,
+}
+
+/// Entries next to one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// In full.
+    Entries(Range<u64>),
+    /// By hashes.
+    Withheld(Range<u64>),
+}
+
+impl Piece {
+    pub(super) fn withheld(&self) -> Option<Range<u64>> {
+        match self {
+            Self::Entries(_) => None,
+            Self::Withheld(range) => Some(range.clone()),
+        }
+    }
+}
+
+impl Plan {
+    /// Reads the log up to its newest checkpoint, and decides what belongs to the selection.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or has no checkpoint.
+    pub fn make(gateway: &Gateway, selection: Selection) -> Result<Self, ExportFault> {
+        let checkpoint = match gateway.serving {
+            Some(_) => gateway
+                .journal
+                .checkpoint()
+                .map_err(|e| ExportFault::Refused(e.to_string()))?,
+            None => gateway
+                .journal
+                .latest_checkpoint()?
+                .ok_or(ExportFault::NoCheckpoint)?,
+        };
+        let end = Checkpoint::parse(checkpoint.as_bytes(), &gateway.id)?
+            .head()
+            .size;
+        let mut scan = Scan::of(selection);
+        for stored in gateway.journal.entries(0..end)? {
+            let stored = stored?;
+            scan.entry(stored.index, &stored.bytes)?;
+        }
+        scan.finish(&gateway.journal)?;
+        // Entries name a bundle's payload alone; its signatures are in the signed form, of every bundle that was in force.
+        scan.artifacts
+            .extend(gateway.journal.artifacts_of(SIGNED_BUNDLE_KIND)?);
+        let proof = scan.proof();
+        let Scan {
+            selection,
+            wanted,
+            cuts,
+            artifacts,
+            found,
+            ..
+        } = scan;
+        Ok(Self {
+            selection,
+            checkpoint,
+            end,
+            wanted,
+            cuts,
+            artifacts,
+            proof,
+            found,
+        })
+    }
+
+    /// What was asked for; of a run with its tenant.
+    #[must_use]
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Whether the log has any entry of the tenant or run, at any time.
+    #[must_use]
+    pub fn found(&self) -> bool {
+        self.found
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(super) fn checkpoint(&self) -> &str {
+        &self.checkpoint
+    }
+
+    pub(super) fn artifacts(&self) -> &BTreeSet<ArtifactDigest> {
+        &self.artifacts
+    }
+
+    pub(super) fn proof_after(&self, index: u64) -> Option<&TenantProof> {
+        self.proof
+            .as_ref()
+            .filter(|(at, _)| *at == index)
+            .map(|(_, proof)| proof)
+    }
+
+    /// The log in pieces, in order.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            if at >= self.end {
+                return None;
+            }
+            let (start, wanted) = (at, self.wanted.has(at));
+            let limit = match wanted {
+                true => self.end,
+                false => {
+                    let next = self.cuts.range(at.saturating_add(1)..).next();
+                    next.copied().unwrap_or(self.end).min(self.end)
+                }
+            };
+            while at < limit && self.wanted.has(at) == wanted {
+                at = at.saturating_add(1);
+            }
+            Some(match wanted {
+                true => Piece::Entries(start..at),
+                false => Piece::Withheld(start..at),
+            })
+        })
+    }
+}
+
+/// Which entries are wanted.
+#[derive(Debug)]
+enum Wanted {
+    All,
+    /// One bit an entry.
+    Some(Vec<u64>),
+}
+
+impl Wanted {
+    fn place(index: u64) -> (usize, u64) {
+        let word = usize::try_from(index / 64).unwrap_or(usize::MAX);
+        (
+            word,
+            1u64.checked_shl(u32::try_from(index % 64).unwrap_or(0))
+                .unwrap_or(0),
+        )
+    }
+
+    fn has(&self, index: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(words) => {
+                let (word, bit) = Self::place(index);
+                words.get(word).is_some_and(|w| w & bit != 0)
+            }
+        }
+    }
+
+    fn add(&mut self, index: u64) {
+        if let Self::Some(words) = self {
+            let (word, bit) = Self::place(index);
+            if words.len() <= word {
+                words.resize(word.saturating_add(1), 0);
+            }
+            if let Some(slot) = words.get_mut(word) {
+                *slot |= bit;
+            }
+        }
+    }
+}
+
+/// The pass over the log.
+struct Scan {
+    selection: Selection,
+    wanted: Wanted,
+    cuts: BTreeSet<u64>,
+    artifacts: BTreeSet<ArtifactDigest>,
+    /// The selection's last entry before its period.
+    before: Option<u64>,
+    /// Whether an entry of it after the period was seen.
+    after: bool,
+    /// Calls of wanted intents; their outcome is wanted, too.
+    calls: HashSet<CallId>,
+    /// Earlier entries that wanted ones refer to.
+    referred: Vec<u64>,
+    heads: Heads,
+    found: bool,
+}
+
+/// The tenants' last numbers as renewals and closes cover them.
+#[derive(Default)]
+struct Heads {
+    /// Numbers after the last covered size.
+    pending: VecDeque<(u64, TenantHead)>,
+    covered: BTreeMap<TenantId, u64>,
+    /// The renewal or close whose proof goes along, with what it covers.
+    chosen: Option<(u64, Vec<TenantHead>)>,
+    /// Index of the first wanted entry that is not before the end of the period.
+    late: Option<u64>,
+    /// Whether the chosen one covers all of the period.
+    reaches: bool,
+}
+
+impl Scan {
+    fn of(selection: Selection) -> Self {
+        let wanted = match (selection.scope(), &selection.period) {
+            (Scope::Whole, None) => Wanted::All,
+            (Scope::Whole | Scope::Tenant | Scope::Run, _) => Wanted::Some(Vec::new()),
+        };
+        Self {
+            found: selection.scope() == Scope::Whole,
+            selection,
+            wanted,
+            cuts: BTreeSet::new(),
+            artifacts: BTreeSet::new(),
+            before: None,
+            after: false,
+            calls: HashSet::new(),
+            referred: Vec::new(),
+            heads: Heads::default(),
+        }
+    }
+
+    fn entry(&mut self, index: u64, bytes: &[u8]) -> Result<(), ExportFault> {
+        // Of a whole log only what names artifacts is looked into.
+        if matches!(self.wanted, Wanted::All) && !names_artifacts(bytes) {
+            return Ok(());
+        }
+        let entry = Entry::parse(bytes).map_err(|source| ExportFault::Entry { index, source })?;
+        self.names(&entry)?;
+        if matches!(self.wanted, Wanted::Some(_)) {
+            self.select(index, &entry);
+            self.covers(index, &entry)?;
+        }
+        Ok(())
+    }
+
+    /// What an entry names by digest, and the sizes that it refers to.
+    fn names(&mut self, entry: &Entry<'_>) -> Result<(), ExportFault> {
+        let evidence = |refs: &[EvidenceRef]| refs.iter().map(|e| e.digest).collect::<Vec<_>>();
+        let index = entry.place().index;
+        match entry.body() {
+            Body::Base(base) => {
+                self.artifacts.extend(evidence(&base.evidence));
+                let binding = Binding::from_bytes(&base.binding.0)
+                    .map_err(|_| ExportFault::Statement { index })?;
+                self.artifacts.extend(binding.bundles);
+                // The entry before a base stands alone: the base holds its hash.
+                self.cuts.extend([index.saturating_sub(1), index]);
+            }
+            Body::Renewal(renewal) => self.artifacts.extend(evidence(&renewal.evidence)),
+            Body::Close(close) => self.artifacts.extend(evidence(&close.evidence)),
+            Body::Change(change) => {
+                self.artifacts.insert(change.digest);
+            }
+            Body::Enrol(_)
+            | Body::Intent(_)
+            | Body::Decision(_)
+            | Body::Approval(_)
+            | Body::Run(_)
+            | Body::Event(_)
+            | Body::Adopt(_)
+            | Body::Gap(_)
+            | Body::Erasure(_)
+            | Body::Hold(_) => (),
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, index: u64, entry: &Entry<'_>) {
+        let place = entry.place();
+        let tenant = place.tenant.as_ref().map(|t| t.tenant);
+        let run = place.run.as_ref().map(|r| r.run);
+        let own = match self.selection.scope() {
+            Scope::Whole => true,
+            Scope::Tenant => tenant == self.selection.tenant,
+            Scope::Run => run == self.selection.run,
+        };
+        if own && self.selection.scope() == Scope::Run {
+            self.selection.tenant = tenant;
+        }
+        self.found |= own;
+        let (inside, late) = match &self.selection.period {
+            None => (true, false),
+            Some(period) => (period.contains(place.at), place.at >= period.until),
+        };
+        let edge = own && late && !self.after;
+        self.after |= own && late;
+        if own && !inside && !late {
+            self.before = Some(index);
+        }
+        let outcome = match entry.body() {
+            Body::Decision(decision) => self.calls.remove(&decision.call),
+            Body::Intent(intent) if own && inside => {
+                self.calls.insert(intent.call);
+                false
+            }
+            Body::Enrol(_)
+            | Body::Base(_)
+            | Body::Intent(_)
+            | Body::Approval(_)
+            | Body::Run(_)
+            | Body::Change(_)
+            | Body::Event(_)
+            | Body::Renewal(_)
+            | Body::Adopt(_)
+            | Body::Gap(_)
+            | Body::Erasure(_)
+            | Body::Hold(_)
+            | Body::Close(_) => false,
+        };
+        if tenant.is_none() || (own && inside) || edge || outcome {
+            self.wanted.add(index);
+            self.referred.extend(refers(entry.body()));
+            if late {
+                self.heads.late.get_or_insert(index);
+            }
+        }
+        if let Some(place) = &place.tenant {
+            let head = TenantHead {
+                tenant: place.tenant,
+                seq: place.seq,
+            };
+            self.heads.pending.push_back((index, head));
+        }
+    }
+
+    /// A renewal or close ends stretches at the size that it covers, and may prove a tenant's last number.
+    fn covers(&mut self, index: u64, entry: &Entry<'_>) -> Result<(), ExportFault> {
+        let malformed = |_| ExportFault::Statement { index };
+        let size = match entry.body() {
+            Body::Renewal(renewal) => {
+                RenewalStatement::from_bytes(&renewal.statement.0)
+                    .map_err(malformed)?
+                    .head
+                    .size
+            }
+            Body::Close(close) => {
+                CloseStatement::from_bytes(&close.statement.0)
+                    .map_err(malformed)?
+                    .head
+                    .size
+            }
+            Body::Enrol(_)
+            | Body::Base(_)
+            | Body::Intent(_)
+            | Body::Decision(_)
+            | Body::Approval(_)
+            | Body::Run(_)
+            | Body::Change(_)
+            | Body::Event(_)
+            | Body::Adopt(_)
+            | Body::Gap(_)
+            | Body::Erasure(_)
+            | Body::Hold(_) => return Ok(()),
+        };
+        self.cuts.insert(size);
+        self.heads.cover(size);
+        if self.selection.scope() == Scope::Tenant && !self.heads.reaches {
+            let all = self.heads.covered.iter();
+            let heads = all.map(|(tenant, seq)| TenantHead {
+                tenant: *tenant,
+                seq: *seq,
+            });
+            self.heads.chosen = Some((index, heads.collect()));
+            self.heads.reaches = self.heads.late.is_some_and(|late| late <= size);
+        }
+        Ok(())
+    }
+
+    /// Adds what stands before the period, and what wanted entries refer to.
+    fn finish(&mut self, journal: &Journal) -> Result<(), ExportFault> {
+        self.referred.extend(self.before);
+        while let Some(index) = self.referred.pop() {
+            if self.wanted.has(index) {
+                continue;
+            }
+            self.wanted.add(index);
+            let stored = journal.entry(index)?;
+            let entry = Entry::parse(&stored.bytes)
+                .map_err(|source| ExportFault::Entry { index, source })?;
+            self.referred.extend(refers(entry.body()));
+        }
+        Ok(())
+    }
+
+    fn proof(&self) -> Option<(u64, TenantProof)> {
+        // An own entry after the period shows by its number that nothing is missing before it.
+        let tenant = self.selection.tenant.filter(|_| !self.after)?;
+        let (index, heads) = self.heads.chosen.as_ref()?;
+        Some((*index, tenant_proof(heads, tenant)?))
+    }
+}
+
+impl Heads {
+    fn cover(&mut self, size: u64) {
+        while self.pending.front().is_some_and(|(at, _)| *at < size) {
+            if let Some((_, head)) = self.pending.pop_front() {
+                self.covered.insert(head.tenant, head.seq);
+            }
+        }
+    }
+}
+
+/// Whether an entry's kind names artifacts.
+fn names_artifacts(bytes: &[u8]) -> bool {
+    let kinds = [Kind::Base, Kind::Renewal, Kind::Close, Kind::Change];
+    // What cannot be read is looked at more closely, and named.
+    Sign1::parse(bytes).map_or(true, |s| kinds.iter().any(|k| k.typ() == s.typ()))
+}
+
+/// Earlier entries without which this one cannot be judged.
+fn refers(body: &Body) -> Vec<u64> {
+    let indexes = |refs: &[EntryRef]| refs.iter().map(|r| r.index).collect::<Vec<_>>();
+    match body {
+        Body::Intent(intent) => indexes(&intent.approvals),
+        Body::Decision(decision) => {
+            let mut out = indexes(&decision.approvals);
+            out.extend(decision.intent.as_ref().map(|i| i.index));
+            out
+        }
+        Body::Enrol(_)
+        | Body::Base(_)
+        | Body::Approval(_)
+        | Body::Run(_)
+        | Body::Change(_)
+        | Body::Event(_)
+        | Body::Renewal(_)
+        | Body::Adopt(_)
+        | Body::Gap(_)
+        | Body::Erasure(_)
+        | Body::Hold(_)
+        | Body::Close(_) => Vec::new(),
+    }
+}

@@ -274,8 +274,8 @@ codes! {
         "calls that had to be witnessed left only after your witnesses had cosigned their intent",
         "find out who let the named calls go without a witness that you trust";
     OutsideTime = "outside-time", KnownToOthers, Policy, Optional,
-        "a clock outside the operator's control bounds the times",
-        "treat all times as the gateway's own claims";
+        "clocks outside the operator's control saw the entries, and no entry claims a later time",
+        "treat all times as the gateway's own claims; to bound them, ask for an export with timestamps, and name their authorities in [[timestamping]] of the trust file";
 }
 
 impl Code {

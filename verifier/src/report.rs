@@ -187,6 +187,19 @@ pub struct Subject {
     pub extensions: Vec<String>,
     /// Gaps, with the reason that governance signed.
     pub gaps: Vec<String>,
+    /// For each outside clock, how much of the log it saw, and when.
+    pub seen_by: Vec<SeenBy>,
+}
+
+/// An outside clock's word: so many entries existed before a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SeenBy {
+    /// The first so many entries of the log.
+    pub entries: u64,
+    /// Before when, in milliseconds since 1970, by that clock.
+    pub before: u64,
+    /// Authority or organisation, as the trust file names it.
+    pub by: String,
 }
 
 /// The result of a verification.

@@ -17,9 +17,12 @@ use countersign_record::checkpoint::MAX_CHECKPOINT_BYTES;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{NodeHash, UnixMillis};
 use countersign_record::entry::{Body, Entry, Kind};
-use countersign_record::export::{Artifact, Frame, Framer, ItemKind, Manifest, Span, Trailer};
+use countersign_record::export::{
+    Artifact, Frame, Framer, ItemKind, Manifest, Span, Timestamp, Trailer,
+};
 use countersign_record::merkle::subtrees;
 use countersign_signatures::ed25519;
+use countersign_timestamps::MAX_TOKEN_BYTES;
 use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
@@ -64,7 +67,7 @@ pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMill
             leaves: Vec::new(),
             bytes: 0,
             keys: Keyring::default(),
-            at_entry: false,
+            last: Last::Other,
             read: 0,
             seen: 0,
             notes: VecDeque::new(),
@@ -97,17 +100,44 @@ struct Stream<'a> {
     leaves: Vec<Leaf>,
     bytes: usize,
     keys: Keyring,
-    /// Whether what was read last is an entry or what belongs to it.
-    at_entry: bool,
+    /// What was read last.
+    last: Last,
     /// Leaves read so far.
     read: u64,
     /// Leaves that every check has seen.
     seen: u64,
-    /// Checkpoints that wait for the leaves before them, with how many those are.
-    notes: VecDeque<(u64, Vec<u8>)>,
+    /// Notes that wait for the leaves before them, with how many those are.
+    notes: VecDeque<(u64, Note)>,
 }
 
-/// Checkpoints that may wait for leaves; beyond that, reading waits.
+/// What was read last, as far as something may belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// An entry, or what belongs to one.
+    Entry,
+    /// A checkpoint, or a timestamp over one.
+    Checkpoint,
+    Other,
+}
+
+/// What is judged with the leaves before it.
+#[derive(Debug)]
+enum Note {
+    Checkpoint(Vec<u8>),
+    Timestamp(Timestamp),
+}
+
+impl Note {
+    /// Whether it is larger than one that holds can be. Such a one does not wait: an item may be 32 MiB.
+    fn is_large(&self) -> bool {
+        match self {
+            Self::Checkpoint(bytes) => bytes.len() > MAX_CHECKPOINT_BYTES,
+            Self::Timestamp(timestamp) => timestamp.token.0.len() > MAX_TOKEN_BYTES,
+        }
+    }
+}
+
+/// Notes that may wait for leaves; beyond that, reading waits.
 const MAX_NOTES: usize = 64;
 
 impl Stream<'_> {
@@ -207,7 +237,14 @@ impl Stream<'_> {
             }
             ItemKind::Checkpoint => {
                 self.advance(Stage::Leaves, kind, offset)?;
-                self.note(content);
+                self.note(Note::Checkpoint(content));
+            }
+            ItemKind::Timestamp => {
+                if self.last != Last::Checkpoint {
+                    return Err(format!("the {kind} at byte {offset} is over no checkpoint"));
+                }
+                let timestamp = Timestamp::from_bytes(&content).map_err(malformed)?;
+                self.note(Note::Timestamp(timestamp));
             }
             ItemKind::Trailer => {
                 if self.stage < Stage::Artifacts {
@@ -271,12 +308,11 @@ impl Stream<'_> {
         }
     }
 
-    /// A checkpoint is judged when the checks have seen exactly the leaves that stand before it.
-    fn note(&mut self, content: Vec<u8>) {
-        self.at_entry = false;
-        // What is too large to be one does not wait: an item may be 32 MiB.
-        let large = content.len() > MAX_CHECKPOINT_BYTES;
-        self.notes.push_back((self.read, content));
+    /// A note is judged when the checks have seen exactly the leaves that stand before it.
+    fn note(&mut self, note: Note) {
+        self.last = Last::Checkpoint;
+        let large = note.is_large();
+        self.notes.push_back((self.read, note));
         if large || self.notes.len() >= MAX_NOTES {
             self.settle();
         }
@@ -287,19 +323,21 @@ impl Stream<'_> {
             if *after > self.seen {
                 return;
             }
-            if let Some((_, content)) = self.notes.pop_front() {
-                self.checks.checkpoint(&content);
+            match self.notes.pop_front() {
+                Some((_, Note::Checkpoint(content))) => self.checks.checkpoint(&content),
+                Some((_, Note::Timestamp(timestamp))) => self.checks.timestamp(&timestamp),
+                None => return,
             }
         }
     }
 
     /// The last leaf, if what is read now can belong to it.
     fn last_entry(&mut self) -> Option<&mut Leaf> {
-        self.leaves.last_mut().filter(|_| self.at_entry)
+        self.leaves.last_mut().filter(|_| self.last == Last::Entry)
     }
 
     fn leaf(&mut self, size: usize, leaf: Leaf) {
-        self.at_entry = true;
+        self.last = Last::Entry;
         self.read = self.read.saturating_add(1);
         if self.leaves.len() >= JOB_LEAVES || self.bytes >= JOB_BYTES {
             self.dispatch();

@@ -30,6 +30,10 @@
 //! max_unquoted_tail_seconds = 1200
 //! max_gap = 0                             # accepted unexplained steps of the counter
 //! max_age_seconds = 3600                  # optional: how old the hardware's last word may be
+//! max_unseen_seconds = 86400              # optional: longest time that no outside clock saw
+//! [[timestamping]]                        # outside clocks (RFC 3161)
+//! name = "Example Time"
+//! root = """-----BEGIN CERTIFICATE-----…"""
 //! [reference]                             # or a file of its own, given with --reference
 //! build = ["<64 hex digits>"]
 //! configuration = ["<64 hex digits>"]
@@ -37,8 +41,10 @@
 //! 7 = ["<64 hex digits>"]
 //! ```
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, sha256};
 use countersign_record::note::{NoteKey, Role};
+use countersign_timestamps::Authority;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -146,6 +152,29 @@ pub struct LogRule {
     pub max_age_seconds: Option<u64>,
     /// How many independent organisations must have cosigned the log.
     pub min_witnesses: Option<u64>,
+    /// Longest stretch that no outside clock saw, in seconds.
+    pub max_unseen_seconds: Option<u64>,
+}
+
+/// Authorities whose timestamps count, each under its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clocks {
+    names: Vec<String>,
+    authorities: Vec<Authority>,
+}
+
+impl Clocks {
+    /// Their roots.
+    #[must_use]
+    pub fn authorities(&self) -> &[Authority] {
+        &self.authorities
+    }
+
+    /// The name of the one in that place.
+    #[must_use]
+    pub fn name(&self, place: usize) -> &str {
+        self.names.get(place).map_or("", String::as_str)
+    }
 }
 
 /// Values that an auditor expects. A list that is absent leaves its check undone; an empty one accepts nothing.
@@ -178,6 +207,8 @@ pub struct Trust {
     pub witnesses: Vec<WitnessPin>,
     /// Rule for the log.
     pub log: LogRule,
+    /// Outside clocks.
+    pub clocks: Clocks,
     /// Expected values.
     pub reference: Reference,
     /// The file's own bytes; what an export is searched for.
@@ -219,6 +250,14 @@ pub enum TrustError {
         /// How many organisations there are.
         most: u64,
     },
+    /// A root that no clock can have.
+    #[error("[[timestamping]] {name:?}: {reason}")]
+    Root {
+        /// Name of the authority.
+        name: String,
+        /// What is wrong with its root.
+        reason: String,
+    },
     /// A rule that can never be met.
     #[error(
         "[bundles] threshold is {threshold}, with {signers} different signers it has to be 1 to {signers}"
@@ -247,6 +286,8 @@ struct TrustFile {
     witnesses: Vec<WitnessTable>,
     #[serde(default)]
     log: LogTable,
+    #[serde(default)]
+    timestamping: Vec<AuthorityTable>,
     #[serde(default)]
     reference: ReferenceTable,
 }
@@ -298,6 +339,14 @@ struct LogTable {
     max_gap: Option<u64>,
     max_age_seconds: Option<u64>,
     min_witnesses: Option<u64>,
+    max_unseen_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthorityTable {
+    name: String,
+    root: String,
 }
 
 #[derive(Deserialize)]
@@ -341,6 +390,7 @@ impl Trust {
             bundles,
             witnesses,
             log,
+            timestamping,
             reference,
         } = read(bytes)?;
         expect_version(version)?;
@@ -372,7 +422,9 @@ impl Trust {
                 max_gap: log.max_gap.unwrap_or(0),
                 max_age_seconds: log.max_age_seconds,
                 min_witnesses: log.min_witnesses,
+                max_unseen_seconds: log.max_unseen_seconds,
             },
+            clocks: clocks(&timestamping)?,
             witnesses,
             reference: reference_values(reference)?,
             source: bytes.to_vec(),
@@ -507,6 +559,44 @@ fn bundle_rule(table: BundlesTable) -> Result<BundleRule, TrustError> {
         threshold,
         pinned,
     })
+}
+
+fn clocks(tables: &[AuthorityTable]) -> Result<Clocks, TrustError> {
+    let mut out = Clocks::default();
+    for AuthorityTable { name, root } in tables {
+        let wrong = |found: &str, expected| TrustError::Value {
+            key: "[[timestamping]]",
+            found: found.to_owned(),
+            expected,
+        };
+        if name.trim().is_empty() {
+            return Err(wrong(name, "the name of an authority"));
+        }
+        let der = certificate(root).ok_or_else(|| {
+            wrong(
+                root,
+                "one certificate, in pem or the hexadecimal digits of its der",
+            )
+        })?;
+        let authority = Authority::parse(&der).map_err(|e| TrustError::Root {
+            name: name.clone(),
+            reason: e.to_string(),
+        })?;
+        out.names.push(name.clone());
+        out.authorities.push(authority);
+    }
+    Ok(out)
+}
+
+/// DER of a certificate in PEM (RFC 7468), and nothing beside it, or in hexadecimal.
+fn certificate(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim();
+    let Some(rest) = text.strip_prefix("-----BEGIN CERTIFICATE-----") else {
+        return hex::decode(text).ok();
+    };
+    let body = rest.strip_suffix("-----END CERTIFICATE-----")?;
+    let digits: String = body.split_ascii_whitespace().collect();
+    STANDARD.decode(digits).ok()
 }
 
 fn witness_pins(tables: &[WitnessTable]) -> Result<Vec<WitnessPin>, TrustError> {

@@ -6,7 +6,7 @@ use countersign_record::cbor::{Cbor, Writer};
 use countersign_record::commitment::Disclosure;
 use countersign_record::entry::Entry;
 use countersign_record::export::{
-    Artifact, ExportError, Frame, Framer, ItemKind, MAGIC, Manifest, Span, Trailer,
+    Artifact, ExportError, Frame, Framer, ItemKind, MAGIC, Manifest, Span, Timestamp, Trailer,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -41,6 +41,7 @@ fuzz_target!(|input: &[u8]| {
             ItemKind::Entry => drop(Entry::parse(content)),
             ItemKind::Disclosures => drop(Vec::<Disclosure>::from_bytes(content)),
             ItemKind::Trailer => drop(Trailer::from_bytes(content)),
+            ItemKind::Timestamp => drop(Timestamp::from_bytes(content)),
             ItemKind::Span => drop(Span::from_bytes(content)),
             ItemKind::TenantProof => drop(TenantProof::from_bytes(content)),
             ItemKind::Leaf | ItemKind::Checkpoint => {}

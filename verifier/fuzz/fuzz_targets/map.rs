@@ -11,7 +11,7 @@ use countersign_record::cbor::{Cbor, Reader};
 use countersign_record::commitment::{CallerProof, Disclosure};
 use countersign_record::entry::{Extensions, Place};
 use countersign_record::evidence::TpmEvidence;
-use countersign_record::export::{Artifact, Manifest, Span, Trailer};
+use countersign_record::export::{Artifact, Manifest, Span, Timestamp, Trailer};
 use countersign_record::receipt::Receipt;
 use countersign_record::statement::{
     AdoptStatement, ApprovalStatement, ErasureStatement, FleetStatement, HoldStatement,
@@ -71,6 +71,7 @@ const MAPS: &[fn(&[u8])] = maps![
     HoldStatement,
     Span,
     TenantProof,
+    Timestamp,
 ];
 
 fuzz_target!(|input: &[u8]| {

@@ -17,7 +17,7 @@
 //!
 //! Spec: C2SP tlog-checkpoint and signed-note; `docs/spec/record.md`, "Checkpoints".
 
-use crate::digest::{GatewayId, NodeHash, PublicKey, Signature};
+use crate::digest::{GatewayId, NodeHash, PublicKey, Signature, sha256};
 use crate::merkle::Head;
 use crate::note::{Line, Note, NoteError, NoteKey, Role, decode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -175,6 +175,15 @@ impl Checkpoint {
     #[must_use]
     pub fn text(&self) -> &str {
         self.note.text()
+    }
+
+    /// What an outside clock stamps: SHA-256 of the text that is signed, as it arrived.
+    ///
+    /// The text names the log, so a token cannot be moved to another one; signature lines are left
+    /// out, so that one that is added later does not make the token stale.
+    #[must_use]
+    pub fn imprint(&self) -> [u8; 32] {
+        sha256(self.text().as_bytes())
     }
 
     /// The signature of `key` under `name`, not verified.

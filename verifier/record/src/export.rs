@@ -3,8 +3,8 @@
 //! In: items, or bytes from anywhere. Out: framed items in a fixed order:
 //! manifest, artifacts, then for each leaf in order either the entry (followed by its
 //! disclosures or by a tenant's proof) or, where entries are withheld, the leaf's hash or the
-//! hashes of a stretch, then checkpoints, then the trailer. Nothing in an export is trusted
-//! because it is in the export.
+//! hashes of a stretch, a checkpoint where its last entry stands, with timestamps over it, then
+//! the trailer. Nothing in an export is trusted because it is in the export.
 //!
 //! Spec: `docs/spec/export.md`; CDDL `export-item`.
 
@@ -47,6 +47,8 @@ cbor_enum! {
         Span = 7: "span",
         /// A [`TenantProof`].
         TenantProof = 8: "tenant-proof",
+        /// A [`Timestamp`] over the checkpoint before.
+        Timestamp = 9: "timestamp",
     }
 }
 
@@ -149,6 +151,16 @@ pub const SIGNED_BUNDLE_KIND: &str = "application/countersign.signed-bundle+cbor
 pub const ADOPT_KIND: &str = crate::statement::ADOPT_TYP;
 
 cbor_map! {
+    /// An outside clock's word about a checkpoint.
+    pub struct Timestamp {
+        /// Size of the checkpoint that it is over.
+        1 => size: u64,
+        /// A `TimeStampToken` of RFC 3161, DER, as received.
+        2 => token: Bytes,
+    }
+}
+
+cbor_map! {
     /// What an export must turn out to hold.
     pub struct Trailer {
         /// Items of kind entry.
@@ -163,6 +175,8 @@ cbor_map! {
         5 => checkpoints: u64,
         /// SHA-256 of all bytes before the trailer's item.
         6 => digest: [u8; 32],
+        /// Items of kind timestamp.
+        9 => timestamps: u64,
     }
 }
 
@@ -224,6 +238,7 @@ impl ExportWriter {
             disclosures: 0,
             checkpoints: 0,
             digest: [0; 32],
+            timestamps: 0,
         };
         let mut writer = Self {
             trailer,
@@ -278,6 +293,12 @@ impl ExportWriter {
     pub fn checkpoint(&mut self, note: &[u8]) -> Vec<u8> {
         self.trailer.checkpoints = self.trailer.checkpoints.saturating_add(1);
         self.item(ItemKind::Checkpoint, note)
+    }
+
+    /// An outside clock's word about the checkpoint before.
+    pub fn timestamp(&mut self, timestamp: &Timestamp) -> Vec<u8> {
+        self.trailer.timestamps = self.trailer.timestamps.saturating_add(1);
+        self.item(ItemKind::Timestamp, &timestamp.to_bytes())
     }
 
     /// The trailer; nothing may follow.

@@ -21,13 +21,7 @@ impl Checks<'_> {
             self.ledger.held(Code::TrustSource);
         }
         self.witnesses_end();
-        if !self.has_outside_time() {
-            self.ledger.skipped(
-                Code::OutsideTime,
-                None,
-                "no outside clock stands behind the times; they are the gateway's claims",
-            );
-        }
+        self.outside_end();
         self.subject.size = self.log.position();
         self.subject.root = self.log.root().to_string();
         let class = self.weakest();
@@ -154,6 +148,7 @@ impl Checks<'_> {
             out.push("the people who sign policy bundles".to_owned());
         }
         out.extend(self.witness_party());
+        out.extend(self.outside.party());
         out
     }
 
@@ -213,7 +208,7 @@ impl Checks<'_> {
             .map(str::to_owned),
         );
         out.extend(self.not_witnessed());
-        let bound = if self.has_outside_time() {
+        let bound = if self.outside.saw_any() {
             ", no later than outside clocks say"
         } else {
             ""

@@ -4,12 +4,13 @@
 //! enrolment), [`rules`] (reference values, bundles), [`unaltered`] (signatures, places,
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
 //! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`epochs`] (openings, renewals, counters, the tail),
-//! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), and [`conclusion`], which turns what was seen into a report.
+//! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), [`outside`] (outside clocks), and [`conclusion`], which turns what was seen into a report.
 
 mod calls;
 mod complete;
 mod conclusion;
 mod epochs;
+mod outside;
 mod period;
 mod receipts;
 mod rules;
@@ -63,6 +64,7 @@ pub struct Checks<'a> {
     /// The proof that came with the entry that is being looked at.
     proof: Option<TenantProof>,
     witnessed: witnesses::Witnessed,
+    outside: outside::Outside,
     counts: Counts,
     subject: Subject,
 }
@@ -88,6 +90,7 @@ impl<'a> Checks<'a> {
             heads: tenant::Heads::default(),
             proof: None,
             witnessed: witnesses::Witnessed::default(),
+            outside: outside::Outside::default(),
             counts: Counts::default(),
             subject: Subject::default(),
         };
@@ -228,6 +231,7 @@ impl<'a> Checks<'a> {
         self.extensions(at.index, critical.as_ref(), optional.as_ref());
         self.leaf_index(at, place.index);
         self.timed(at);
+        self.outside.claimed(at);
         self.signature(at, signature);
         if let Body::Base(base) = &body {
             self.base(at, base);

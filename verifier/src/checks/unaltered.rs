@@ -16,6 +16,7 @@ pub(super) struct Items {
     pub(super) artifacts: u64,
     pub(super) disclosures: u64,
     pub(super) checkpoints: u64,
+    pub(super) timestamps: u64,
     /// The largest size that a good checkpoint covers.
     pub(super) covered: Option<u64>,
 }
@@ -112,6 +113,7 @@ impl Checks<'_> {
     /// A checkpoint, after all leaves that stand before it.
     pub(crate) fn checkpoint(&mut self, note: &[u8]) {
         self.items.checkpoints = self.items.checkpoints.saturating_add(1);
+        self.outside.no_checkpoint();
         let (Some(gateway), Some(identity)) = (self.gateway(), self.identity_key()) else {
             return;
         };
@@ -124,6 +126,7 @@ impl Checks<'_> {
             }
         };
         let head = checkpoint.head();
+        self.outside.checkpoint(&checkpoint);
         let signed = self.epoch_key_at(head.size).and_then(|epoch| {
             signed_by(&checkpoint, &origin(&gateway), &identity, "identity")
                 .and_then(|()| signed_by(&checkpoint, &epoch_name(&gateway), &epoch, "epoch"))
@@ -146,6 +149,9 @@ impl Checks<'_> {
                 let agrees = that(root == head.root, text);
                 if genuine && agrees.is_ok() {
                     self.items.covered = self.items.covered.max(Some(head.size));
+                    if head.size == self.log.position() {
+                        self.outside.stands_here();
+                    }
                     self.cosignatures(&checkpoint);
                 }
                 self.ledger.observe(Code::Root, None, agrees);
@@ -190,6 +196,7 @@ impl Checks<'_> {
             disclosures,
             checkpoints,
             digest: claimed,
+            timestamps,
         } = trailer;
         let pairs = [
             ("entries", *entries, self.counts.entries),
@@ -197,6 +204,7 @@ impl Checks<'_> {
             ("artifacts", *artifacts, self.items.artifacts),
             ("disclosures", *disclosures, self.items.disclosures),
             ("checkpoints", *checkpoints, self.items.checkpoints),
+            ("timestamps", *timestamps, self.items.timestamps),
         ];
         for (what, claimed, found) in pairs {
             let text = || format!("the trailer counts {claimed} {what}, the file has {found}");

@@ -5,28 +5,16 @@
 //! were, and whether somebody knows a longer or another log. A checkpoint stands in an export
 //! where its last entry does, so what counts for an entry has been read before it.
 
+use super::outside::Sighting;
 use super::{At, Checks, count, that};
 use crate::codes::Code;
 use crate::keys::{self, Claim};
-use crate::time;
 use crate::trust::{Standing, WitnessPin};
 use countersign_record::body::{Decision, Effect};
 use countersign_record::checkpoint::{Checkpoint, epoch_name, origin};
 use countersign_record::digest::{PublicKey, UnixMillis};
 use countersign_record::note::{UnixSeconds, cosigned};
 use std::collections::BTreeMap;
-
-/// How far a witness's clock may run behind the gateway's, in milliseconds. Clocks that are kept by others differ by less.
-const MAX_CLOCK_SKEW_MILLIS: u64 = 60_000;
-
-/// What an organisation has seen.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    /// The largest size that it cosigned.
-    size: u64,
-    /// When it did, as it says.
-    time: u64,
-}
 
 /// A checkpoint from elsewhere.
 #[derive(Debug, Clone)]
@@ -38,8 +26,8 @@ struct Given {
 /// What witnesses have seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Witnessed {
-    /// By organisation; the operator's own are not among them.
-    organisations: BTreeMap<String, Seen>,
+    /// The largest size that each organisation cosigned; the operator's own are not among them.
+    organisations: BTreeMap<String, u64>,
     /// Lines of nobody whom the trust file names.
     strangers: u64,
     /// Checkpoints that the auditor brought, by size.
@@ -150,26 +138,17 @@ impl Checks<'_> {
             .organisations
             .entry(pin.organisation.clone())
             .or_default();
-        if size > seen.size || seen.time == 0 {
-            (seen.size, seen.time) = (size, time.0);
-        }
+        *seen = size.max(*seen);
         // Claimed times of the entries below are known where the checkpoint stands at its place.
         if self.log.position() != size || size == 0 {
             return;
         }
-        let latest = self.subject.last_at.unwrap_or(0);
-        let existed = time.0.saturating_add(1).saturating_mul(1000);
-        let text = || {
-            format!(
-                "{} cosigned {size} entries at {}, and one of them claims to be of {}",
-                pin.key.name(),
-                time::format(UnixMillis(time.0.saturating_mul(1000))),
-                time::format(UnixMillis(latest))
-            )
-        };
-        let in_time = latest <= existed.saturating_add(MAX_CLOCK_SKEW_MILLIS);
-        self.ledger
-            .observe(Code::OutsideTime, None, that(in_time, text));
+        // A cosignature has whole seconds, of which any part may have passed.
+        let before = time.0.saturating_add(1).saturating_mul(1000);
+        self.seen_outside(Sighting {
+            before: UnixMillis(before),
+            by: &pin.organisation,
+        });
     }
 
     /// How many independent organisations have to have seen something.
@@ -211,7 +190,7 @@ impl Checks<'_> {
         }
         let sealed = intent.index;
         let seen = self.witnessed.organisations.values();
-        let seen = count(seen.filter(|s| s.size > sealed).count());
+        let seen = count(seen.filter(|size| **size > sealed).count());
         let enough = self.enough();
         let text = || {
             format!(
@@ -238,12 +217,7 @@ impl Checks<'_> {
 
     /// The largest size that enough organisations have seen, if there is one.
     fn witnessed_size(&self) -> Option<u64> {
-        let mut sizes: Vec<u64> = self
-            .witnessed
-            .organisations
-            .values()
-            .map(|s| s.size)
-            .collect();
+        let mut sizes: Vec<u64> = self.witnessed.organisations.values().copied().collect();
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         let place = usize::try_from(self.enough().saturating_sub(1)).unwrap_or(usize::MAX);
         sizes.get(place).copied()
@@ -304,19 +278,6 @@ impl Checks<'_> {
         if let Some(note) = self.witness_note() {
             self.ledger.note(Code::Witnesses, note);
         }
-        let times: Vec<String> = self
-            .witnessed
-            .organisations
-            .iter()
-            .map(|(name, seen)| {
-                let at = UnixMillis(seen.time.saturating_mul(1000));
-                format!("{} entries by {} ({name})", seen.size, time::format(at))
-            })
-            .collect();
-        if !times.is_empty() {
-            let text = format!("outside clocks say that they existed: {}", times.join(", "));
-            self.ledger.note(Code::OutsideTime, text);
-        }
     }
 
     /// How much of the log was seen, and how much was not.
@@ -374,11 +335,6 @@ impl Checks<'_> {
                 names.join(", ")
             )
         })
-    }
-
-    /// Whether an outside clock stands behind some times.
-    pub(super) fn has_outside_time(&self) -> bool {
-        !self.witnessed.organisations.is_empty()
     }
 }
 

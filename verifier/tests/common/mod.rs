@@ -882,6 +882,8 @@ pub struct Parts {
     /// Tenants' proofs, each with the leaf that it follows.
     pub proofs: Vec<(usize, TenantProof)>,
     pub checkpoints: Vec<String>,
+    /// Each with the text of the checkpoint that it stands after.
+    pub timestamps: Vec<(String, Timestamp)>,
     /// Checkpoints that stand directly after so many leaves.
     pub placed: Vec<(usize, String)>,
 }
@@ -914,6 +916,7 @@ impl Parts {
             spans: vec![],
             proofs: vec![],
             checkpoints: vec![mini.checkpoint()],
+            timestamps: vec![],
             placed: vec![],
         }
     }
@@ -944,7 +947,7 @@ impl Parts {
             .for_each(|a| out.extend(writer.artifact(a)));
         for (number, (bytes, disclosures)) in self.leaves.iter().enumerate() {
             for (_, note) in self.placed.iter().filter(|(after, _)| *after == number) {
-                out.extend(writer.checkpoint(note.as_bytes()));
+                out.extend(self.note(&mut writer, note));
             }
             if let Some((first, count)) = self.spans.iter().find(|s| s.0 == number) {
                 out.extend(writer.span(&self.span(*first, *count)));
@@ -968,10 +971,19 @@ impl Parts {
                 out.extend(writer.tenant_proof(proof));
             }
         }
-        self.checkpoints
-            .iter()
-            .for_each(|c| out.extend(writer.checkpoint(c.as_bytes())));
+        for note in &self.checkpoints {
+            out.extend(self.note(&mut writer, note));
+        }
         out.extend(writer.finish());
+        out
+    }
+
+    /// A checkpoint and what stands after it.
+    fn note(&self, writer: &mut ExportWriter, note: &str) -> Vec<u8> {
+        let mut out = writer.checkpoint(note.as_bytes());
+        for (_, timestamp) in self.timestamps.iter().filter(|(text, _)| text == note) {
+            out.extend(writer.timestamp(timestamp));
+        }
         out
     }
 }

@@ -6,7 +6,9 @@ use countersign_record::commitment::Disclosure;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::NodeHash;
 use countersign_record::entry::{Body, Entry, Kind};
-use countersign_record::export::{Artifact, ExportWriter, Framer, ItemKind, Manifest, Span};
+use countersign_record::export::{
+    Artifact, ExportWriter, Framer, ItemKind, Manifest, Span, Timestamp,
+};
 use countersign_tests::auditor::Verdict;
 use countersign_tests::machine::Machine;
 use countersign_tests::process::outcome;
@@ -35,6 +37,8 @@ pub(crate) struct Parts {
     /// Tenants' proofs, each with the place of the leaf that it follows.
     pub(crate) proofs: Vec<(usize, TenantProof)>,
     pub(crate) checkpoints: Vec<Vec<u8>>,
+    /// Each with the number of the checkpoint before it.
+    pub(crate) timestamps: Vec<(usize, Timestamp)>,
 }
 
 impl Parts {
@@ -43,7 +47,7 @@ impl Parts {
         framer.push(&fs::read(export).unwrap());
         let (mut manifest, mut artifacts) = (None, Vec::new());
         let (mut leaves, mut checkpoints) = (Vec::new(), Vec::new());
-        let mut proofs = Vec::new();
+        let (mut proofs, mut timestamps) = (Vec::new(), Vec::new());
         while let Some(frame) = framer.next_frame().unwrap() {
             let content = frame.content;
             match frame.kind {
@@ -63,6 +67,10 @@ impl Parts {
                     *opened = Vec::read(&mut Reader::new(&content)).unwrap();
                 }
                 ItemKind::Checkpoint => checkpoints.push(content),
+                ItemKind::Timestamp => {
+                    let timestamp = Timestamp::from_bytes(&content).unwrap();
+                    timestamps.push((checkpoints.len() - 1, timestamp));
+                }
                 ItemKind::Trailer => (),
             }
         }
@@ -72,6 +80,7 @@ impl Parts {
             leaves,
             proofs,
             checkpoints,
+            timestamps,
         }
     }
 
@@ -101,8 +110,11 @@ impl Parts {
                 bytes.extend(writer.tenant_proof(proof));
             }
         }
-        for checkpoint in &self.checkpoints {
+        for (number, checkpoint) in self.checkpoints.iter().enumerate() {
             bytes.extend(writer.checkpoint(checkpoint));
+            for (_, timestamp) in self.timestamps.iter().filter(|(n, _)| *n == number) {
+                bytes.extend(writer.timestamp(timestamp));
+            }
         }
         bytes.extend(writer.finish());
         let path = beside

@@ -26,7 +26,7 @@ use crate::digest::{
 };
 use crate::entry::{Body, EntryRef, Extensions, Payload, Place, RunPlace, TenantPlace};
 use crate::evidence::TpmEvidence;
-use crate::export::{Artifact, ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope, Span};
+use crate::export::{Artifact, ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope, Span, Timestamp};
 use crate::merkle::{Frontier, Head, entry_digest, leaf_hash, subtrees};
 use crate::preview::Preview;
 use crate::profile::Disclosed;
@@ -647,6 +647,11 @@ fn export(
     let proof = tenant_proof(&heads_at_close(), TENANT).unwrap();
     file.extend(writer.tenant_proof(&proof));
     file.extend(writer.checkpoint(log.checkpoint().as_bytes()));
+    // An empty SEQUENCE in the place of a token, which is larger than all the rest.
+    file.extend(writer.timestamp(&Timestamp {
+        size: manifest.end,
+        token: Bytes(vec![0x30, 0]),
+    }));
     file.extend(writer.finish());
     file
 }

@@ -331,6 +331,7 @@ fn the_export_has_its_golden_encoding() {
                 ItemKind::Artifact => a.map("Artifact", &frame.content, &[], ""),
                 ItemKind::Span => a.map("Span", &frame.content, &[], ""),
                 ItemKind::TenantProof => a.map("TenantProof", &frame.content, &[], ""),
+                ItemKind::Timestamp => a.map("Timestamp", &frame.content, &[], ""),
                 ItemKind::Entry | ItemKind::Leaf | ItemKind::Checkpoint | ItemKind::Disclosures => {
                     a.line(&frame.content, frame.kind.name());
                 }

@@ -1,11 +1,11 @@
 //! One value, one encoding: what was written is read, and what was read is written the same.
 
 use super::schema::{Choices, MAPS, made_up, made_up_payload};
-use crate::cbor::Writer;
+use crate::cbor::{Bytes, Cbor, Writer};
 use crate::cose::Unsigned;
 use crate::digest::{KeyId, NodeHash, Signature};
 use crate::entry::{Entry, Kind};
-use crate::export::{ExportWriter, Framer, ItemKind};
+use crate::export::{ExportWriter, Framer, ItemKind, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -81,7 +81,7 @@ proptest! {
 
     #[test]
     fn an_export_is_cut_into_its_items_however_it_arrives(
-        items in vec((0u8..3, vec(any::<u8>(), 0..300)), 0..20),
+        items in vec((0u8..4, vec(any::<u8>(), 0..300)), 0..20),
         cuts in vec(1usize..200, 1..20),
     ) {
         let (file, expected) = export_of(&items);
@@ -103,6 +103,14 @@ proptest! {
     }
 }
 
+fn stamp(token: &[u8]) -> Vec<u8> {
+    let timestamp = Timestamp {
+        size: 3,
+        token: Bytes(token.to_vec()),
+    };
+    timestamp.to_bytes()
+}
+
 fn export_of(items: &[(u8, Vec<u8>)]) -> (Vec<u8>, Vec<(ItemKind, Vec<u8>)>) {
     let (mut writer, mut file) = ExportWriter::start(&super::schema::full("Manifest"));
     let mut expected = Vec::new();
@@ -110,11 +118,13 @@ fn export_of(items: &[(u8, Vec<u8>)]) -> (Vec<u8>, Vec<(ItemKind, Vec<u8>)>) {
         let (kind, content) = match which {
             0 => (ItemKind::Entry, content.clone()),
             1 => (ItemKind::Checkpoint, content.clone()),
+            2 => (ItemKind::Timestamp, stamp(content)),
             _ => (ItemKind::Leaf, vec![7; 32]),
         };
         file.extend(match which {
             0 => writer.entry(&content),
             1 => writer.checkpoint(&content),
+            2 => writer.timestamp(&Timestamp::from_bytes(&content).unwrap()),
             _ => writer.leaf(&NodeHash([7; 32])),
         });
         expected.push((kind, content));

@@ -16,7 +16,7 @@ use crate::cbor::{Cbor, CborError, Writer};
 use crate::commitment::{CallerProof, Disclosure, Field};
 use crate::entry::{EntryRef, Kind, Place, RunPlace, TenantPlace};
 use crate::evidence::{PcrValue, TpmEvidence};
-use crate::export::{Artifact, ItemKind, Manifest, Period, Scope, Span, Trailer};
+use crate::export::{Artifact, ItemKind, Manifest, Period, Scope, Span, Timestamp, Trailer};
 use crate::profile::Disclosed;
 use crate::receipt::Receipt;
 use crate::statement::{
@@ -119,6 +119,7 @@ pub(super) const MAPS: &[Map] = maps![
     Manifest,
     Span,
     Artifact,
+    Timestamp,
     Trailer,
 ];
 

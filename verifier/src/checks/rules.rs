@@ -7,9 +7,9 @@ use crate::keys;
 use countersign_record::binding::Binding;
 use countersign_record::body::{Base, Change, ChangeKind, EvidenceRef};
 use countersign_record::bundle::{
-    BUNDLE_TYP, BundlePayload, BundleStatement, Registry, SignedBundle,
+    BUNDLE_FORMAT, BUNDLE_TYP, BundlePayload, BundleStatement, Registry, SignedBundle,
 };
-use countersign_record::cbor::Cbor as _;
+use countersign_record::cbor::{Cbor as _, Reader};
 use countersign_record::digest::{ArtifactDigest, PublicKey};
 use countersign_record::export::{Artifact, BUNDLE_KIND, SIGNED_BUNDLE_KIND};
 use std::collections::{HashMap, HashSet};
@@ -30,6 +30,8 @@ pub(super) struct Bundle {
 pub(super) struct Artifacts {
     evidence: HashMap<(ArtifactDigest, String), Vec<u8>>,
     bundles: HashMap<ArtifactDigest, Bundle>,
+    /// Bundles of a format that this version does not know.
+    newer: HashSet<ArtifactDigest>,
 }
 
 impl Artifacts {
@@ -74,6 +76,9 @@ impl Checks<'_> {
             payload,
             signatures,
         } = SignedBundle::from_bytes(bytes).map_err(|e| format!("a bundle is malformed: {e}"))?;
+        if self.is_newer(&payload.0)? {
+            return Ok(());
+        }
         let parsed = BundlePayload::from_bytes(&payload.0)
             .map_err(|e| format!("a bundle is malformed: {e}"))?;
         let expected = BundleStatement {
@@ -95,26 +100,44 @@ impl Checks<'_> {
         self.bundle_payload(&payload.0, signers)
     }
 
+    /// Whether a payload has a format that this version does not know; if so, that is said.
+    fn is_newer(&mut self, payload: &[u8]) -> Result<bool, String> {
+        let mut reader = Reader::new(payload);
+        let format = reader
+            .map(|m| {
+                let format = m.get::<u64>(1)?;
+                m.skip_rest()?;
+                Ok(format)
+            })
+            .and_then(|format| reader.finish().map(|()| format))
+            .map_err(|e| format!("a bundle is malformed: {e}"))?;
+        let newer = format != BUNDLE_FORMAT;
+        if newer {
+            let text = format!("a bundle has format version {format}: a newer verifier is needed");
+            self.ledger.unknown(Code::Bundle, None, text);
+            self.artifacts.newer.insert(ArtifactDigest::of(payload));
+        }
+        Ok(newer)
+    }
+
     fn bundle_payload(
         &mut self,
         payload: &[u8],
         signers: HashSet<PublicKey>,
     ) -> Result<(), String> {
+        if self.is_newer(payload)? {
+            return Ok(());
+        }
         let parsed = BundlePayload::from_bytes(payload)
             .map_err(|e| format!("a bundle is malformed: {e}"))?;
         let BundlePayload {
-            format,
+            format: _,
             name,
             environment,
             version,
             registry,
             rules: _,
         } = parsed;
-        if format != 1 {
-            let text = format!("a bundle has format version {format}: a newer verifier is needed");
-            self.ledger.unknown(Code::Bundle, None, text);
-            return Ok(());
-        }
         let slot = self.artifacts.bundles.entry(ArtifactDigest::of(payload));
         let bundle = slot.or_insert(Bundle {
             registry,
@@ -209,6 +232,13 @@ impl Checks<'_> {
     /// A bundle came into force.
     fn bundle_in_force(&mut self, at: At, digest: ArtifactDigest) {
         let index = Some(at.index);
+        if self.artifacts.newer.contains(&digest) {
+            let text = format!("bundle {digest} was in force, and needs a newer verifier");
+            for code in [Code::Bundle, Code::BundleSigners] {
+                self.ledger.unknown(code, index, text.clone());
+            }
+            return;
+        }
         let Some(bundle) = self.artifacts.bundle(&digest) else {
             let text = format!("bundle {digest} was in force, and is not in the export");
             return self.ledger.fail(Code::Bundle, index, text);

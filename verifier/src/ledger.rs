@@ -4,14 +4,14 @@
 //! than at least one observation that held, and none that did not.
 
 use crate::codes::{Code, Need};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Findings that are kept for one check. The rest is counted.
 pub const MAX_FINDINGS: usize = 8;
 
 /// The result of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It ran, and all that it looked at held.

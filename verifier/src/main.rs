@@ -2,10 +2,10 @@
 //!
 //! The only place that reads files, arguments and the clock. Everything else is the library's.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use countersign_record::cbor::Reader;
 use countersign_record::digest::{UnixMillis, sha256};
+use countersign_verify::receipts::split as split_receipts;
 use countersign_verify::report::{Source, Verdict};
+use countersign_verify::selftest::{self, SelfTest};
 use countersign_verify::text::{Detail, neutralize, render};
 use countersign_verify::trust::{Reference, Trust};
 use countersign_verify::{MAX_GIVEN, Options, time, verify};
@@ -24,6 +24,7 @@ const HELP: &str = "\
 countersign-verify: checks an export of Decision Records, offline
 
 usage: countersign-verify FILE --trust TRUST.toml [options]
+       countersign-verify self-test [--corpus DIR] [--json]
 
   FILE                 the export; - reads standard input
   --trust FILE         whom and what you trust. Yours, not the exporter's
@@ -37,10 +38,16 @@ usage: countersign-verify FILE --trust TRUST.toml [options]
   --now TIME           take TIME as now: RFC 3339 (2026-03-04T05:06:07Z) or
                        milliseconds since 1970. Default: this machine's clock
   --threads N          threads that check signatures. Default: one for each processor
+  --self-test          try this program on the corpus that it carries, before the export;
+                       the report says how it did. No report if a case comes out otherwise
   --json               print the report as JSON (\"report\": 1)
   --quiet              print the verdict, the counts and what did not pass
   --help, --version
 
+self-test: judge every case of the corpus, and compare with what its index says
+  --corpus DIR         a corpus of your own. Default: the one in this program
+
+exit codes of self-test: 0 all cases as expected, 1 not all, 4 usage
 exit codes
   0  verified: every check that a verdict needs ran, and nothing failed
   1  altered or untrusted
@@ -72,6 +79,7 @@ struct Arguments {
     checkpoints: Vec<String>,
     now: Option<UnixMillis>,
     threads: Option<usize>,
+    self_test: bool,
     output: Output,
 }
 
@@ -89,7 +97,7 @@ fn main() -> ExitCode {
         .map(|a| a.to_string_lossy().into_owned())
         .peekable();
     let first = arguments.peek().map(String::as_str);
-    match first {
+    let outcome = match first {
         Some("--help" | "-h") => return print(HELP, 0),
         Some("--version" | "-V") => {
             return print(
@@ -97,9 +105,10 @@ fn main() -> ExitCode {
                 0,
             );
         }
-        Some(_) | None => {}
-    }
-    match parse(arguments).and_then(|arguments| run(&arguments)) {
+        Some("self-test") => self_test(arguments.skip(1)),
+        Some(_) | None => parse(arguments).and_then(|arguments| run(&arguments)),
+    };
+    match outcome {
         Ok(code) => code,
         Err(text) => {
             // Nothing is left to do if standard error is gone.
@@ -158,6 +167,7 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
                     "--threads",
                 )?;
             }
+            "--self-test" if inline.is_none() && !out.self_test => out.self_test = true,
             "--json" if inline.is_none() => output(&mut out, Output::Json)?,
             "--quiet" | "-q" if inline.is_none() => output(&mut out, Output::Brief)?,
             other if other.starts_with('-') && other != "-" => {
@@ -229,6 +239,18 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Some(now) => now,
         None => clock()?,
     };
+    let score = match tried(arguments.self_test)? {
+        Tried::Agreed(score) => score,
+        Tried::Failed(result) => {
+            // What such a program says of an export is worth nothing, so it says nothing.
+            let text = format!(
+                "this program does not judge its own corpus as it should: {}",
+                result.render()
+            );
+            let _ = write!(std::io::stderr(), "countersign-verify: {text}");
+            return Ok(ExitCode::from(Verdict::CannotBeEvaluated.exit_code()));
+        }
+    };
     let mut report = if export == "-" {
         verify(std::io::stdin().lock(), &trust, &options, now)
     } else {
@@ -244,12 +266,63 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             sha256: Some(hex::encode(sha256(bytes))),
         };
     }
+    report.self_test = score;
     let text = match arguments.output {
         Output::Text => render(&report, Detail::Full),
         Output::Brief => render(&report, Detail::Brief),
         Output::Json => report.to_json().map_err(|e| e.to_string())?,
     };
     Ok(print(&text, report.exit_code))
+}
+
+/// What came of trying this program on its corpus, if that was asked for.
+enum Tried {
+    /// Every case came out as expected, or nobody asked.
+    Agreed(Option<selftest::Score>),
+    /// Some case did not.
+    Failed(SelfTest),
+}
+
+fn tried(asked: bool) -> Result<Tried, String> {
+    if !asked {
+        return Ok(Tried::Agreed(None));
+    }
+    let result = selftest::run(selftest::embedded).map_err(|e| e.to_string())?;
+    Ok(if result.agrees() {
+        Tried::Agreed(Some(result.score))
+    } else {
+        Tried::Failed(result)
+    })
+}
+
+/// Exit code of a self-test in which a case came out otherwise.
+const DISAGREES: u8 = 1;
+
+/// Judges a corpus and prints how it went.
+fn self_test(mut given: impl Iterator<Item = String>) -> Result<ExitCode, String> {
+    let (mut corpus, mut json) = (None, false);
+    while let Some(word) = given.next() {
+        match word.split_once('=') {
+            Some(("--corpus", path)) => once(&mut corpus, path.to_owned(), "--corpus")?,
+            None if word == "--corpus" => {
+                let path = given.next().ok_or("--corpus needs a value")?;
+                once(&mut corpus, path, "--corpus")?;
+            }
+            None if word == "--json" && !json => json = true,
+            Some(_) | None => return Err(format!("{word} is not known to self-test")),
+        }
+    }
+    let result = match &corpus {
+        None => selftest::run(selftest::embedded),
+        Some(path) => selftest::run(|name| read(&format!("{path}/{name}"))),
+    }
+    .map_err(|e| e.to_string())?;
+    let text = if json {
+        result.to_json().map_err(|e| e.to_string())?
+    } else {
+        result.render()
+    };
+    Ok(print(&text, if result.agrees() { 0 } else { DISAGREES }))
 }
 
 #[expect(
@@ -275,44 +348,4 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
         ));
     }
     std::fs::read(path).map_err(|e| format!("{path}: {e}"))
-}
-
-/// Cuts a file into receipts: binary ones after one another, or lines of base64.
-fn split_receipts(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-    let text = std::str::from_utf8(bytes).ok().filter(|t| t.is_ascii());
-    if let Some(text) = text {
-        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
-        let receipts: Result<Vec<_>, _> = lines.map(|l| STANDARD.decode(l)).collect();
-        return receipts
-            .map_err(|_| "a line is not base64".to_owned())
-            .and_then(some);
-    }
-    let mut out = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let length = receipt_length(rest).ok_or("what is in the file is no receipt")?;
-        let (receipt, after) = rest
-            .split_at_checked(length)
-            .ok_or("the file ends inside a receipt")?;
-        out.push(receipt.to_vec());
-        rest = after;
-    }
-    some(out)
-}
-
-fn some(receipts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
-    if receipts.is_empty() {
-        Err("the file has no receipt".to_owned())
-    } else {
-        Ok(receipts)
-    }
-}
-
-/// Length of the tagged value at the start, in bytes.
-fn receipt_length(bytes: &[u8]) -> Option<usize> {
-    let mut reader = Reader::new(bytes);
-    // COSE_Sign1, RFC 9052 4.2.
-    reader.tag(18).ok()?;
-    reader.any().ok()?;
-    Some(reader.position())
 }

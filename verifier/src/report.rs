@@ -5,13 +5,14 @@
 
 use crate::codes::{Code, Need, Section, Severity};
 use crate::ledger::{Finding, Ledger, State};
-use serde::Serialize;
+use crate::selftest::Score;
+use serde::{Deserialize, Serialize};
 
 /// Version of the report's field names.
 pub const REPORT_VERSION: u64 = 1;
 
 /// What follows from all states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every check that a verdict needs ran, and nothing failed.
@@ -241,6 +242,8 @@ pub struct Report {
     pub not_checked: Vec<String>,
     /// What this cannot prove.
     pub not_proved: Vec<String>,
+    /// What this program was tried on before, if somebody asked for that.
+    pub self_test: Option<Score>,
 }
 
 impl Report {

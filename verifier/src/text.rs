@@ -193,6 +193,12 @@ fn head(out: &mut Lines, report: &Report) {
         time::format(UnixMillis(report.now)),
         report.verifier
     ));
+    if let Some(score) = &report.self_test {
+        out.line(&format!(
+            "self-test  {} of {} cases as expected, corpus {}",
+            score.agreed, score.cases, score.corpus
+        ));
+    }
     for gap in &subject.gaps {
         out.line(&format!("GAP        {gap}"));
     }

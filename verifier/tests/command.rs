@@ -81,7 +81,7 @@ fn the_jsons_field_names_are_frozen() {
     };
     assert_eq!(
         names(&json),
-        "axes checks complete counts exit_code first_failure headline not_checked not_proved now parties reference report subject summary trust verdict verifier"
+        "axes checks complete counts exit_code first_failure headline not_checked not_proved now parties reference report self_test subject summary trust verdict verifier"
     );
     assert_eq!(
         names(&json["checks"][0]),
@@ -172,4 +172,74 @@ fn help_is_no_verdict_and_exits_with_0() {
         .output()
         .unwrap();
     assert!(text(&output).contains("exit codes"));
+}
+
+#[test]
+fn the_self_test_passes_and_prints_its_score_and_the_corpus() {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .args(["self-test", "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let score = &json["score"];
+    assert_eq!(score["cases"], score["agreed"]);
+    assert!(score["cases"].as_u64().unwrap() > 400);
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
+    let sums = std::fs::read(format!("{directory}/SHA256SUMS")).unwrap();
+    let digest = hex::encode(countersign_record::digest::sha256(&sums));
+    assert_eq!(score["corpus"].as_str(), Some(digest.as_str()));
+}
+
+#[test]
+fn a_corpus_of_ones_own_is_judged_and_a_wrong_expectation_exits_with_1() {
+    let path = directory("corpus");
+    let export = sample(Profile::Tpm).export();
+    let trust = trust_text("hardware-tpm");
+    let case = serde_json::json!({
+        "name": "mine", "sentence": "A genuine log.", "export": "mine.cbor", "trust": "trust.toml",
+        "reference": null, "receipts": null, "checkpoints": [], "now": NOW.0,
+        "verdict": "untrusted", "exit_code": 1, "first_failure": "leaves", "states": {}
+    });
+    let index = serde_json::json!({ "corpus": 1, "licence": "none", "cases": [case] }).to_string();
+    let mut sums = String::new();
+    for (name, bytes) in [
+        ("mine.cbor", export.as_slice()),
+        ("trust.toml", trust.as_bytes()),
+        ("index.json", index.as_bytes()),
+    ] {
+        std::fs::write(path.join(name), bytes).unwrap();
+        let sum = hex::encode(countersign_record::digest::sha256(bytes));
+        sums.push_str(&format!("{sum}  {name}\n"));
+    }
+    std::fs::write(path.join("SHA256SUMS"), sums).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .current_dir(&path)
+        .args(["self-test", "--corpus", "."])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).starts_with("0 of 1 cases as expected\n"));
+    assert!(text(&output).contains("the first failure is none, expected leaves"));
+}
+
+#[test]
+fn a_directory_that_is_no_corpus_is_usage() {
+    let path = directory("no-corpus");
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .current_dir(&path)
+        .args(["self-test", "--corpus=."])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+}
+
+#[test]
+fn a_report_says_what_the_program_was_tried_on() {
+    let output = run("tried", &["--self-test", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let score = &json["self_test"];
+    assert!(score["cases"].as_u64().is_some_and(|n| n > 400));
+    assert_eq!(score["cases"], score["agreed"]);
 }

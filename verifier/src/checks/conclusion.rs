@@ -55,6 +55,7 @@ impl Checks<'_> {
             subject: self.subject,
             counts: self.counts,
             checks: results(&self.ledger),
+            self_test: None,
         }
     }
 

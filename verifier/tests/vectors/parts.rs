@@ -1,0 +1,243 @@
+//! Parts of a log that are complete in themselves: periods, tenants, runs, spans of what is withheld.
+
+use super::case::*;
+use super::common::*;
+use countersign_record::body::{Mode, Verdict};
+use countersign_record::digest::{NodeHash, RunId, TenantId, UnixMillis};
+use countersign_record::export::{Period, Scope};
+use countersign_verify::ledger::State;
+
+pub fn cases() -> Vec<Case> {
+    [clocks(), tenants(), runs(), periods()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+const OTHER: TenantId = TenantId([8; 16]);
+const OTHER_RUN: RunId = RunId([2; 16]);
+
+/// Two tenants by turns: 0 base, 1 enrol, 2 own, 3 and 4 other, 5 own, 6 renewal, 7 own, 8 other, 9 renewal.
+fn shared() -> Mini {
+    let mut log = log(|log| {
+        denied(log, 1);
+        foreign(log, 2);
+        foreign(log, 3);
+        denied(log, 4);
+    });
+    denied(&mut log, 5);
+    foreign(&mut log, 6);
+    log.renew();
+    log
+}
+
+fn denied(log: &mut Mini, number: u8) {
+    log.decide(&call(number, Mode::Network), Verdict::Deny, None);
+}
+
+fn foreign(log: &mut Mini, number: u8) {
+    log.tenant = OTHER;
+    let call = Call {
+        run: OTHER_RUN,
+        ..call(number, Mode::Network)
+    };
+    log.decide(&call, Verdict::Deny, None);
+    log.tenant = TENANT;
+}
+
+/// The shared log as one tenant gets it, with the proof after its last renewal.
+fn tenant(change: impl FnOnce(&mut Parts, &Mini)) -> Vec<u8> {
+    let mut log = shared();
+    log.scope = Scope::Tenant;
+    let mut parts = Parts::of(&log);
+    parts.withheld = vec![3, 4, 8];
+    parts.proofs = vec![log.proof(0, TENANT)];
+    change(&mut parts, &log);
+    parts.bytes()
+}
+
+fn clocks() -> Vec<Case> {
+    vec![
+        case(
+            "clock-order-backwards",
+            "An entry claims an earlier time than the one before it.",
+            signed(|log| {
+                log.event();
+                log.edits.place = Some(|p| p.at = UnixMillis(p.at.0 - 5000));
+                log.event();
+            }),
+        )
+        .fails("clock-order"),
+        case(
+            "accept-equal-times",
+            "Two entries claim the same time.",
+            signed(|log| {
+                log.event();
+                log.edits.place = Some(|p| p.at = UnixMillis(p.at.0 - 1000));
+                log.event();
+            }),
+        )
+        .state("clock-order", State::Pass),
+    ]
+}
+
+fn tenants() -> Vec<Case> {
+    vec![
+        case("accept-tenant-with-proof", "An export of one tenant proves that the tenant's newest entries are there, without the others'.", tenant(|_, _| ())).state("tenant-heads", State::Pass),
+        case("accept-tenant-in-spans", "Others' entries are given as a span.", tenant(|p, _| {
+            p.withheld = vec![8];
+            p.spans = vec![(3, 2)];
+        })).state("tenant-heads", State::Pass),
+        case("tenant-heads-no-proof", "An export of one tenant withholds others' entries and proves nothing of the tenant's last number.", tenant(|p, _| p.proofs.clear())).cannot("tenant-heads"),
+        case("tenant-heads-newest-entry-withheld", "The tenant's newest entry is withheld; the proof names its number.", tenant(|p, _| p.withheld.push(7))).fails("tenant-heads"),
+        case("tenant-heads-made-up-number", "The proof has a last number that the renewal did not cover.", tenant(|p, _| p.proofs[0].1.head.seq -= 1)).fails("tenant-heads"),
+        case("tenant-heads-of-another-tenant", "The proof is of another tenant.", tenant(|p, log| p.proofs = vec![log.proof(0, OTHER)])).fails("tenant-heads"),
+        case("tenant-heads-broken-path", "A hash of the proof is another.", tenant(|p, _| {
+            let proof = &mut p.proofs[0].1;
+            assert!(!proof.path.is_empty());
+            proof.path[0] = NodeHash([5; 32]);
+        })).fails("tenant-heads"),
+        case("tenant-heads-after-another-entry", "The proof stands after an entry that is no renewal.", tenant(|p, _| p.proofs[0].0 = 7)).fails("tenant-heads"),
+        case("tenant-sequences-entry-withheld", "An entry in the middle of the tenant's is withheld.", tenant(|p, _| p.withheld.push(5))).fails("run-chains").state("tenant-sequences", State::Fail),
+        case("scope-entry-of-another-tenant", "An export of one tenant has an entry of another.", tenant(|p, _| p.withheld = vec![4, 8])).fails("scope"),
+        case("scope-tenant-not-named", "An export of one tenant does not say of which.", tenant(|p, _| p.manifest.tenant = None)).fails("tenant-heads").state("scope", State::Fail),
+        case("scope-whole-names-a-tenant", "An export of everything names a tenant.", changed(|p| p.manifest.tenant = Some(TENANT))).fails("scope"),
+        case("root-span-with-another-root", "A span has another root than the entries it stands for.", {
+            let bytes = tenant(|p, _| {
+                p.withheld = vec![8];
+                p.spans = vec![(3, 2)];
+            });
+            let mut items = items(&bytes);
+            let span = items.iter_mut().find(|i| i.0 == 7).unwrap();
+            *span.1.last_mut().unwrap() ^= 1;
+            super::log::retrailed(&file(&items))
+        }).fails("renewals").state("root", State::Fail),
+        case("framing-span-of-one", "A span stands for one entry.", {
+            let bytes = tenant(|p, _| {
+                p.withheld = vec![8];
+                p.spans = vec![(3, 2)];
+            });
+            let mut items = items(&bytes);
+            let span = items.iter_mut().find(|i| i.0 == 7).unwrap();
+            // {1: count, 2: roots}
+            assert_eq!(span.1[..3], [0xa2, 0x01, 0x02]);
+            span.1[2] = 1;
+            super::log::retrailed(&file(&items))
+        }).fails("framing"),
+    ]
+}
+
+fn runs() -> Vec<Case> {
+    let run = |close: bool, change: &dyn Fn(&mut Parts)| {
+        let mut log = log(|log| {
+            denied(log, 1);
+            foreign(log, 2);
+            denied(log, 3);
+            if close {
+                log.close_run(RUN);
+            }
+        });
+        log.scope = Scope::Run;
+        let mut parts = Parts::of(&log);
+        parts.manifest.run = Some(RUN);
+        parts.withheld = vec![3];
+        change(&mut parts);
+        parts.bytes()
+    };
+    vec![
+        case(
+            "accept-closed-run-alone",
+            "An export of one run has all its entries, to the close.",
+            run(true, &|_| ()),
+        )
+        .state("run-closes", State::Pass),
+        case(
+            "run-closes-open-run",
+            "An export of one run ends before the run is closed.",
+            run(false, &|_| ()),
+        )
+        .cannot("run-closes"),
+        case(
+            "run-chains-entry-withheld",
+            "An entry in the middle of the run is withheld.",
+            run(true, &|p| p.withheld.push(4)),
+        )
+        .fails("run-chains"),
+        case(
+            "scope-run-not-named",
+            "An export of one run does not say of which.",
+            run(true, &|p| p.manifest.run = None),
+        )
+        .fails("scope"),
+    ]
+}
+
+fn periods() -> Vec<Case> {
+    // 0 base, 1 enrol, 2 to 4 refused calls, 5 renewal, 6 to 8 refused calls, 9 renewal; a second between any two.
+    let with = |from: u64, until: u64, withheld: &[usize]| {
+        let mut log = log(|log| (1..=3).for_each(|n| denied(log, n)));
+        (4..=6).for_each(|n| denied(&mut log, n));
+        log.renew();
+        let mut parts = Parts::of(&log);
+        parts.manifest.period = Some(Period {
+            from: UnixMillis(START + from),
+            until: UnixMillis(START + until),
+        });
+        parts.withheld = withheld.to_vec();
+        parts.bytes()
+    };
+    vec![
+        case(
+            "accept-period",
+            "An export of a period withholds calls before it, up to the last one that is earlier.",
+            with(4500, 8500, &[2]),
+        )
+        .state("period", State::Pass),
+        case(
+            "accept-period-of-everything",
+            "An export of a period in which all calls are withholds none.",
+            with(0, 100_000, &[]),
+        )
+        .state("period", State::Pass),
+        case(
+            "accept-period-withheld-after-its-end",
+            "An export of a period withholds calls after its end.",
+            with(4500, 7500, &[8]),
+        )
+        .state("period", State::Pass),
+        case(
+            "period-entry-withheld",
+            "An entry within the period is withheld.",
+            with(2500, 8500, &[3]),
+        )
+        .fails("period"),
+        case(
+            "period-boundary-not-shown",
+            "The entry that would show where the period begins is withheld.",
+            with(4500, 8500, &[2, 3, 4]),
+        )
+        .fails("period"),
+        case(
+            "period-without-a-call",
+            "No call is in the period.",
+            with(100, 200, &[]),
+        )
+        .cannot("period"),
+        case(
+            "scope-period-backwards",
+            "The period ends before it begins.",
+            with(8500, 4500, &[]),
+        )
+        .fails("scope"),
+        case(
+            "scope-withheld-without-a-period",
+            "An export of everything without a period withholds a call.",
+            {
+                let mut parts = Parts::of(&story());
+                parts.withheld = vec![5];
+                parts.bytes()
+            },
+        )
+        .fails("scope"),
+    ]
+}

@@ -251,30 +251,20 @@ fn framing() -> Vec<Case> {
         .fails("framing"),
         case(
             "framing-trailer-malformed",
-            "The trailer lacks its digest.",
-            refiled(|i| {
-                let trailer = &mut i.last_mut().unwrap().1;
-                trailer[0] -= 1;
-                trailer.truncate(trailer.len() - 35);
-            }),
+            "A byte follows the trailer's map.",
+            refiled(|i| i.last_mut().unwrap().1.push(0)),
         )
         .fails("framing"),
         case(
             "trailer-other-count",
             "The trailer counts one entry more than there is.",
-            refiled(|i| {
-                let trailer = &mut i.last_mut().unwrap().1;
-                trailer[2] += 1;
-            }),
+            refiled(|i| trailer_with(i, |t| t.entries += 1)),
         )
         .fails("trailer"),
         case(
             "trailer-other-digest",
             "The trailer's digest is another.",
-            refiled(|i| {
-                let trailer = &mut i.last_mut().unwrap().1;
-                *trailer.last_mut().unwrap() ^= 1;
-            }),
+            refiled(|i| trailer_with(i, |t| t.digest[31] ^= 1)),
         )
         .fails("trailer"),
         case(

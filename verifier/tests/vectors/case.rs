@@ -9,7 +9,7 @@ use countersign_record::commitment::{Disclosure, Field};
 use countersign_record::cose::Unsigned;
 use countersign_record::digest::*;
 use countersign_record::entry::{Body, EntryRef, Kind, Payload, Place};
-use countersign_record::export::{Framer, MAGIC};
+use countersign_record::export::{Framer, MAGIC, Trailer};
 use countersign_record::merkle::{Head, entry_digest, leaf_hash};
 use countersign_verify::ledger::State;
 
@@ -84,6 +84,15 @@ impl Case {
     pub fn state(mut self, code: &'static str, state: State) -> Self {
         self.states.push((code, state));
         self
+    }
+    /// Changes items of the file; the trailer stays as it was.
+    pub fn with_items(self, change: impl FnOnce(&mut Vec<(u64, Vec<u8>)>)) -> Self {
+        let mut all = items(&self.export);
+        change(&mut all);
+        Self {
+            export: file(&all),
+            ..self
+        }
     }
     pub fn trust(self, name: &'static str, text: String) -> Self {
         Self {
@@ -406,6 +415,14 @@ pub fn file(items: &[(u64, Vec<u8>)]) -> Vec<u8> {
         out.extend(w.into_bytes());
     }
     out
+}
+
+/// Changes the trailer, which is the last item.
+pub fn trailer_with(items: &mut [(u64, Vec<u8>)], change: impl FnOnce(&mut Trailer)) {
+    let last = items.last_mut().unwrap();
+    let mut trailer = Trailer::from_bytes(&last.1).unwrap();
+    change(&mut trailer);
+    last.1 = trailer.to_bytes();
 }
 
 /// The story's file with its items changed; the trailer stays as it was.

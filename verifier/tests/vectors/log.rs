@@ -366,11 +366,10 @@ fn scopes() -> Vec<Case> {
 /// The file with the digest in its trailer made true again.
 pub fn retrailed(export: &[u8]) -> Vec<u8> {
     let mut all = items(export);
-    let (number, mut trailer) = all.pop().unwrap();
+    let last = all.pop().unwrap();
     let before = file(&all);
-    let at = trailer.len() - 32;
-    trailer[at..].copy_from_slice(&sha256(&before));
-    all.push((number, trailer));
+    all.push(last);
+    trailer_with(&mut all, |trailer| trailer.digest = sha256(&before));
     file(&all)
 }
 

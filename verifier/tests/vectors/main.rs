@@ -21,9 +21,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[expect(dead_code, reason = "the tests of tokens use the rest")]
+#[path = "../../timestamps/tests/common/mod.rs"]
+mod clock;
+
 mod bytes;
 mod calls;
 mod case;
+mod clocks;
 mod hardware;
 mod log;
 mod others;
@@ -51,6 +56,7 @@ static CASES: LazyLock<Vec<(Case, Report)>> = LazyLock::new(|| {
         calls::cases(),
         parts::cases(),
         others::cases(),
+        clocks::cases(),
     ]
     .into_iter()
     .flatten()

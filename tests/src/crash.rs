@@ -188,7 +188,10 @@ impl Rounds {
             .filter_map(|a| a.receipt().map(str::to_owned))
             .collect();
         let from = Instant::now();
-        let verdict = self.machine.auditor().verify_with(&export, &receipts);
+        // A kill between an announcement and its entry is a lease that may be missing; nobody can tell it from a hidden one.
+        let auditor = self.machine.auditor();
+        let auditor = auditor.trusting("[log]\nmax_unquoted_tail_seconds = 7200");
+        let verdict = auditor.verify_with(&export, &receipts);
         self.seen.verifications.push(from.elapsed());
         assert_eq!(verdict.exit_code, 0, "{}", verdict.complaints());
         if !receipts.is_empty() {

@@ -8,6 +8,8 @@ mod common;
 
 use common::*;
 use countersign_record::binding::Profile;
+use countersign_record::body::AbandonedOpening;
+use countersign_record::digest::KeyId;
 use countersign_record::export::Scope;
 use countersign_verify::Options;
 use countersign_verify::codes::{Code, checks_document};
@@ -208,6 +210,72 @@ fn an_epoch_without_a_close_is_complete_up_to_its_last_renewal() {
             .not_proved
             .iter()
             .any(|t| t.contains("unknown number of entries")),
+        "{:?}",
+        report.not_proved
+    );
+}
+
+/// A step of the counter that was announced and came to nothing.
+fn abandon(log: &mut Mini) -> AbandonedOpening {
+    log.device.counter = log.device.counter.saturating_add(1);
+    AbandonedOpening {
+        counter: log.device.counter,
+        epoch_key: KeyId([9; 32]),
+    }
+}
+
+/// A log whose second opening lists one step that came to nothing, after a close or without one.
+fn with_an_abandoned_step(close: bool) -> Mini {
+    let mut log = Mini::new(Profile::Tpm);
+    log.open();
+    log.enrol();
+    log.renew();
+    if close {
+        log.close();
+    }
+    let explained = log.device.counter;
+    let abandoned = abandon(&mut log);
+    let binding = log.binding();
+    log.open_after(binding, explained, vec![abandoned]);
+    log.renew();
+    log
+}
+
+#[test]
+fn an_announced_step_that_came_to_nothing_may_hide_a_lease_even_after_a_close() {
+    let report = check(&with_an_abandoned_step(true).export());
+    assert_eq!(report.exit_code, 0, "{}", render(&report, Detail::Full));
+    let said = "1 announced steps of the counter came to nothing: of calls there, missing may be up to 20 min";
+    assert!(
+        report.not_proved.iter().any(|t| t.contains(said)),
+        "{:?}",
+        report.not_proved
+    );
+}
+
+#[test]
+fn an_announced_step_that_came_to_nothing_adds_a_lease_to_an_end_without_a_close() {
+    let report = check(&with_an_abandoned_step(false).export());
+    assert_eq!((report.exit_code, failed(&report)), (2, vec!["epoch-ends"]));
+    assert!(render(&report, Detail::Full).contains("after that up to 40 min"));
+}
+
+#[test]
+fn announced_steps_before_the_first_epoch_may_hide_a_lease() {
+    let mut log = Mini::new(Profile::Tpm);
+    let explained = log.device.counter;
+    let abandoned = abandon(&mut log);
+    let binding = log.binding();
+    log.open_after(binding, explained, vec![abandoned]);
+    log.enrol();
+    log.renew();
+    let report = check(&log.export());
+    assert_eq!(report.exit_code, 0, "{}", render(&report, Detail::Full));
+    assert!(
+        report
+            .not_proved
+            .iter()
+            .any(|t| t.contains("before the first epoch")),
         "{:?}",
         report.not_proved
     );

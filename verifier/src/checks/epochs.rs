@@ -53,8 +53,8 @@ pub(super) struct Epoch {
     pub(super) facts: Option<Facts>,
     /// Steps of the counter before its base that nothing explains, until a gap does.
     unexplained: Option<(u64, u64)>,
-    /// Renewals after its last one that were announced and came to nothing.
-    lost_renewals: u64,
+    /// Steps of the counter before its base that were announced and came to nothing.
+    abandoned: u64,
 }
 
 impl Epoch {
@@ -93,7 +93,6 @@ impl Checks<'_> {
         }
         self.base_rules(at, base, &binding);
         self.counts.epochs = self.counts.epochs.saturating_add(1);
-        self.lost_renewals(base);
         self.epochs.push(Epoch {
             index: at.index,
             digest: at.digest,
@@ -108,7 +107,7 @@ impl Checks<'_> {
             before_lease: None,
             facts,
             unexplained,
-            lost_renewals: 0,
+            abandoned: super::count(base.abandoned.len()),
         });
     }
 
@@ -226,15 +225,6 @@ impl Checks<'_> {
                 self.ledger.fail(Code::Counter, index, text);
                 None
             }
-        }
-    }
-
-    /// A renewal that came to nothing may have been undone: each lengthens the epoch's unseen end by a lease.
-    fn lost_renewals(&mut self, base: &Base) {
-        if let Some(before) = self.epochs.last_mut() {
-            let key = before.binding.epoch_key.id();
-            before.lost_renewals =
-                super::count(base.abandoned.iter().filter(|a| a.epoch_key == key).count());
         }
     }
 
@@ -543,7 +533,7 @@ impl Checks<'_> {
             format!(" and {size} entries that a witness had cosigned of a log that this one does not continue,")
         });
         let said = format!(
-            "entry {}: governance accepted {steps} unexplained steps of the counter{seen} on {}: {}",
+            "entry {}: governance accepted {steps} unexplained steps of the counter, each of which may hide the calls of one lease,{seen} on {}: {}",
             at.index,
             time::format(statement.issued),
             statement.reason
@@ -606,42 +596,47 @@ impl Checks<'_> {
             );
             self.ledger.fail(Code::Counter, Some(index), text);
         }
-        let last = self.epochs.len().saturating_sub(1);
         let most = self.trust.log.max_tail_seconds.saturating_mul(1000);
+        self.ends(most);
+        self.tail(most);
+        self.freshness();
+    }
+
+    /// What may be missing before each epoch: the rest of the lease that was running, and a lease for each announced step
+    /// that came to nothing. Whoever announced a step need not be who made it: another copy's renewal may hide behind it.
+    fn ends(&mut self, most: u64) {
         // The longest lease of this log stands for one that no renewal names.
         let longest = self.epochs.iter().filter_map(|e| e.lease).max();
-        let ends: Vec<(u64, bool, u64)> = self
+        let longest = longest.unwrap_or(most);
+        let ends: Vec<Result<(), (String, u64)>> = self
             .epochs
             .iter()
-            .take(last)
-            .map(|e| {
-                // Calls are accepted from the first renewal on: without it, only one that came to nothing counts.
-                let (lease, leases) = match e.lease {
-                    Some(lease) => (lease, e.lost_renewals.saturating_add(1)),
-                    None => (longest.unwrap_or(most), e.lost_renewals),
-                };
-                (
-                    e.binding.counter,
-                    e.is_closed(),
-                    lease.saturating_mul(leases),
-                )
+            .scan(None, |before: &mut Option<&Epoch>, epoch| {
+                Some((before.replace(epoch), epoch))
+            })
+            .filter_map(|(before, epoch)| match before {
+                Some(before) => Some(end(before, epoch, longest)),
+                // Before the log's first epoch there was nothing to end.
+                None if epoch.abandoned == 0 => None,
+                None => Some(Err((
+                    "before the first epoch, announced steps of the counter came to nothing: of calls there, missing may be".to_owned(),
+                    longest.saturating_mul(epoch.abandoned),
+                ))),
             })
             .collect();
-        for (counter, closed, unseen) in ends {
-            if closed {
+        for end in ends {
+            let Err((what, unseen)) = end else {
                 self.ledger.held(Code::EpochEnds);
                 continue;
-            }
+            };
             let said = format!(
-                "the epoch that opened at counter {counter} ended without a close: it is complete up to its last renewal; after that up to {}, unknown number of entries",
+                "{what} up to {}, unknown number of entries",
                 time::span(unseen)
             );
             self.ledger
                 .observe(Code::EpochEnds, None, that(unseen <= most, || said.clone()));
             self.ledger.note(Code::EpochEnds, said);
         }
-        self.tail(most);
-        self.freshness();
     }
 
     fn tail(&mut self, most: u64) {
@@ -698,5 +693,28 @@ impl Checks<'_> {
                 );
             }
         }
+    }
+}
+
+/// How an epoch ended, as the opening of the next one shows: in good order, or with what is said of its end and the
+/// longest time of calls that may be missing there, in milliseconds.
+fn end(before: &Epoch, after: &Epoch, longest: u64) -> Result<(), (String, u64)> {
+    let counter = before.binding.counter;
+    let lost = longest.saturating_mul(after.abandoned);
+    match (before.is_closed(), after.abandoned) {
+        (true, 0) => Ok(()),
+        (true, steps) => Err((
+            format!(
+                "after the close of the epoch that opened at counter {counter}, {steps} announced steps of the counter came to nothing: of calls there, missing may be"
+            ),
+            lost,
+        )),
+        // Calls are accepted from the first renewal on: without one, there was no lease that could be running.
+        (false, _) => Err((
+            format!(
+                "the epoch that opened at counter {counter} ended without a close: it is complete up to its last renewal; after that"
+            ),
+            before.lease.unwrap_or(0).saturating_add(lost),
+        )),
     }
 }

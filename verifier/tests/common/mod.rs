@@ -372,9 +372,18 @@ impl Mini {
     }
 
     pub fn open_with(&mut self, binding: Binding) -> EntryRef {
+        self.open_after(binding, self.last_counter, vec![])
+    }
+
+    /// An opening that explains the counter so far, and lists steps that came to nothing.
+    pub fn open_after(
+        &mut self,
+        binding: Binding,
+        explained: u64,
+        abandoned: Vec<AbandonedOpening>,
+    ) -> EntryRef {
         let bytes = binding.to_bytes();
         let evidence = self.evidence(anchor_of(&bytes).qualifying());
-        let explained = self.last_counter;
         self.epoch += 1;
         let mut base = Base {
             identity_signature: identity().sign(&epoch_message(&bytes)),
@@ -386,7 +395,7 @@ impl Mini {
                 .last()
                 .map(|l| EntryDigest(leaf_hash(&l.bytes).0)),
             explained,
-            abandoned: vec![],
+            abandoned,
             recovery_key: Some(KeyId([3; 32])),
             software: "countersign 0.1.0".into(),
         };
@@ -695,9 +704,9 @@ impl Mini {
         self.renew_with(&statement)
     }
 
-    pub fn close(&mut self) -> EntryRef {
+    pub fn close_statement(&mut self) -> CloseStatement {
         self.device.counter += 1;
-        let statement = CloseStatement {
+        CloseStatement {
             base: self.base.as_ref().unwrap().digest,
             counter: self.device.counter,
             head: self.head(),
@@ -705,7 +714,10 @@ impl Mini {
             at: UnixMillis(self.time),
             tenants: tenants_root(&self.tenant_heads()),
             tenant_count: self.tenants.len() as u64,
-        };
+        }
+    }
+
+    pub fn close_with(&mut self, statement: &CloseStatement) -> EntryRef {
         let evidence = self.evidence(statement.qualifying());
         self.heads.push((self.next(), self.tenant_heads()));
         let entry = self.push(
@@ -718,6 +730,11 @@ impl Mini {
         );
         self.last_counter = statement.counter;
         entry
+    }
+
+    pub fn close(&mut self) -> EntryRef {
+        let statement = self.close_statement();
+        self.close_with(&statement)
     }
 
     /// A gap that governance signed for.

@@ -158,6 +158,7 @@ impl<'a> Checks<'a> {
                 Ok(count) => {
                     self.counts.withheld = self.counts.withheld.saturating_add(count);
                     self.withheld(index, count);
+                    self.receipts_withheld(index, count, (level == 0).then_some(digest));
                 }
                 Err(error) => self
                     .ledger

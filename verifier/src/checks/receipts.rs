@@ -9,7 +9,7 @@ use countersign_record::cose::Sign1;
 use countersign_record::digest::{CallId, EntryDigest, KeyId, Signature};
 use countersign_record::entry::Body;
 use countersign_record::receipt::{RECEIPT_TYP, Receipt};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A receipt that waits for its entry.
 #[derive(Debug, Clone)]
@@ -18,12 +18,23 @@ struct Held {
     kid: KeyId,
     message: Vec<u8>,
     signature: Signature,
-    found: Option<Result<(), String>>,
+    found: Option<Found>,
+}
+
+/// What stands where a receipt says its entry is.
+#[derive(Debug, Clone)]
+enum Found {
+    /// The entry, as the receipt says.
+    Same,
+    /// Something else, in words.
+    Other(String),
+    /// An entry that is not in the export, under a hash that does not speak against it.
+    Withheld,
 }
 
 /// Receipts, by the index they name.
 #[derive(Debug, Default)]
-pub(super) struct Receipts(HashMap<u64, Vec<Held>>);
+pub(super) struct Receipts(BTreeMap<u64, Vec<Held>>);
 
 impl Checks<'_> {
     /// Reads the receipts that were given.
@@ -55,12 +66,25 @@ impl Checks<'_> {
             let same = decision
                 .is_some_and(|d| d.call == held.receipt.call && d.verdict == held.receipt.verdict);
             held.found = Some(if at.digest == held.receipt.digest && same {
-                Ok(())
+                Found::Same
             } else {
-                Err(format!(
-                    "your receipt for call {} says {} in entry {}; another entry stands there",
-                    held.receipt.call, held.receipt.verdict, at.index
-                ))
+                another(&held.receipt)
+            });
+        }
+    }
+
+    /// Compares the receipts for withheld entries with what is known of them: the hash, if it is one entry's.
+    pub(super) fn receipts_withheld(
+        &mut self,
+        first: u64,
+        count: u64,
+        digest: Option<EntryDigest>,
+    ) {
+        let range = first..first.saturating_add(count);
+        for held in self.receipts.0.range_mut(range).flat_map(|(_, list)| list) {
+            held.found = Some(match digest {
+                Some(digest) if digest != held.receipt.digest => another(&held.receipt),
+                Some(_) | None => Found::Withheld,
             });
         }
     }
@@ -117,14 +141,34 @@ impl Checks<'_> {
                 );
                 self.ledger.fail(Code::SettledTwice, index, text);
             }
-            let text = format!(
-                "the call {} that you hold a receipt for is not in the export",
-                held.receipt.call
-            );
-            self.ledger
-                .observe(Code::ReceiptMissing, index, held.found.unwrap_or(Err(text)));
+            match held.found {
+                Some(Found::Same) => self.ledger.held(Code::ReceiptMissing),
+                Some(Found::Other(text)) => self.ledger.fail(Code::ReceiptMissing, index, text),
+                Some(Found::Withheld) => {
+                    let text = format!(
+                        "the record of call {} is withheld from this export: ask for one that has it",
+                        held.receipt.call
+                    );
+                    self.ledger.skipped(Code::ReceiptMissing, index, text);
+                }
+                None => {
+                    let text = format!(
+                        "the call {} that you hold a receipt for is not in the export",
+                        held.receipt.call
+                    );
+                    self.ledger.fail(Code::ReceiptMissing, index, text);
+                }
+            }
         }
     }
+}
+
+/// Another entry stands where the receipt says.
+fn another(receipt: &Receipt) -> Found {
+    Found::Other(format!(
+        "your receipt for call {} says {} in entry {}; another entry stands there",
+        receipt.call, receipt.verdict, receipt.index
+    ))
 }
 
 fn read(bytes: &[u8]) -> Result<Held, String> {

@@ -3,12 +3,13 @@
 use super::case::*;
 use super::common::*;
 use countersign_record::body::{Mode, Verdict};
-use countersign_record::digest::{NodeHash, RunId, TenantId, UnixMillis};
+use countersign_record::digest::{CallId, EntryDigest, NodeHash, RunId, TenantId, UnixMillis};
+use countersign_record::entry::EntryRef;
 use countersign_record::export::{Period, Scope};
 use countersign_verify::ledger::State;
 
 pub fn cases() -> Vec<Case> {
-    [clocks(), tenants(), runs(), periods()]
+    [clocks(), tenants(), runs(), periods(), receipts()]
         .into_iter()
         .flatten()
         .collect()
@@ -239,5 +240,33 @@ fn periods() -> Vec<Case> {
             },
         )
         .fails("scope"),
+    ]
+}
+
+/// Receipts of calls that an export of one tenant withholds.
+fn receipts() -> Vec<Case> {
+    let log = shared();
+    let receipt = |index: usize, call: u8| {
+        log.receipt(&reference(&log, index), CallId([call; 16]), Verdict::Deny)
+    };
+    let calls = {
+        let mut log = super::case::log(|log| (1..=3).for_each(|n| denied(log, n)));
+        (4..=6).for_each(|n| denied(&mut log, n));
+        log.renew();
+        log
+    };
+    let other = EntryRef {
+        index: 8,
+        digest: EntryDigest([5; 32]),
+    };
+    vec![
+        case("accept-receipt-of-a-withheld-call", "A receipt is of a call whose record is withheld, under the hash that the receipt names.", tenant(|_, _| ())).receipts(vec![receipt(8, 6)]).state("receipt-missing", State::NotChecked),
+        case("accept-receipt-of-a-call-in-a-span", "A receipt is of a call before the period, whose record is withheld within a span.", {
+            let mut parts = Parts::of(&calls);
+            parts.manifest.period = Some(Period { from: UnixMillis(START + 5500), until: UnixMillis(START + 8500) });
+            parts.spans = vec![(2, 2)];
+            parts.bytes()
+        }).receipts(vec![calls.receipt(&reference(&calls, 3), CallId([2; 16]), Verdict::Deny)]).state("receipt-missing", State::NotChecked),
+        case("receipt-missing-another-hash-withheld", "A receipt is of a call in whose place another entry is withheld.", tenant(|_, _| ())).receipts(vec![log.receipt(&other, CallId([6; 16]), Verdict::Deny)]).fails("receipt-missing"),
     ]
 }

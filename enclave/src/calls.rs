@@ -4,7 +4,7 @@
 //! the call's Decision Record is durable. A call runs in a task of its own: a client that goes
 //! away does not leave it half done.
 
-use crate::serve::{Gateway, Serving};
+use crate::serve::{Gateway, Serving, locked};
 use crate::upstreams::ResultKind;
 use bytes::Bytes;
 use countersign_gateway::approval::{self, Clearance};
@@ -14,7 +14,7 @@ use countersign_gateway::identity::Identified;
 use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::refusal::{Code, Refusal, Refused, Retry, Told};
 use countersign_gateway::seal::{IntentReceipt, Sealed};
-use countersign_gateway::state::{MatchKey, Run};
+use countersign_gateway::state::{MatchKey, Run, State};
 use countersign_gateway::{budget, surface};
 use countersign_journal::{AppendError, Appended, Draft};
 use countersign_record::body::{Decision, Verdict};
@@ -23,7 +23,7 @@ use countersign_record::commitment::Field;
 use countersign_record::digest::{CallId, EntryDigest, RunId, TenantId};
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::receipt::{RECEIPT_TYP, Receipt};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// What a caller gets, and what vouches for it.
@@ -199,8 +199,9 @@ impl Way<'_> {
         let surfaced = surface::surface(identified, engine, |c| {
             gateway.upstreams.observe(&c.adapter, &c.tool)
         })?;
-        let now = gateway.clock.now();
+        // The time is read under the lock: no call is decided on a later state and at an earlier time than another.
         let mut state = gateway.state();
+        let now = gateway.clock.now();
         let budgeted = budget::budget(surfaced, &mut state, now)?;
         match policy::decide(budgeted, engine, &state, now)? {
             Judgement::Permitted(permitted) => approval::clear(permitted, &state),
@@ -412,28 +413,31 @@ impl Way<'_> {
 pub(crate) async fn append(gateway: &Gateway, draft: Draft) -> Result<Appended, AppendError> {
     let tenant = draft.tenant;
     let (done, wait) = oneshot::channel();
+    let (state, clock) = (gateway.shared_state(), Arc::clone(&gateway.clock));
     gateway.journal.append(
         draft,
         Box::new(move |result| {
+            // ORDER: folded here, where entries come in the order of the log, so that the state which decides a call
+            // is at any time what a prefix of the log folds to.
+            if let Ok(appended) = &result {
+                clock.not_before(appended.at);
+                fold(&state, appended, tenant);
+            }
             // Nobody waits any more only if the gateway is going down.
             let _unheard = done.send(result);
         }),
     );
     let stopped = AppendError::NotDurable(countersign_journal::Fault::Stopped);
-    let appended = wait.await.unwrap_or(Err(stopped))?;
-    gateway.clock.not_before(appended.at);
+    wait.await.unwrap_or(Err(stopped))
+}
+
+fn fold(state: &Mutex<State>, appended: &Appended, tenant: Option<TenantId>) {
     let entry = EntryRef {
         index: appended.index,
         digest: appended.digest,
     };
-    gateway.state().apply_body(
-        &appended.body,
-        &entry,
-        tenant,
-        appended.at,
-        &appended.disclosures,
-    );
-    Ok(appended)
+    let (body, disclosures) = (&appended.body, &appended.disclosures);
+    locked(state).apply_body(body, &entry, tenant, appended.at, disclosures);
 }
 
 fn unavailable(error: &AppendError) -> Refusal {

@@ -76,7 +76,7 @@ pub struct Gateway {
     /// When evidence on demand was last given, in milliseconds since the start; its pace is limited.
     pub last_fresh: AtomicU64,
     visible: Mutex<HashMap<(String, String, u8), Visible>>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     nonces: Mutex<Nonces>,
     unknown: AtomicU64,
     running: Arc<()>,
@@ -85,8 +85,12 @@ pub struct Gateway {
 impl Gateway {
     /// The control state. Held for microseconds, never across an await.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        // A panic while it was held would be a bug in a pure fold; the log stays the truth.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
+    }
+
+    /// The control state, for whoever folds an entry once it is durable.
+    pub(crate) fn shared_state(&self) -> Arc<Mutex<State>> {
+        Arc::clone(&self.state)
     }
 
     /// Capabilities that policy could permit a caller, computed once for each agent and level of assurance.
@@ -191,7 +195,7 @@ impl Gateway {
             last_fresh: AtomicU64::new(0),
             visible: Mutex::default(),
             nonces: Mutex::new(Nonces::of_log(&state)),
-            state: Mutex::new(state),
+            state: Arc::new(Mutex::new(state)),
             unknown: AtomicU64::new(0),
             running: Arc::new(()),
         };
@@ -338,6 +342,11 @@ fn close_idle_runs(gateway: &Gateway) {
             .journal
             .close_run(tenant, run, now.at, now.since_boot, Box::new(|_| ()));
     }
+}
+
+/// The control state. A panic while it was held would be a bug in a pure fold; the log stays the truth.
+pub(crate) fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn close_runs(gateway: &Gateway) {

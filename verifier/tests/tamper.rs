@@ -869,6 +869,29 @@ fn an_outcome_that_shows_another_request_than_its_intent_is_named() {
 }
 
 #[test]
+fn an_outcome_that_was_decided_on_another_state_than_its_intent_is_named() {
+    let report = misled(|log| {
+        let read = call(1, Mode::ReadOnly);
+        let intent = log.intent(&read, vec![], None);
+        let mut body = log.decision_body(&read, Verdict::Allow, Some(intent));
+        body.basis = Some(0);
+        log.push(Body::Decision(body), Some(read.run), vec![]);
+    });
+    caught(&report, "settlement");
+}
+
+#[test]
+fn a_verdict_that_was_decided_on_leaves_after_it_is_named() {
+    let report = misled(|log| {
+        let read = call(1, Mode::ReadOnly);
+        let mut body = log.decision_body(&read, Verdict::Deny, None);
+        body.basis = Some(1_000_000);
+        log.push(Body::Decision(body), Some(read.run), vec![]);
+    });
+    caught(&report, "settlement");
+}
+
+#[test]
 fn a_bundle_that_was_not_in_force_is_named() {
     let report = misled(|log| {
         let read = call(1, Mode::ReadOnly);

@@ -428,6 +428,7 @@ fn decision(n: u64, disclosures: &[Disclosure]) -> Draft {
         correlation: None,
         witnessed: false,
         preview: None,
+        basis: None,
     };
     Draft {
         tenant: Some(TenantId([1; 16])),

@@ -23,6 +23,14 @@ pub struct Budgeted {
     pub(crate) earlier: Option<u64>,
 }
 
+impl Budgeted {
+    /// What is called.
+    #[must_use]
+    pub fn capability(&self) -> &Capability {
+        &self.surfaced.capability
+    }
+}
+
 /// A call that repeats a settled one.
 #[derive(Debug)]
 #[must_use = "a repeated call has to be recorded"]
@@ -56,10 +64,13 @@ impl Repeated {
 /// # Errors
 /// A refusal, if the budget is used up or the idempotency key cannot be used.
 pub fn budget(
-    surfaced: Surfaced,
+    mut surfaced: Surfaced,
     state: &mut State,
     now: Moment,
 ) -> Result<Budgeted, Box<Refused>> {
+    // From here on the verdict depends on this state, at this time.
+    surfaced.progress.basis = Some(state.basis());
+    surfaced.progress.decided_at = Some(now.at);
     let who = &surfaced.who;
     let capability = &surfaced.capability;
     let request = MatchKey::new(who.tenant, &who.agent, &capability.id, &surfaced.arguments);

@@ -126,6 +126,8 @@ pub(crate) struct Progress {
     pub(crate) parent: Option<CallId>,
     pub(crate) action: Option<ActionDigest>,
     pub(crate) approvals: Vec<EntryRef>,
+    /// How many leaves the control state had taken in, once it was asked.
+    pub(crate) basis: Option<u64>,
 }
 
 impl Progress {

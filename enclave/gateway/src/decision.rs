@@ -241,6 +241,7 @@ pub fn settle_unknown(
         correlation: None,
         witnessed: false,
         preview: None,
+        basis: Some(intent.basis),
     }
 }
 
@@ -292,6 +293,7 @@ fn begin(progress: &Progress, in_force: EntryRef, verdict: Verdict, now: Moment)
         correlation: None,
         witnessed: false,
         preview: None,
+        basis: progress.basis,
     };
     Record {
         body,

@@ -71,7 +71,6 @@ pub fn decide(
     let facts = facts(&budgeted, &approvers, now);
     let decision = engine.decide(&facts);
     let progress = &mut budgeted.surfaced.progress;
-    progress.decided_at = Some(now.at);
     progress.judged = Some(Arc::new(Judged {
         outcome: outcome(engine, &decision),
         facts: facts.to_bytes(),
@@ -126,6 +125,17 @@ pub fn decide(
     }
 }
 
+/// What policy would say if these people had approved: to compare bundles. Gives no right to go on.
+#[must_use]
+pub fn consider(
+    budgeted: &Budgeted,
+    engine: &Engine,
+    approvers: &BTreeSet<String>,
+    now: Moment,
+) -> PolicyDecision {
+    engine.decide(&facts(budgeted, approvers, now))
+}
+
 /// Who has approved this very action, by approvals that hold now. None for a repetition, which uses none.
 fn approvers(budgeted: &Budgeted, engine: &Engine, state: &State, now: Moment) -> BTreeSet<String> {
     let surfaced = &budgeted.surfaced;
@@ -163,7 +173,9 @@ fn facts(budgeted: &Budgeted, approvers: &BTreeSet<String>, now: Moment) -> Fact
     })
 }
 
-fn outcome(engine: &Engine, decision: &PolicyDecision) -> PolicyOutcome {
+/// What a record says of a decision of policy.
+#[must_use]
+pub fn outcome(engine: &Engine, decision: &PolicyDecision) -> PolicyOutcome {
     PolicyOutcome {
         bundle: engine.bundle(),
         fired: decision.policies.clone(),

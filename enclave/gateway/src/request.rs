@@ -165,6 +165,7 @@ fn begin(untrusted: &Untrusted) -> Progress {
         parent: None,
         action: None,
         approvals: Vec::new(),
+        basis: None,
     }
 }
 

@@ -73,6 +73,8 @@ impl Sealed {
                 .map(|key| progress.put(&mut open, Field::Idempotency, key.as_bytes())),
             controls: progress.controls.clone(),
             parent: progress.parent,
+            // The state was asked for the budget before anything could be approved.
+            basis: progress.basis.unwrap_or_default(),
         };
         keep_once(&mut open);
         (Self { approved, action }, intent, open)

@@ -153,6 +153,8 @@ pub struct State {
     enrolled: Option<u64>,
     in_force: Option<EntryRef>,
     latest: UnixMillis,
+    /// Leaf index after the newest entry that was taken in.
+    size: u64,
     budgets: HashMap<TenantId, HashMap<String, Budget>>,
     keys: Keys,
     halted: HashMap<MatchKey, Halted>,
@@ -176,6 +178,7 @@ impl State {
             enrolled: None,
             in_force: None,
             latest: UnixMillis(0),
+            size: 0,
             budgets: HashMap::new(),
             keys: Keys::default(),
             halted: HashMap::new(),
@@ -208,6 +211,12 @@ impl State {
         self.in_force.clone()
     }
 
+    /// How many leaves of the log were taken in: all entries that concern calls, of those before this index.
+    #[must_use]
+    pub fn basis(&self) -> u64 {
+        self.size
+    }
+
     /// Calls that hold something which no entry has replaced yet.
     #[must_use]
     pub fn running(&self) -> usize {
@@ -225,7 +234,7 @@ impl State {
         self.remember_signature(entry.place().at, disclosures);
     }
 
-    /// Takes in the parts of an entry; [`Self::apply`] for one that was just written.
+    /// Takes in the parts of an entry; [`Self::apply`] for one that was just written. In the order of the log.
     pub fn apply_body(
         &mut self,
         body: &Body,
@@ -235,6 +244,7 @@ impl State {
         disclosures: &[Disclosure],
     ) {
         self.latest = self.latest.max(at);
+        self.size = self.size.max(entry.index.saturating_add(1));
         match body {
             Body::Base(_) | Body::Change(_) => self.in_force = Some(entry.clone()),
             Body::Enrol(enrol) => self.enrolled = Some(enrol.number),

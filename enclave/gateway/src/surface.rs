@@ -12,7 +12,7 @@ use countersign_policies::constraint::Rule;
 use countersign_policies::engine::Engine;
 use countersign_policies::site::capability::{Capability, Constrained};
 use countersign_record::body::{CapabilityRef, Handling};
-use countersign_record::digest::ArtifactDigest;
+use countersign_record::digest::{ArtifactDigest, TenantId};
 use std::sync::Arc;
 
 /// What a refusal calls an argument that the tool does not have.
@@ -38,6 +38,20 @@ pub struct Surfaced {
     pub(crate) constrained: Constrained,
     pub(crate) descriptor: ArtifactDigest,
     pub(crate) arguments: Bytes,
+}
+
+impl Surfaced {
+    /// For whom.
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.who.tenant
+    }
+
+    /// What is called.
+    #[must_use]
+    pub fn capability(&self) -> &Capability {
+        &self.capability
+    }
 }
 
 /// Stage 3.

@@ -51,6 +51,7 @@ struct OpenIntent {
     action: Option<(ActionDigest, Commitment, String)>,
     received: Commitment,
     approvals: Vec<EntryRef>,
+    basis: u64,
 }
 
 /// A person's word that was not used yet, or was.
@@ -210,6 +211,9 @@ impl Checks<'_> {
         if let Ok(action) = &action {
             self.approved(at, intent, action);
         }
+        if let Err(text) = based(at, intent.basis) {
+            self.ledger.fail(Code::Settlement, index, text);
+        }
         let twice =
             self.calls.settled.contains(&intent.call) || self.calls.open.contains_key(&intent.call);
         if twice {
@@ -230,6 +234,7 @@ impl Checks<'_> {
                     .map(|a| (a.digest(), a.forwarded, a.capability.id)),
                 received: intent.received,
                 approvals: intent.approvals.clone(),
+                basis: intent.basis,
             },
         );
     }
@@ -605,6 +610,9 @@ impl Checks<'_> {
             (None, None) => {
                 let in_force = self.calls.in_force(at, &decision.in_force, bundle);
                 self.ledger.observe(Code::InForce, index, in_force);
+                if let Err(text) = based(at, decision.basis.unwrap_or_default()) {
+                    self.ledger.fail(Code::Settlement, index, text);
+                }
                 self.ledger
                     .observe(Code::IntentFirst, index, without_intent(decision));
             }
@@ -673,6 +681,13 @@ enum Absence {
     SaidElsewhere,
 }
 
+/// Whether a verdict was computed on leaves that stand before its entry.
+fn based(at: At, basis: u64) -> Result<(), String> {
+    that(basis <= at.index, || {
+        format!("it was decided on {basis} leaves, of which some stand after it")
+    })
+}
+
 /// Whether a decision settles an intent as it was sealed.
 fn settles(decision: &Decision, named: &EntryRef, open: &OpenIntent) -> Result<(), String> {
     that(*named == open.entry, || {
@@ -680,6 +695,9 @@ fn settles(decision: &Decision, named: &EntryRef, open: &OpenIntent) -> Result<(
             "it names entry {}, the call was sealed in entry {}",
             named.index, open.entry.index
         )
+    })?;
+    that(decision.basis == Some(open.basis), || {
+        "it was decided on another state than its intent".to_owned()
     })?;
     that(decision.received == open.received, || {
         "it shows another request than its intent".to_owned()

@@ -497,6 +497,7 @@ impl Mini {
             idempotency: None,
             controls: vec!["budget".into()],
             parent,
+            basis: self.leaves.len() as u64,
         });
         self.push(body, Some(call.run), disclosures)
     }
@@ -513,9 +514,9 @@ impl Mini {
         let sealed = intent
             .as_ref()
             .map(|i| &self.leaves[i.index as usize].payload.body);
-        let (approvals, parent) = match sealed {
-            Some(Body::Intent(i)) => (i.approvals.clone(), i.parent),
-            _ => (vec![], None),
+        let (approvals, parent, basis) = match sealed {
+            Some(Body::Intent(i)) => (i.approvals.clone(), i.parent, i.basis),
+            _ => (vec![], None, self.leaves.len() as u64),
         };
         let at = UnixMillis(self.time);
         Decision {
@@ -569,6 +570,7 @@ impl Mini {
             correlation: None,
             witnessed: false,
             preview: (verdict == Verdict::StepUp).then_some(action.preview),
+            basis: Some(basis),
         }
     }
 

@@ -354,6 +354,7 @@ pub fn intent_body(
         idempotency: None,
         controls: vec!["budget".into()],
         parent,
+        basis: log.next(),
     };
     (intent, disclosures)
 }

@@ -233,6 +233,7 @@ pub(super) fn intent(owner: (u8, u64), n: u64) -> Draft {
         idempotency: None,
         controls: vec![],
         parent: None,
+        basis: 0,
     });
     Draft {
         tenant: Some(tenant(owner.0)),
@@ -283,6 +284,7 @@ pub(super) fn decision(owner: (u8, u64), n: u64, intent: Option<EntryRef>) -> Dr
         correlation: None,
         witnessed: false,
         preview: None,
+        basis: None,
     });
     Draft {
         tenant: Some(tenant(owner.0)),

@@ -225,6 +225,8 @@ cbor_map! {
         11 => controls: Vec<String>,
         /// The halted call that this one takes up.
         12 => parent: Option<CallId>,
+        /// How many leaves of the log had been taken into the control state that decided.
+        13 => basis: u64,
     }
 }
 
@@ -331,6 +333,8 @@ cbor_map! {
         33 => witnessed: bool,
         /// What approvers are shown, where the call was halted.
         34 => preview: Option<Commitment>,
+        /// How many leaves of the log had been taken into the control state that decided; absent if it was not asked.
+        35 => basis: Option<u64>,
     }
 }
 

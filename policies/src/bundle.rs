@@ -514,6 +514,25 @@ impl UnsignedBundle {
         read_content(&payload)
     }
 
+    /// How many signatures it has so far, good or bad.
+    #[must_use]
+    pub fn signature_count(&self) -> usize {
+        self.signatures.len()
+    }
+
+    /// Which of these keys signed it.
+    #[must_use]
+    pub fn signed_by(&self, keys: &[PublicKey]) -> Vec<KeyId> {
+        let signed = |key: &&PublicKey| {
+            self.signatures.iter().any(|bytes| {
+                Sign1::parse(&bytes.0).is_ok_and(|s| {
+                    s.kid() == key.id() && verify_one(&s, key, &self.statement).is_ok()
+                })
+            })
+        };
+        keys.iter().filter(signed).map(PublicKey::id).collect()
+    }
+
     /// The bytes that this key signs, here or somewhere else.
     #[must_use]
     pub fn to_be_signed(&self, key: PublicKey) -> Vec<u8> {

@@ -124,6 +124,18 @@ impl Engine {
         Self::of_content(bundle.content(), bundle.digest())
     }
 
+    /// Compiles what a bundle contains although nobody verified its signatures: to compute verdicts again or to
+    /// compare them, never to put it in force.
+    ///
+    /// # Errors
+    /// If the slices would be too large.
+    pub fn danger_unverified(
+        content: Content,
+        digest: ArtifactDigest,
+    ) -> Result<Self, EngineError> {
+        Self::of_content(&Arc::new(content), digest)
+    }
+
     pub(crate) fn of_content(
         content: &Arc<Content>,
         digest: ArtifactDigest,

@@ -154,7 +154,7 @@ impl Built {
             let untrusted = Untrusted {
                 body: Bytes::from_static(BODY.as_bytes()),
                 moment: moment(),
-                seed: Seed(sha256(&round.to_be_bytes())),
+                seed: Seed::fresh(sha256(&round.to_be_bytes())),
                 session: None,
             };
             let start = Instant::now();
@@ -165,7 +165,7 @@ impl Built {
             };
             // What a journal would make durable: a call that is under way no more.
             drop(black_box(approved));
-            state.release(Seed(sha256(&round.to_be_bytes())).call_id());
+            state.release(Seed::fresh(sha256(&round.to_be_bytes())).call_id());
             if round >= warm {
                 times.push(took);
             }

@@ -13,11 +13,29 @@ use countersign_record::digest::{
     ActionDigest, CallId, Commitment, KeyId, Salt, TenantId, UnixMillis, sha256_in,
 };
 use countersign_record::entry::EntryRef;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Unpredictable bytes of one call, from the shell. All its salts come from them.
 #[derive(Clone)]
-pub struct Seed(pub [u8; 32]);
+pub struct Seed(Source);
+
+/// Where identifier and salts of a call come from.
+#[derive(Clone)]
+enum Source {
+    Fresh([u8; 32]),
+    /// From a record; see [`crate::recall`].
+    Recorded(Arc<RecordedSalts>),
+}
+
+/// Identifier and salts of a call as its record shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedSalts {
+    /// The call.
+    pub call: CallId,
+    /// The salts of its fields.
+    pub salts: BTreeMap<Field, Salt>,
+}
 
 impl std::fmt::Debug for Seed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,21 +44,40 @@ impl std::fmt::Debug for Seed {
 }
 
 impl Seed {
+    /// Bytes that nobody could predict.
+    #[must_use]
+    pub fn fresh(bytes: [u8; 32]) -> Self {
+        Self(Source::Fresh(bytes))
+    }
+
+    pub(crate) fn recorded(salts: RecordedSalts) -> Self {
+        Self(Source::Recorded(Arc::new(salts)))
+    }
+
     /// The salt of one field. Whoever learns one learns nothing of the others.
     #[must_use]
     pub fn salt(&self, field: Field) -> Salt {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256_in(
-            "countersign/salt/v1",
-            &[&self.0, &field.code().to_be_bytes()],
-        );
+        let seed = match &self.0 {
+            Source::Fresh(seed) => seed,
+            // A field that the record does not have gets a salt that no record has.
+            Source::Recorded(recorded) => {
+                return recorded.salts.get(&field).copied().unwrap_or(Salt([0; 16]));
+            }
+        };
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] =
+            sha256_in("countersign/salt/v1", &[seed, &field.code().to_be_bytes()]);
         Salt([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
     /// The identifier of the call.
     #[must_use]
     pub fn call_id(&self) -> CallId {
+        let seed = match &self.0 {
+            Source::Fresh(seed) => seed,
+            Source::Recorded(recorded) => return recorded.call,
+        };
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] =
-            sha256_in("countersign/call/v1", &[&self.0]);
+            sha256_in("countersign/call/v1", &[seed]);
         CallId([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 

@@ -251,6 +251,17 @@ pub fn identify(
     nonces: &mut Nonces,
     clock: Clock,
 ) -> Result<Identified, Box<Refused>> {
+    match recognize(presented, callers, nonces, clock) {
+        Ok(who) => Ok(known(request, who)),
+        Err(refusal) => Err(Box::new(Refused {
+            progress: request.progress,
+            refusal,
+        })),
+    }
+}
+
+/// A request whose caller was found out.
+pub(crate) fn known(request: Request, who: Who) -> Identified {
     let Request {
         mut progress,
         tool,
@@ -258,26 +269,21 @@ pub fn identify(
         value,
         run,
     } = request;
-    match recognize(presented, callers, nonces, clock) {
-        Ok(who) => {
-            let who = Arc::new(who);
-            progress.who = Some(Arc::clone(&who));
-            let chosen = if run.is_some() {
-                "run:client"
-            } else {
-                "run:gateway"
-            };
-            progress.controls.push(chosen.to_owned());
-            Ok(Identified {
-                progress,
-                who,
-                tool,
-                arguments,
-                value,
-                run,
-            })
-        }
-        Err(refusal) => Err(Box::new(Refused { progress, refusal })),
+    let who = Arc::new(who);
+    progress.who = Some(Arc::clone(&who));
+    let chosen = if run.is_some() {
+        "run:client"
+    } else {
+        "run:gateway"
+    };
+    progress.controls.push(chosen.to_owned());
+    Identified {
+        progress,
+        who,
+        tool,
+        arguments,
+        value,
+        run,
     }
 }
 

@@ -20,6 +20,8 @@
 //! A stage that refuses gives a [`refusal::Refused`], which carries what is known of the call
 //! so far and can only become a Decision Record.
 //!
+//! [`recall`] puts recorded inputs in the place of the world, so that a replay runs these same stages.
+//!
 //! **May know:** the bundle's compiled policies, the control state that the log folds to.
 //! **Must never know:** sockets, files, clocks, randomness, devices. What is timed or random
 //! is an argument.
@@ -98,6 +100,7 @@ pub mod execute;
 pub mod identity;
 pub mod mcp;
 pub mod policy;
+pub mod recall;
 pub mod refusal;
 pub mod release;
 pub mod request;

@@ -131,7 +131,7 @@ async fn accept(gateway: &Gateway, bytes: &[u8]) -> Result<serde_json::Value, Wh
         StatusCode::SERVICE_UNAVAILABLE,
         "the statement cannot be recorded",
     );
-    let seed = Seed(*crate::keys::random::<32>().map_err(|_| unavailable)?);
+    let seed = Seed::fresh(*crate::keys::random::<32>().map_err(|_| unavailable)?);
     let disclosure = Disclosure {
         field: Field::ApprovalStatement,
         salt: seed.salt(Field::ApprovalStatement),

@@ -173,7 +173,7 @@ impl Gateway {
 /// Unpredictable bytes for one call.
 fn seed() -> Result<Seed, Refusal> {
     crate::keys::random::<32>()
-        .map(|bytes| Seed(*bytes))
+        .map(|bytes| Seed::fresh(*bytes))
         .map_err(|_| Refusal::never(Code::AuditUnavailable))
 }
 

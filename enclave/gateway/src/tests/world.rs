@@ -262,7 +262,7 @@ impl World {
         Untrusted {
             body: Bytes::copy_from_slice(body.as_bytes()),
             moment: self.moment(),
-            seed: Seed(sha256(&self.seeds.to_be_bytes())),
+            seed: Seed::fresh(sha256(&self.seeds.to_be_bytes())),
             session: None,
         }
     }

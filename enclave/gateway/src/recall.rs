@@ -1,0 +1,188 @@
+//! What a replay puts in the place of the world: inputs of stages that come from a record.
+//!
+//! In: values that a record committed to. Out: what the shell made of sockets, credentials and
+//! random bytes when the call was live, and what other calls held at that moment. Nothing here
+//! was proved by whoever calls it, so the constructors are called `danger_…`, and `clippy.toml`
+//! keeps all code but the replay from them. A stage that runs on them does what it always does.
+
+use crate::call::{RecordedSalts, Seed, Who};
+use crate::identity::{ASSURANCE_SIGNED, ASSURANCE_TOKEN, Identified, known};
+use crate::request::Request;
+use crate::state::{Halted, MatchKey, State, idempotency_slot};
+use crate::surface::Surfaced;
+use countersign_record::body::Action;
+use countersign_record::bundle::AgentEntry;
+use countersign_record::cbor::Cbor;
+use countersign_record::commitment::{CallerProof, Disclosure};
+use countersign_record::digest::{CallId, KeyId, TenantId, UnixMillis, sha256_in};
+use countersign_signatures::ed25519;
+use thiserror::Error;
+
+/// Calls that can hold a place in one budget at one time. More than a gateway can have under way.
+pub const MAX_HELD: u64 = 65_536;
+
+/// Salts as a record shows them.
+#[must_use]
+pub fn danger_seed(salts: RecordedSalts) -> Seed {
+    Seed::recorded(salts)
+}
+
+/// What a record says that its caller presented.
+#[derive(Debug, Clone, Copy)]
+pub enum Presented<'a> {
+    /// A token, of which nothing is kept.
+    Token,
+    /// A signature, with the encoded [`CallerProof`].
+    Signature(&'a [u8]),
+}
+
+/// Why a record's caller is none of a registry's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NotRecalled {
+    /// The agent has no token.
+    #[error("the agent has no token in the bundle")]
+    NoToken,
+    /// The agent has no key.
+    #[error("the agent has no key in the bundle")]
+    NoKey,
+    /// The proof is malformed.
+    #[error("the proof of who called is malformed")]
+    Malformed,
+    /// The proof is by another key than the agent's.
+    #[error("the request is signed by key {found}, the agent's key is {expected}")]
+    OtherKey {
+        /// The agent's.
+        expected: KeyId,
+        /// The proof's.
+        found: KeyId,
+    },
+    /// The signature does not hold.
+    #[error("the signature of the request does not hold")]
+    BadSignature,
+}
+
+/// Stage 2 from a record: the agent is the bundle's, and a signature holds. A token, its time and a nonce were judged once.
+///
+/// # Errors
+/// Why this agent did not make the call.
+pub fn danger_identify(
+    request: Request,
+    agent: &AgentEntry,
+    tenant: TenantId,
+    presented: Presented<'_>,
+) -> Result<Identified, NotRecalled> {
+    let mut who = Who {
+        tenant,
+        tenant_name: agent.tenant.clone(),
+        agent: agent.urn.clone(),
+        user: agent.user.clone(),
+        assurance: ASSURANCE_TOKEN,
+        key: None,
+        proof: None,
+    };
+    match presented {
+        Presented::Token => {
+            agent.token.ok_or(NotRecalled::NoToken)?;
+        }
+        Presented::Signature(bytes) => {
+            let key = agent.key.ok_or(NotRecalled::NoKey)?;
+            let proof = CallerProof::from_bytes(bytes).map_err(|_| NotRecalled::Malformed)?;
+            if proof.key != key {
+                let (expected, found) = (key.id(), proof.key.id());
+                return Err(NotRecalled::OtherKey { expected, found });
+            }
+            let signed = ed25519::Signed {
+                message: &proof.signature_base.0,
+                signature: &proof.signature.0,
+            };
+            ed25519::PublicKey::parse(&key.0)
+                .ok()
+                .and_then(|key| key.verify(signed).ok())
+                .ok_or(NotRecalled::BadSignature)?;
+            who.assurance = ASSURANCE_SIGNED;
+            who.key = Some(key.id());
+            who.proof = Some(bytes.to_vec());
+        }
+    }
+    Ok(known(request, who))
+}
+
+/// What other calls held at the moment of a decision, before anything of it stood in the log.
+#[derive(Debug, Default)]
+pub struct Held(Vec<CallId>);
+
+impl Held {
+    /// `count` calls of a capability were about to be sealed; at most [`MAX_HELD`].
+    pub fn calls(&mut self, state: &mut State, tenant: TenantId, capability: &str, count: u64) {
+        for _ in 0..count.min(MAX_HELD) {
+            let other = self.other();
+            state.reserve_call(tenant, capability, other);
+        }
+    }
+
+    /// Another call with the same idempotency key was about to be sealed.
+    pub fn key(&mut self, state: &mut State, surfaced: &Surfaced) {
+        let (who, capability) = (&surfaced.who, &surfaced.capability.id);
+        let Some(key) = &surfaced.progress.idempotency else {
+            return;
+        };
+        let slot = idempotency_slot(who.tenant, &who.agent, capability, key.as_bytes());
+        let other = self.other();
+        state.reserve_key(slot, other, match_key(surfaced));
+    }
+
+    /// Another call was about to spend the approvals of an action.
+    pub fn approvals(&mut self, state: &mut State, action: &Action) {
+        let other = self.other();
+        // Whether there was anything to spend shows when the stage runs.
+        let _taken = state.spend(action.digest(), other);
+    }
+
+    /// Another call was being halted with this action.
+    pub fn action(
+        &mut self,
+        state: &mut State,
+        surfaced: &Surfaced,
+        action: Action,
+        disclosures: Vec<Disclosure>,
+        at: UnixMillis,
+    ) {
+        let who = &surfaced.who;
+        self.0.push(action.call);
+        let halted = Halted {
+            digest: action.digest(),
+            call: action.call,
+            at,
+            disclosures,
+            approvals: Vec::new(),
+            refused: false,
+            owner: crate::state::keys::Owner::new(who.tenant, &who.agent),
+            action,
+        };
+        state.halt(match_key(surfaced), halted);
+    }
+
+    /// Gives everything back.
+    pub fn release(self, state: &mut State) {
+        self.0.into_iter().for_each(|call| state.release(call));
+    }
+
+    fn other(&mut self) -> CallId {
+        let number = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] =
+            sha256_in("countersign/replay/held/v1", &[&number.to_be_bytes()]);
+        let call = CallId([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
+        self.0.push(call);
+        call
+    }
+}
+
+fn match_key(surfaced: &Surfaced) -> MatchKey {
+    let who = &surfaced.who;
+    MatchKey::new(
+        who.tenant,
+        &who.agent,
+        &surfaced.capability.id,
+        &surfaced.arguments,
+    )
+}

@@ -1,14 +1,25 @@
 //! `countersign`: see `countersign --help`.
 
 use clap::Parser as _;
+use countersign::commands::{Cli, run, unreadable};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match countersign::commands::run(countersign::commands::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
         Err(error) => {
-            eprintln!("countersign: {error:#}");
-            ExitCode::FAILURE
+            // Nothing is left to do if the output is gone.
+            let _ = error.print();
+            return if error.use_stderr() {
+                unreadable(&arguments)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
-    }
+    };
+    run(cli).unwrap_or_else(|error| {
+        eprintln!("countersign: {error:#}");
+        ExitCode::FAILURE
+    })
 }

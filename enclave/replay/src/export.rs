@@ -217,7 +217,7 @@ pub struct Leaves<R> {
     items: Items<R>,
     waiting: Option<Leaf>,
     root: Frontier,
-    /// Items that stand for more or fewer than one leaf.
+    /// An item stands for more than one leaf.
     others: bool,
     /// Items before the leaves.
     head: Vec<Frame>,
@@ -264,7 +264,7 @@ impl<R: Read + Seek> Leaves<R> {
                     content,
                     offset,
                 });
-            } else if kind != ItemKind::Checkpoint && kind != ItemKind::Trailer {
+            } else if kind == ItemKind::Span {
                 self.others = true;
             }
         }

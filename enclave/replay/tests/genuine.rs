@@ -26,6 +26,7 @@ use countersign_replay::compare::Stage;
 use countersign_replay::report::CallReplay;
 use countersign_replay::whatif::Candidate;
 use countersign_replay::{Options, Replay, Status, replay};
+use countersign_verify::trust::Trust;
 use gateway::{Gateway, PERMISSIVE, SELECT, site, with_policy};
 use std::io::Cursor;
 
@@ -84,6 +85,22 @@ fn calls_of_the_same_stages_come_out_the_same() {
         Stage::Decision,
     ];
     assert_eq!(replay.calls[0].recomputed, carried_out);
+}
+
+#[test]
+fn without_a_trust_file_the_export_is_checked_against_itself() {
+    let nobody = Trust::parse(b"version = 1\n").unwrap();
+    let export = two_calls().export();
+    let replay = replay(
+        Cursor::new(&export),
+        &nobody,
+        &Options::default(),
+        NOW,
+        &mut |_| (),
+    )
+    .unwrap();
+    assert_eq!(replay.status, Status::Match, "{}", replay.to_text());
+    assert_eq!(replay.verification.exit_code, 3);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! | `recover …` | governance | lets a held gateway go on |
 //! | `approve …` | approvers | lists, shows and answers actions that wait |
 //! | `export` | exporters | fetches the log |
+//! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
 //! | `dev`, `swtpm` | developers | everything on a software TPM, which vouches for nothing |
 //!
 //! `bundle` and `enrol` also work detached: `digest` prints what to sign, `attach` takes the signature.
@@ -21,10 +22,12 @@ mod enrol;
 mod export;
 mod init;
 mod release;
+mod replay;
 mod serve;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Countersign: a gateway between AI agents and their tools, whose decisions anyone can check.
 #[derive(Debug, Parser)]
@@ -61,6 +64,8 @@ enum Command {
     Approve(approve::Approve),
     /// Fetch the log as one file that `countersign-verify` checks.
     Export(export::Export),
+    /// Run the gateway's stages again on what an export recorded, and compare; also with another bundle.
+    Replay(replay::Replay),
 }
 
 /// A site directory.
@@ -71,12 +76,22 @@ pub(crate) struct SiteArgument {
     pub(crate) site: PathBuf,
 }
 
-/// Runs a command.
+/// The exit code for a command line that cannot be read. For `replay` 2 means something else.
+#[must_use]
+pub fn unreadable(arguments: &[std::ffi::OsString]) -> ExitCode {
+    match arguments.get(1).and_then(|a| a.to_str()) {
+        Some("replay") => ExitCode::from(replay::USAGE),
+        Some(_) | None => ExitCode::from(2),
+    }
+}
+
+/// Runs a command; its exit code.
 ///
 /// # Errors
 /// Whatever keeps the command from doing what it says.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Replay(command) => return Ok(command.run()),
         Command::Init(command) => command.run(),
         Command::Bundle(command) => command.run(),
         Command::Release(command) => command.run(),
@@ -88,4 +103,5 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Approve(command) => command.run(),
         Command::Export(command) => command.run(),
     }
+    .map(|()| ExitCode::SUCCESS)
 }

@@ -3,5 +3,6 @@ mod crash;
 mod doors;
 mod faults;
 mod operator;
+mod replay;
 mod tamper;
 mod whole;

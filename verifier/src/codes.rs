@@ -267,6 +267,15 @@ codes! {
     ReceiptMissing = "receipt-missing", Complete, Untrusted, Optional,
         "every call that you hold a receipt for is in the export, as the receipt says",
         "your receipt proves that the call was recorded: the export leaves it out or shows another outcome";
+    Query = "query", Complete, Untrusted, Optional,
+        "the number of records that answer your question is all of them",
+        "ask for an export that is complete and discloses what you ask for; until then the number is a lower bound";
+    Fleet = "fleet", Complete, Untrusted, Optional,
+        "the exports are of all gateways that the fleet statement lists, for the time that you ask about",
+        "ask for the exports of the named gateways; a gateway that no statement lists is not yours";
+    Histories = "histories", Complete, Untrusted, Optional,
+        "of two exports of one gateway, the smaller is the beginning of the larger",
+        "keep both exports: the gateway's keys signed two logs; rely on neither";
     Witnesses = "witnesses", KnownToOthers, Policy, Optional,
         "as many independent organisations as you demand have cosigned this log, each as its one history",
         "name witnesses that you trust in [[witnesses]] of the trust file; if they are there, ask them which checkpoint they have, and give it with --checkpoint";

@@ -11,13 +11,17 @@
 //! **May know:** the format, signatures, evidence. **Must never know:** a policy engine, a
 //! gateway, a device.
 //!
+//! Several exports of a fleet are judged one by one, and then together by [`fleet::judge`].
+//!
 //! **Start reading** at [`verify`], then [`codes`] for what is checked, [`checks`] for how,
 //! and [`text`] for what people see. `docs/checks.md` lists the codes; a test compares it.
 
 pub mod checks;
 pub mod codes;
+pub mod fleet;
 pub mod ledger;
 pub mod parallel;
+pub mod query;
 pub mod receipts;
 pub mod report;
 pub mod selftest;

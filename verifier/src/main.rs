@@ -2,15 +2,19 @@
 //!
 //! The only place that reads files, arguments and the clock. Everything else is the library's.
 
+use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{UnixMillis, sha256};
+use countersign_record::export::{Framer, Manifest};
+use countersign_verify::fleet::{Asked, FleetReport, judge};
+use countersign_verify::query::Query;
 use countersign_verify::receipts::split as split_receipts;
-use countersign_verify::report::{Source, Verdict};
+use countersign_verify::report::{Report, Verdict};
 use countersign_verify::selftest::{self, SelfTest};
-use countersign_verify::text::{Detail, neutralize, render};
+use countersign_verify::text::{Detail, neutralize, render, render_fleet};
 use countersign_verify::trust::{Reference, Trust};
 use countersign_verify::{MAX_GIVEN, Options, time, verify};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,10 +27,12 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const HELP: &str = "\
 countersign-verify: checks an export of Decision Records, offline
 
-usage: countersign-verify FILE --trust TRUST.toml [options]
+usage: countersign-verify FILE... --trust TRUST.toml [options]
        countersign-verify self-test [--corpus DIR] [--json]
 
-  FILE                 the export; - reads standard input
+  FILE                 the export; - reads standard input. Several are judged one by
+                       one, and then as a fleet: are they of all gateways, and is each
+                       gateway's log one history?
   --trust FILE         whom and what you trust. Yours, not the exporter's
   --reference FILE     values you expect: program, configuration, boot registers;
                        replaces [reference] of the trust file
@@ -35,6 +41,11 @@ usage: countersign-verify FILE --trust TRUST.toml [options]
                        binary one after another, or one a line in base64
   --checkpoint FILE    a checkpoint that you have from a witness, or kept: the export must
                        contain it; may be given several times
+  --fleet FILE         a signed fleet statement that you have: which gateways there are
+  --from TIME, --until TIME
+                       the time that a fleet's exports must cover
+  --query K=V,...      count Decision Records, and say whether that is all of them; keys:
+                       capability, verdict, code, mode, agent
   --now TIME           take TIME as now: RFC 3339 (2026-03-04T05:06:07Z) or
                        milliseconds since 1970. Default: this machine's clock
   --threads N          threads that check signatures. Default: one for each processor
@@ -72,7 +83,11 @@ Evidence of software TPMs is refused unless the trust file says
 /// What the command line asks for.
 #[derive(Debug, Default)]
 struct Arguments {
-    export: Option<String>,
+    exports: Vec<String>,
+    fleet: Option<String>,
+    from: Option<UnixMillis>,
+    until: Option<UnixMillis>,
+    query: Option<Query>,
     trust: Option<String>,
     reference: Option<String>,
     receipts: Vec<String>,
@@ -153,10 +168,13 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--reference" => once(&mut out.reference, value()?, "--reference")?,
             "--receipts" => out.receipts.push(value()?),
             "--checkpoint" => out.checkpoints.push(value()?),
-            "--now" => {
-                let text = value()?;
-                let at = time::parse(&text).ok_or_else(|| format!("--now: {text} is no time"))?;
-                once(&mut out.now, at, "--now")?;
+            "--now" => once(&mut out.now, moment(&value()?, "--now")?, "--now")?,
+            "--from" => once(&mut out.from, moment(&value()?, "--from")?, "--from")?,
+            "--until" => once(&mut out.until, moment(&value()?, "--until")?, "--until")?,
+            "--fleet" => once(&mut out.fleet, value()?, "--fleet")?,
+            "--query" => {
+                let query = Query::parse(&value()?).map_err(|e| format!("--query: {e}"))?;
+                once(&mut out.query, query, "--query")?;
             }
             "--threads" => {
                 let text = value()?;
@@ -173,10 +191,14 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
             other if other.starts_with('-') && other != "-" => {
                 return Err(format!("{other} is not known"));
             }
-            _ => once(&mut out.export, name.clone(), "the export")?,
+            _ => out.exports.push(name.clone()),
         }
     }
     Ok(out)
+}
+
+fn moment(text: &str, name: &str) -> Result<UnixMillis, String> {
+    time::parse(text).ok_or_else(|| format!("{name}: {text} is no time"))
 }
 
 fn once<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), String> {
@@ -196,7 +218,9 @@ fn output(arguments: &mut Arguments, output: Output) -> Result<(), String> {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let export = arguments.export.as_deref().ok_or("no export is given")?;
+    if arguments.exports.is_empty() {
+        return Err("no export is given".to_owned());
+    }
     let trust_path = arguments
         .trust
         .as_deref()
@@ -232,6 +256,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         reference,
         reference_path: arguments.reference.clone(),
         receipts,
+        query: arguments.query.clone(),
+        sizes: Vec::new(),
         checkpoints,
         threads: threads.unwrap_or(1),
     };
@@ -251,28 +277,111 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             return Ok(ExitCode::from(Verdict::CannotBeEvaluated.exit_code()));
         }
     };
-    let mut report = if export == "-" {
-        verify(std::io::stdin().lock(), &trust, &options, now)
-    } else {
-        let file = File::open(export).map_err(|e| format!("{export}: {e}"))?;
-        if file.metadata().is_ok_and(|m| m.is_dir()) {
-            return Err(format!("{export}: is a directory"));
+    let reference_sha256 = reference_bytes.as_deref().map(|b| hex::encode(sha256(b)));
+    let one = |path: &str, options: &Options| {
+        let mut report = examine(path, &trust, options, now)?;
+        if let Some(source) = &mut report.reference {
+            source.sha256.clone_from(&reference_sha256);
         }
-        verify(file, &trust, &options, now)
+        report.self_test.clone_from(&score);
+        Ok::<Report, String>(report)
     };
-    if let (Some(source), Some(bytes)) = (&mut report.reference, &reference_bytes) {
-        *source = Source {
-            path: source.path.clone(),
-            sha256: Some(hex::encode(sha256(bytes))),
+    let asks_fleet =
+        arguments.fleet.is_some() || arguments.from.is_some() || arguments.until.is_some();
+    if let ([only], false) = (arguments.exports.as_slice(), asks_fleet) {
+        let report = one(only, &options)?;
+        let text = match arguments.output {
+            Output::Text => render(&report, Detail::Full),
+            Output::Brief => render(&report, Detail::Brief),
+            Output::Json => report.to_json().map_err(|e| e.to_string())?,
         };
+        return Ok(print(&text, report.exit_code));
     }
-    report.self_test = score;
+    let fleet = together(arguments, &options, &trust, now, one)?;
     let text = match arguments.output {
-        Output::Text => render(&report, Detail::Full),
-        Output::Brief => render(&report, Detail::Brief),
-        Output::Json => report.to_json().map_err(|e| e.to_string())?,
+        Output::Text => render_fleet(&fleet, Detail::Full),
+        Output::Brief => render_fleet(&fleet, Detail::Brief),
+        Output::Json => fleet.to_json().map_err(|e| e.to_string())?,
     };
-    Ok(print(&text, report.exit_code))
+    Ok(print(&text, fleet.exit_code))
+}
+
+/// Several exports: each by itself, then all of them.
+fn together(
+    arguments: &Arguments,
+    options: &Options,
+    trust: &Trust,
+    now: UnixMillis,
+    one: impl Fn(&str, &Options) -> Result<Report, String>,
+) -> Result<FleetReport, String> {
+    let mut manifests = Vec::new();
+    for path in &arguments.exports {
+        manifests.push(peek(path)?);
+    }
+    let mut reports = Vec::new();
+    for (path, manifest) in arguments.exports.iter().zip(&manifests) {
+        // Where others of the same gateway end, this one's root is compared with theirs.
+        let same = |other: &&Manifest| {
+            manifest
+                .as_ref()
+                .is_some_and(|m| m.gateway == other.gateway)
+        };
+        let sizes = manifests.iter().flatten().filter(same).map(|m| m.end);
+        let options = Options {
+            sizes: sizes.collect(),
+            ..options.clone()
+        };
+        reports.push(one(path, &options)?);
+    }
+    let statement = match &arguments.fleet {
+        Some(path) => Some((path.clone(), read(path)?)),
+        None => None,
+    };
+    let asked = Asked {
+        statement,
+        from: arguments.from,
+        until: arguments.until,
+    };
+    Ok(judge(reports, trust, &asked, now))
+}
+
+/// The manifest of an export, if it begins with one.
+fn peek(path: &str) -> Result<Option<Manifest>, String> {
+    if path == "-" {
+        return Err("standard input can be one export only".to_owned());
+    }
+    let mut file = File::open(path).map_err(|e| format!("{path}: {e}"))?;
+    let mut framer = Framer::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match framer.next_frame() {
+            Ok(Some(frame)) => return Ok(Manifest::from_bytes(&frame.content).ok()),
+            // What is wrong with the file is found when it is judged.
+            Err(_) => return Ok(None),
+            Ok(None) => {}
+        }
+        let count = file.read(&mut buffer).map_err(|e| format!("{path}: {e}"))?;
+        if count == 0 {
+            return Ok(None);
+        }
+        framer.push(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+fn examine(
+    path: &str,
+    trust: &Trust,
+    options: &Options,
+    now: UnixMillis,
+) -> Result<Report, String> {
+    if path == "-" {
+        return Ok(verify(std::io::stdin().lock(), trust, options, now));
+    }
+    let file = File::open(path).map_err(|e| format!("{path}: {e}"))?;
+    if file.metadata().is_ok_and(|m| m.is_dir()) {
+        return Err(format!("{path}: is a directory"));
+    }
+    Ok(verify(file, trust, options, now))
 }
 
 /// What came of trying this program on its corpus, if that was asked for.

@@ -4,6 +4,7 @@
 //! (`"report": 1`), and the verdict that follows from the states.
 
 use crate::codes::{Code, Need, Section, Severity};
+use crate::fleet::Seen;
 use crate::ledger::{Finding, Ledger, State};
 use crate::selftest::Score;
 use serde::{Deserialize, Serialize};
@@ -234,6 +235,8 @@ pub struct Report {
     pub summary: String,
     /// What the export shows to be complete, in a sentence.
     pub complete: String,
+    /// The answer to a question, where one was asked.
+    pub query: Option<Asked>,
     /// Every check, in order.
     pub checks: Vec<CheckResult>,
     /// Whom this result relies on.
@@ -244,6 +247,26 @@ pub struct Report {
     pub not_proved: Vec<String>,
     /// What this program was tried on before, if somebody asked for that.
     pub self_test: Option<Score>,
+    /// What other exports are compared with; part of no output.
+    #[serde(skip)]
+    pub seen: Seen,
+}
+
+/// The answer to a question about calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// The question.
+    pub query: String,
+    /// Records that were asked.
+    pub records: u64,
+    /// How many of them have what was asked for.
+    pub matches: u64,
+    /// How many do not say.
+    pub withheld: u64,
+    /// Whether the number is that of all records.
+    pub provable: bool,
+    /// In a sentence.
+    pub answer: String,
 }
 
 impl Report {
@@ -275,7 +298,7 @@ pub fn results(ledger: &Ledger) -> Vec<CheckResult> {
     out
 }
 
-fn result(code: Code, ledger: &Ledger) -> CheckResult {
+pub(crate) fn result(code: Code, ledger: &Ledger) -> CheckResult {
     let info = code.info();
     let tally = ledger.tally(code);
     let state = tally.state();

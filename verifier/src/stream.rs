@@ -8,6 +8,7 @@
 use crate::checks::Checks;
 use crate::codes::Code;
 use crate::parallel::{JOB_BYTES, JOB_LEAVES, Keyring, Leaf, Pool, RING_KEYS};
+use crate::query::Query;
 use crate::report::Report;
 use crate::trust::{Reference, Trust};
 use countersign_record::binding::Binding;
@@ -46,6 +47,10 @@ pub struct Options {
     pub receipts: Vec<Vec<u8>>,
     /// Checkpoints that the auditor has from elsewhere, each with the path of its file.
     pub checkpoints: Vec<(String, Vec<u8>)>,
+    /// A question about calls.
+    pub query: Option<Query>,
+    /// Sizes at which another export of the same gateway ends.
+    pub sizes: Vec<u64>,
     /// How many threads verify signatures; 0 means 1.
     pub threads: usize,
 }

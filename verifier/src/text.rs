@@ -5,6 +5,7 @@
 //! around; [`neutralize`] writes those as visible escapes.
 
 use crate::codes::{Need, Section};
+use crate::fleet::FleetReport;
 use crate::ledger::State;
 use crate::report::{CheckResult, Report};
 use crate::time;
@@ -69,6 +70,9 @@ pub fn render(report: &Report, detail: Detail) -> String {
     out.line(&report.headline);
     out.line(&report.summary);
     out.line(&report.complete);
+    if let Some(asked) = &report.query {
+        out.line(&asked.answer);
+    }
     head(&mut out, report);
     for section in Section::ALL {
         let checks: Vec<&CheckResult> = report
@@ -95,6 +99,31 @@ pub fn render(report: &Report, detail: Detail) -> String {
         );
     }
     out.list("What this cannot prove", &report.not_proved);
+    out.0
+}
+
+/// Several reports for people, after what is said of them together.
+#[must_use]
+pub fn render_fleet(fleet: &FleetReport, detail: Detail) -> String {
+    let mut out = Lines::default();
+    out.line(&fleet.headline);
+    let from = fleet.fleet.source.iter();
+    from.for_each(|source| out.line(&format!("fleet      statement from {source}")));
+    fleet
+        .fleet
+        .checks
+        .iter()
+        .for_each(|check| one(&mut out, check, detail));
+    out.list(
+        "What this cannot prove of the fleet",
+        &fleet.fleet.not_proved,
+    );
+    for (number, report) in fleet.reports.iter().enumerate() {
+        out.line("");
+        let number = number.saturating_add(1);
+        out.line(&format!("== export {number} of {}", fleet.reports.len()));
+        out.0.push_str(&render(report, detail));
+    }
     out.0
 }
 

@@ -48,6 +48,9 @@ fn every_check_of_a_genuine_export_ran_but_those_that_nothing_calls_for() {
             "freshness",
             "receipts",
             "receipt-missing",
+            "query",
+            "fleet",
+            "histories",
             "witnesses",
             "witnessed-calls",
             "outside-time"

@@ -189,6 +189,7 @@ impl Checks<'_> {
     pub(super) fn intent(&mut self, at: At, intent: &Intent, opened: &Opened) {
         let index = Some(at.index);
         self.call_time(at);
+        self.asked_intent(intent.call, opened);
         self.accepted(at);
         let action = Action::from_bytes(&intent.action.0)
             .map_err(|e| format!("the action is malformed: {e}"));
@@ -565,6 +566,7 @@ impl Checks<'_> {
     pub(super) fn decision(&mut self, at: At, decision: &Decision, opened: &Opened) {
         let index = Some(at.index);
         self.call_time(at);
+        self.asked_decision(at, decision, opened);
         let fresh = self.calls.settled.insert(decision.call);
         let text = || format!("call {} has a second outcome", decision.call);
         self.ledger

@@ -2,12 +2,14 @@
 
 use super::Checks;
 use crate::codes::{Code, Need};
+use crate::fleet::Seen;
 use crate::ledger::State;
 use crate::report::{
     Axes, Counts, REPORT_VERSION, Report, Source, Verdict, first_failure, results,
 };
 use crate::trust::EvidenceClass;
-use countersign_record::digest::sha256;
+use countersign_record::digest::{UnixMillis, sha256};
+use countersign_record::export::Scope;
 
 impl Checks<'_> {
     /// The report, after the last item.
@@ -25,10 +27,12 @@ impl Checks<'_> {
         self.subject.size = self.log.position();
         self.subject.root = self.log.root().to_string();
         let class = self.weakest();
-        let verdict = Verdict::of(&self.ledger);
-        let first = first_failure(&self.ledger);
         let summary = summary(&self.counts);
         let complete = self.completeness();
+        let query = self.query_end();
+        let seen = self.seen();
+        let verdict = Verdict::of(&self.ledger);
+        let first = first_failure(&self.ledger);
         Report {
             report: REPORT_VERSION,
             verifier: env!("CARGO_PKG_VERSION"),
@@ -52,10 +56,27 @@ impl Checks<'_> {
             not_proved: self.not_proved(class),
             summary,
             complete,
+            query,
+            seen,
             subject: self.subject,
             counts: self.counts,
             checks: results(&self.ledger),
             self_test: None,
+        }
+    }
+
+    /// What other exports are compared with.
+    fn seen(&self) -> Seen {
+        Seen {
+            gateway: self.gateway(),
+            statement: self.fleet_statement().cloned(),
+            size: self.log.position(),
+            root: (!self.log.starts_late()).then(|| self.log.root()),
+            roots: self.kept.clone(),
+            whole: self.scope() == Scope::Whole && !self.log.starts_late(),
+            period: self.period().cloned(),
+            last: self.subject.last_at.map(UnixMillis),
+            closed: self.epochs.last().is_some_and(|e| e.is_closed()),
         }
     }
 

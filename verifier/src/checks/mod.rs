@@ -3,7 +3,7 @@
 //! [`Checks`] holds what they share. One file a subject: [`who`] (identity, evidence,
 //! enrolment), [`rules`] (reference values, bundles), [`unaltered`] (signatures, places,
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
-//! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`epochs`] (openings, renewals, counters, the tail),
+//! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`query`] (questions), [`epochs`] (openings, renewals, counters, the tail),
 //! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), [`outside`] (outside clocks), and [`conclusion`], which turns what was seen into a report.
 
 mod calls;
@@ -12,6 +12,7 @@ mod conclusion;
 mod epochs;
 mod outside;
 mod period;
+mod query;
 mod receipts;
 mod rules;
 mod tenant;
@@ -26,9 +27,12 @@ use crate::report::{Counts, Subject};
 use crate::stream::Options;
 use crate::trust::{Reference, Trust};
 use countersign_record::body::{IndexRange, TenantProof};
-use countersign_record::digest::{EntryDigest, GatewayId, PublicKey, TenantId, UnixMillis};
+use countersign_record::digest::{
+    EntryDigest, GatewayId, NodeHash, PublicKey, TenantId, UnixMillis,
+};
 use countersign_record::entry::{Body, EntryError, Payload};
 use countersign_record::export::{Manifest, Scope};
+use std::collections::BTreeMap;
 
 /// Where an entry stands, as its checks see it.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +65,9 @@ pub struct Checks<'a> {
     items: unaltered::Items,
     window: period::Window,
     heads: tenant::Heads,
+    tallied: query::Tallied,
+    /// Roots at sizes at which another export ends.
+    kept: BTreeMap<u64, NodeHash>,
     /// The proof that came with the entry that is being looked at.
     proof: Option<TenantProof>,
     witnessed: witnesses::Witnessed,
@@ -88,6 +95,8 @@ impl<'a> Checks<'a> {
             items: unaltered::Items::default(),
             window: period::Window::default(),
             heads: tenant::Heads::default(),
+            tallied: query::Tallied::default(),
+            kept: BTreeMap::new(),
             proof: None,
             witnessed: witnesses::Witnessed::default(),
             outside: outside::Outside::default(),
@@ -207,6 +216,9 @@ impl<'a> Checks<'a> {
             }
         }
         self.given_at(self.log.position());
+        if self.options.sizes.contains(&self.log.position()) {
+            self.kept.insert(self.log.position(), self.log.root());
+        }
     }
 
     /// One well-formed entry; gives the place of its tenant, and its number there.

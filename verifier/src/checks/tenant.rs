@@ -12,7 +12,7 @@ use crate::codes::{Code, Section, Severity};
 use crate::ledger::State;
 use crate::time;
 use countersign_record::body::TenantProof;
-use countersign_record::digest::{NodeHash, TenantId};
+use countersign_record::digest::{NodeHash, TenantId, UnixMillis};
 use countersign_record::export::{Period, Scope};
 
 /// The tenants' last numbers, as a renewal or close covers them.
@@ -212,11 +212,12 @@ impl Checks<'_> {
     }
 
     /// The first check that stands in the way of a word about completeness.
-    fn incomplete(&self) -> Option<Code> {
+    pub(super) fn incomplete(&self) -> Option<Code> {
         let matters = |c: &Code| {
             let info = c.info();
             info.severity == Severity::Untrusted
                 && matches!(info.section, Section::Unaltered | Section::Complete)
+                && !matches!(c, Code::Query | Code::Fleet | Code::Histories)
         };
         Code::ALL.iter().copied().filter(matters).find(|c| {
             matches!(self.ledger.state(*c), State::Fail | State::CannotTell)
@@ -242,9 +243,9 @@ impl Checks<'_> {
 }
 
 fn of_period(period: &Period) -> String {
-    format!(
-        " of the period from {} to {}",
-        time::format(period.from),
-        time::format(period.until)
-    )
+    let from = time::format(period.from);
+    match period.until {
+        UnixMillis(u64::MAX) => format!(" of the time from {from} on"),
+        until => format!(" of the period from {from} to {}", time::format(until)),
+    }
 }

@@ -215,6 +215,11 @@ impl Checks<'_> {
         }
     }
 
+    /// The genuine fleet statement with the highest number.
+    pub(super) fn fleet_statement(&self) -> Option<&FleetStatement> {
+        self.enrolment.latest.as_ref()
+    }
+
     /// A call happened; the fleet statement has to cover it.
     pub(super) fn call_time(&mut self, at: At) {
         let (first, last) = self.enrolment.calls.unwrap_or((at.time, at.time));

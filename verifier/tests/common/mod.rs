@@ -129,7 +129,9 @@ pub struct Mini {
     /// Next number of each tenant.
     tenants: BTreeMap<TenantId, u64>,
     runs: Vec<(RunId, u64, EntryDigest, u64, u64)>,
-    /// Every tenant's last number, as each renewal and close covers it.
+    /// Every tenant's last number, as the last renewal statement covers it.
+    covered: Vec<TenantHead>,
+    /// The same of each renewal and close.
     pub heads: Vec<(u64, Vec<TenantHead>)>,
 }
 
@@ -254,6 +256,7 @@ impl Mini {
             tenant: TENANT,
             tenants: BTreeMap::new(),
             runs: vec![],
+            covered: vec![],
             heads: vec![],
         }
     }
@@ -674,6 +677,7 @@ impl Mini {
         self.device.counter += 1;
         self.renewals += 1;
         let heads = self.tenant_heads();
+        self.covered.clone_from(&heads);
         RenewalStatement {
             base: self.base.as_ref().unwrap().digest,
             number: self.renewals,
@@ -694,7 +698,7 @@ impl Mini {
             statement: Bytes(statement.to_bytes()),
             evidence,
         };
-        self.heads.push((self.next(), self.tenant_heads()));
+        self.heads.push((self.next(), self.covered.clone()));
         let entry = self.push(Body::Renewal(body), None, vec![]);
         self.link = Some(entry.digest);
         self.last_counter = statement.counter;

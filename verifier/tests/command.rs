@@ -243,3 +243,42 @@ fn a_report_says_what_the_program_was_tried_on() {
     assert!(score["cases"].as_u64().is_some_and(|n| n > 400));
     assert_eq!(score["cases"], score["agreed"]);
 }
+
+#[test]
+fn several_exports_are_judged_by_themselves_and_together() {
+    let path = directory("several");
+    std::fs::write(path.join("copy.export"), sample(Profile::Tpm).export()).unwrap();
+    let output = run("several", &["copy.export", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["reports"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        json["fleet"]["answer"],
+        "complete for 1 of 1 gateways of fleet statement 5 of acme"
+    );
+    let output = run("several", &["copy.export"]);
+    let first = text(&output).lines().next().unwrap_or_default().to_owned();
+    assert!(
+        first.starts_with("VERIFIED: complete for 1 of 1"),
+        "{first}"
+    );
+}
+
+#[test]
+fn standard_input_is_one_export_only() {
+    let output = run("standard-input", &["-"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+}
+
+#[test]
+fn a_question_is_answered_beside_the_verdict() {
+    let output = run("question", &["--query", "verdict=deny"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(
+        text(&output).contains("3 of 6 records: verdict=deny; provable"),
+        "{}",
+        text(&output)
+    );
+    let output = run("question", &["--query", "wrong=deny"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+}

@@ -31,6 +31,9 @@ const DIGITAL_SIGNATURE: u8 = 0x80;
 const NON_REPUDIATION: u8 = 0x40;
 const KEY_CERT_SIGN: u8 = 0x04;
 
+/// Most extensions of a certificate. Those of authorities have about ten; each is compared with all before it.
+const MAX_EXTENSIONS: usize = 32;
+
 /// A certificate whose signature is not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Certificate<'a> {
@@ -265,6 +268,11 @@ impl<'a> Extensions<'a> {
             r.end("Extension")?;
             if seen.contains(&oid) {
                 return Err(TimestampError::ExtensionTwice("a certificate"));
+            }
+            if seen.len() >= MAX_EXTENSIONS {
+                return Err(TimestampError::Extensions {
+                    limit: MAX_EXTENSIONS,
+                });
             }
             seen.push(oid);
             let mut value = Reader::new(value);

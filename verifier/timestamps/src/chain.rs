@@ -13,6 +13,10 @@ use crate::error::TimestampError;
 /// Most certificates of a way, the signer's and the root's among them.
 const MAX_PATH: usize = 4;
 
+/// Most signatures of certificates that are looked at. A plain token needs three; certificates that
+/// all have one name would otherwise make a hundred ways.
+const MAX_TRIES: u8 = 16;
+
 /// Looks for a way from `signer` to a root; gives the root's place.
 pub(crate) fn root_of(
     signer: &Certificate<'_>,
@@ -24,10 +28,11 @@ pub(crate) fn root_of(
         .iter()
         .map(Authority::certificate)
         .collect::<Result<Vec<_>, _>>()?;
-    let search = Search {
+    let mut search = Search {
         given,
         roots: &roots,
         at,
+        tries: 0,
     };
     search.climb(&mut vec![signer])
 }
@@ -36,11 +41,27 @@ struct Search<'a> {
     given: &'a [Certificate<'a>],
     roots: &'a [Certificate<'a>],
     at: u64,
+    /// Signatures that were looked at.
+    tries: u8,
 }
 
 impl<'a> Search<'a> {
+    /// Whether one certificate issued another, with so many issuers below it.
+    fn issued(
+        &mut self,
+        issuer: &Certificate<'_>,
+        subject: &Certificate<'_>,
+        below: u64,
+    ) -> Result<(), TimestampError> {
+        if self.tries >= MAX_TRIES {
+            return Err(TimestampError::Ways { limit: MAX_TRIES });
+        }
+        self.tries = self.tries.saturating_add(1);
+        issuer.issued(subject, self.at, below)
+    }
+
     /// Goes on from the last certificate of the way.
-    fn climb(&self, path: &mut Vec<&'a Certificate<'a>>) -> Result<usize, TimestampError> {
+    fn climb(&mut self, path: &mut Vec<&'a Certificate<'a>>) -> Result<usize, TimestampError> {
         let mut outcome = Err(TimestampError::NobodyKnown);
         let Some(last) = path.last().copied() else {
             return outcome;
@@ -49,7 +70,7 @@ impl<'a> Search<'a> {
         let below = u64::try_from(path.len().saturating_sub(1)).unwrap_or(u64::MAX);
         for (place, root) in self.roots.iter().enumerate() {
             if root.subject == last.issuer {
-                match root.issued(last, self.at, below) {
+                match self.issued(root, last, below) {
                     Ok(()) => return Ok(place),
                     Err(error) => outcome = Err(error),
                 }
@@ -69,7 +90,7 @@ impl<'a> Search<'a> {
             match above {
                 Err(TimestampError::NobodyKnown) => {}
                 Err(error) => outcome = Err(error),
-                Ok(place) => match issuer.issued(last, self.at, below) {
+                Ok(place) => match self.issued(issuer, last, below) {
                     Ok(()) => return Ok(place),
                     Err(error) => outcome = Err(error),
                 },

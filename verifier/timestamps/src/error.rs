@@ -43,6 +43,18 @@ pub enum TimestampError {
         /// The limit.
         limit: usize,
     },
+    /// Certificates make more ways to a root than are looked at.
+    #[error("more than {limit} signatures of certificates would have to be looked at")]
+    Ways {
+        /// The limit.
+        limit: u8,
+    },
+    /// A certificate with more extensions than are looked at.
+    #[error("a certificate has more than {limit} extensions")]
+    Extensions {
+        /// The limit.
+        limit: usize,
+    },
     /// A signed attribute that has to be there once is absent.
     #[error("signed attribute {0} is missing")]
     NoAttribute(&'static str),

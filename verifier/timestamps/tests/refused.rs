@@ -581,6 +581,34 @@ fn issuers_that_certify_each_other() {
 }
 
 #[test]
+fn certificates_of_one_name_that_make_more_ways_than_are_looked_at() {
+    let found = changed(|f| {
+        // Each leads to the root by name, and none by its signature.
+        f.issuers = (4..11)
+            .map(|key| {
+                let mut issuer = issuer("root", "root", key, 99);
+                issuer.serial = key;
+                issuer
+            })
+            .collect();
+        f.signer = stamper("stamper", "root", SIGNER, 98);
+    });
+    assert_eq!(found, TimestampError::Ways { limit: 16 });
+}
+
+#[test]
+fn more_extensions_than_are_looked_at() {
+    let extensions: Vec<Vec<u64>> = (0..40).map(|n| vec![1, 2, 3, n]).collect();
+    let extensions: &'static [Vec<u64>] = extensions.leak();
+    let found = changed(|f| {
+        for id in extensions {
+            f.signer.extensions.push(extension(id, false, vec![5, 0]));
+        }
+    });
+    assert_eq!(found, TimestampError::Extensions { limit: 32 });
+}
+
+#[test]
 fn a_pinned_certificate_that_may_not_issue() {
     let found = Authority::parse(&stamper("stamper", "root", SIGNER, ROOT).der());
     assert_eq!(found, Err(TimestampError::Issuer("it is not of an issuer")));

@@ -33,8 +33,10 @@ const CHECKPOINT_EVERY: u64 = 1000;
 
 /// Something for the writer besides entries.
 pub(crate) enum Command {
-    /// Make a checkpoint that is kept.
-    Checkpoint(SyncSender<Result<String, StoreError>>),
+    /// Make a checkpoint.
+    Checkpoint(Keep, SyncSender<Result<String, StoreError>>),
+    /// Put a witness's line under a checkpoint.
+    Cosigned(Cosigned, SyncSender<Result<(), StoreError>>),
     /// Store a row that precedes an entry.
     Pending {
         kind: i64,
@@ -61,8 +63,11 @@ impl Command {
         let error = StoreError::Store(fault);
         // Whoever asked may have gone away.
         match self {
-            Self::Checkpoint(reply) => drop(reply.send(Err(error))),
-            Self::Pending { reply, .. } | Self::Artifact { reply, .. } | Self::Resume(reply) => {
+            Self::Checkpoint(_, reply) => drop(reply.send(Err(error))),
+            Self::Pending { reply, .. }
+            | Self::Artifact { reply, .. }
+            | Self::Cosigned(_, reply)
+            | Self::Resume(reply) => {
                 drop(reply.send(Err(error)));
             }
             #[cfg(test)]
@@ -71,14 +76,38 @@ impl Command {
     }
 }
 
-/// What a checkpoint is for.
+/// How long a checkpoint stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keep {
-    /// It stays.
+pub enum Keep {
+    /// For good.
     Always,
-    /// The next one of its kind takes its place.
+    /// Until the next one; with a witness's line, until [`COSIGNED_KEPT`] newer ones have one.
     UntilNext,
 }
+
+/// A witness's line, and the checkpoint that it belongs under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cosigned {
+    /// Size of the checkpoint.
+    pub size: u64,
+    /// The checkpoint as it was submitted.
+    pub note: String,
+    /// The line, whose signature holds.
+    pub line: String,
+    /// How long it stays.
+    pub keep: Keep,
+}
+
+/// Checkpoints with lines of witnesses that stay although nothing asks for it: so many witnesses may be behind one another.
+const COSIGNED_KEPT: i64 = 16;
+
+/// Longest checkpoint that another line is put under, in bytes. A reader takes twice as much.
+const MAX_COSIGNED_BYTES: usize = countersign_record::checkpoint::MAX_CHECKPOINT_BYTES / 2;
+
+/// Column `kept`: until the next, for good, or until enough newer ones have lines of witnesses.
+const UNTIL_NEXT: i64 = 0;
+const FOR_GOOD: i64 = 1;
+const WHILE_NEWEST: i64 = 2;
 
 /// The files as the writer holds them.
 pub(crate) struct Files {
@@ -318,7 +347,8 @@ impl Committer<'_> {
     fn obey(&mut self, command: Command) {
         // Whoever asked may have gone away.
         match command {
-            Command::Checkpoint(reply) => drop(reply.send(self.checkpoint(Keep::Always))),
+            Command::Checkpoint(keep, reply) => drop(reply.send(self.checkpoint(keep))),
+            Command::Cosigned(cosigned, reply) => drop(reply.send(self.cosigned(&cosigned))),
             Command::Pending {
                 kind,
                 sealed,
@@ -413,19 +443,72 @@ impl Committer<'_> {
         let size = sql(head.size)?;
         self.transact(|c| {
             let tx = c.unchecked_transaction()?;
-            tx.execute("DELETE FROM note WHERE kept = 0", [])?;
-            let kept = i64::from(keep == Keep::Always);
+            tx.execute("DELETE FROM note WHERE kept = ?1", [UNTIL_NEXT])?;
+            let kept = match keep {
+                Keep::Always => FOR_GOOD,
+                Keep::UntilNext => UNTIL_NEXT,
+            };
+            // What stands there already says the same, and may have lines of witnesses.
             tx.execute(
                 "INSERT INTO note(size, kept, note) VALUES (?1, ?2, ?3)
-                 ON CONFLICT(size) DO UPDATE SET kept = max(kept, excluded.kept), note = excluded.note",
+                 ON CONFLICT(size) DO UPDATE SET kept =
+                 CASE WHEN kept = 1 OR excluded.kept = 1 THEN 1 ELSE max(kept, excluded.kept) END",
                 params![size, kept, note],
             )?;
             tx.commit().map(|()| 1)
         })?;
+        let note = stored_note(&self.files.conn, size)?.unwrap_or(note);
         let mut durable = locked(&self.shared.durable);
         durable.noted = Some(head);
         Ok(note)
     }
+
+    /// Puts a witness's line under a checkpoint; each witness has one there.
+    fn cosigned(&self, cosigned: &Cosigned) -> Result<(), StoreError> {
+        let Cosigned {
+            size,
+            note,
+            line,
+            keep,
+        } = cosigned;
+        let size = sql(*size)?;
+        let stored = stored_note(&self.files.conn, size)?;
+        let mut note = stored.unwrap_or_else(|| note.clone());
+        let name = line.rsplit_once(' ').map_or("", |(name, _)| name);
+        let there = note
+            .lines()
+            .any(|l| l.rsplit_once(' ').is_some_and(|(n, _)| n == name));
+        if !there && note.len().saturating_add(line.len()) <= MAX_COSIGNED_BYTES {
+            note.push_str(line);
+        }
+        let kept = match keep {
+            Keep::Always => FOR_GOOD,
+            Keep::UntilNext => WHILE_NEWEST,
+        };
+        self.transact(|c| {
+            let tx = c.unchecked_transaction()?;
+            tx.execute(
+                "INSERT INTO note(size, kept, note) VALUES (?1, ?2, ?3)
+                 ON CONFLICT(size) DO UPDATE SET note = excluded.note, kept =
+                 CASE WHEN kept = 1 OR excluded.kept = 1 THEN 1 ELSE max(kept, excluded.kept) END",
+                params![size, kept, note],
+            )?;
+            tx.execute(
+                "DELETE FROM note WHERE kept = ?1 AND size NOT IN
+                 (SELECT size FROM note WHERE kept = ?1 ORDER BY size DESC LIMIT ?2)",
+                params![WHILE_NEWEST, COSIGNED_KEPT],
+            )?;
+            tx.commit().map(|()| 1)
+        })
+    }
+}
+
+fn stored_note(conn: &Connection, size: i64) -> Result<Option<String>, StoreError> {
+    Ok(crate::store::one(
+        conn,
+        "SELECT note FROM note WHERE size = ?1",
+        size,
+    )?)
 }
 
 impl Files {

@@ -2,7 +2,7 @@
 
 use crate::append::Appended;
 use crate::append::{Done, Draft, Queue, Sequencing, closing, prepare, run_sequencer, submit};
-use crate::commit::{Command, Files, run_committer};
+use crate::commit::{Command, Cosigned, Files, Keep, run_committer};
 use crate::error::{AppendError, Fault, OpenError, Refusal, StoreError};
 use crate::lookup::Recent;
 use crate::open::{Fold, Found, FoundEntry, PendingOpening, PendingRenewal, Scan, Whose};
@@ -357,6 +357,12 @@ impl Journal {
         }
     }
 
+    /// How many entries are durable at this moment.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        locked(&self.shared.durable).tree.size()
+    }
+
     /// Every tenant's last number at this moment.
     #[must_use]
     pub fn tenant_heads(&self) -> Vec<TenantHead> {
@@ -376,7 +382,23 @@ impl Journal {
     /// # Errors
     /// If there is no key, or the store fails.
     pub fn checkpoint(&self) -> Result<String, StoreError> {
-        self.command(Command::Checkpoint)
+        self.command(|reply| Command::Checkpoint(Keep::Always, reply))
+    }
+
+    /// Signs and stores a checkpoint over the durable log, whose place the next one takes.
+    ///
+    /// # Errors
+    /// If there is no key, or the store fails.
+    pub fn checkpoint_until_next(&self) -> Result<String, StoreError> {
+        self.command(|reply| Command::Checkpoint(Keep::UntilNext, reply))
+    }
+
+    /// Puts a witness's line under a checkpoint. Durable on return. Whether its signature holds is the caller's to know.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn put_cosignature(&self, cosigned: Cosigned) -> Result<(), StoreError> {
+        self.command(|reply| Command::Cosigned(cosigned, reply))
     }
 
     /// Announces an epoch whose base is not written yet. Durable on return; a base takes all of these away.

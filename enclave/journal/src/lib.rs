@@ -31,6 +31,7 @@ mod tree;
 
 pub use append::{Appended, Done, Draft};
 pub use archive::Archive;
+pub use commit::{Cosigned, Keep};
 pub use error::{
     AppendError, Fault, NoSuchEntry, OpenError, ReadError, Refusal, SideError, StoreError,
 };

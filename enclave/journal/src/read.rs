@@ -289,6 +289,38 @@ impl Reader {
         })
     }
 
+    /// The smallest checkpoint over more than `size` entries that has a line of a witness, with its size.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn cosigned_after(&self, size: u64) -> Result<Option<(u64, String)>, ReadError> {
+        let size = sql(size)?;
+        self.shared.readers.with(|conn| {
+            // Our own lines are two; a dash begins each line.
+            let query = "SELECT size, note FROM note WHERE size > ?1
+                         AND length(note) - length(replace(note, char(8212), '')) > 2 ORDER BY size LIMIT 1";
+            let row: Option<(i64, String)> = conn
+                .query_row(query, [size], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+                .map_err(Fault::from)?;
+            row.map(|(size, note)| Ok((unsql(size)?, note))).transpose()
+        })
+    }
+
+    /// Size of the largest checkpoint over fewer than `size` entries that has a line of a witness.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn cosigned_before(&self, size: u64) -> Result<Option<u64>, ReadError> {
+        let size = sql(size)?;
+        self.shared.readers.with(|conn| {
+            let query = "SELECT size FROM note WHERE size < ?1
+                         AND length(note) - length(replace(note, char(8212), '')) > 2 ORDER BY size DESC LIMIT 1";
+            let found: Option<i64> = one(conn, query, size)?;
+            Ok(found.map(unsql).transpose()?)
+        })
+    }
+
     /// The artifact with this digest, if it is stored.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small numbers")]
 
 mod appending;
+mod cosigned;
 mod crash;
 mod faults;
 mod keeping;

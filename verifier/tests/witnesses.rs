@@ -18,6 +18,7 @@ use common::*;
 use countersign_record::binding::Profile;
 use countersign_record::body::{Decision, Mode, Verdict};
 use countersign_record::entry::{Body, EntryRef};
+use countersign_record::export::ExportWriter;
 use countersign_record::note::{NoteKey, Role, UnixSeconds, cosigned};
 use countersign_verify::Options;
 use countersign_verify::codes::Code;
@@ -404,4 +405,30 @@ fn a_trust_file_with_a_witness_twice_or_a_rule_that_cannot_be_met_is_refused() {
     assert!(refused(pin(A, "a") + &rule(0)));
     assert!(refused(pin(A, "a") + &rule(2)));
     assert!(refused(pin(A, "a") + &pin(B, "a") + &rule(2)));
+}
+
+#[test]
+fn what_follows_a_checkpoint_belongs_to_no_entry_before_it() {
+    let Log { parts, intent, .. } = log();
+    let (mut writer, mut out) = ExportWriter::start(&parts.manifest);
+    for artifact in &parts.artifacts {
+        out.extend(writer.artifact(artifact));
+    }
+    for (number, (bytes, disclosures)) in parts.leaves.iter().enumerate() {
+        out.extend(writer.entry(bytes));
+        if number as u64 == intent.index {
+            assert!(!disclosures.is_empty());
+            out.extend(writer.checkpoint(parts.placed[0].1.as_bytes()));
+        }
+        if !disclosures.is_empty() {
+            out.extend(writer.disclosures(disclosures));
+        }
+    }
+    out.extend(writer.checkpoint(parts.checkpoints[0].as_bytes()));
+    out.extend(writer.finish());
+    let report = check(&out);
+    assert_eq!(
+        (report.exit_code, report.first_failure),
+        (1, Some("framing"))
+    );
 }

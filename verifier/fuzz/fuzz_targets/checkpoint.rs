@@ -1,8 +1,9 @@
-//! Checkpoints of the example's gateway: no panic, and one head has one text.
+//! Checkpoints of the example's gateway, and texts of keys: no panic, one head has one text, one key has one.
 #![no_main]
 
 use countersign_record::checkpoint::{Checkpoint, note_text};
 use countersign_record::digest::GatewayId;
+use countersign_record::note::NoteKey;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -13,5 +14,15 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(checkpoint) = Checkpoint::parse(bytes, &gateway) {
         assert_eq!(checkpoint.text(), note_text(&gateway, &checkpoint.head()));
         assert!(checkpoint.names().all(|name| !name.is_empty()));
+        for line in checkpoint.lines() {
+            if let Ok(cosignature) = line.cosignature() {
+                assert!(cosignature.time.0 < 1 << 63);
+            }
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(key) = NoteKey::parse(text)
+    {
+        assert_eq!(key.to_string(), text);
     }
 });

@@ -5,7 +5,8 @@
 //! over the log, live and after a restart by the same function, so it cannot be rolled back
 //! without the log. What a running call has reserved stands beside the fold, under the
 //! call's identifier, and is given back or replaced by the call's entry; so the folded part
-//! of a live state is always the state that its log folds to.
+//! of a live state is always the state that its log folds to. A gateway that continues another's
+//! work takes in that log first ([`State::inherit`]), of which nothing may be done twice.
 //!
 //! Memory: [`keys`] and [`windows`] are bounded by themselves, halted actions by number, by
 //! bytes and by age, runs by agent.
@@ -260,6 +261,42 @@ impl State {
             | Body::Hold(_)
             | Body::Close(_) => (),
         }
+    }
+
+    /// Takes in one entry of a log that this gateway adopted, before its own: which calls were made, and under which keys.
+    ///
+    /// Nothing else of another's log holds here: its approvals name another gateway, its runs and its policy are over.
+    pub fn inherit(&mut self, entry: &Entry<'_>, disclosures: &[Disclosure]) {
+        match entry.body() {
+            Body::Intent(intent) => self.apply_intent(intent, entry.place().at, disclosures),
+            Body::Decision(decision) if decision.intent.is_some() => {
+                let outcome = match decision.effect {
+                    Effect::None => None,
+                    // The first answer stands in the other log; what matters here is that there was a call.
+                    Effect::Unknown | Effect::Dispatched | Effect::Confirmed => {
+                        Some(Earlier::Unknown)
+                    }
+                };
+                self.keys.settle(decision.call, outcome);
+            }
+            Body::Decision(_)
+            | Body::Enrol(_)
+            | Body::Base(_)
+            | Body::Approval(_)
+            | Body::Run(_)
+            | Body::Change(_)
+            | Body::Event(_)
+            | Body::Renewal(_)
+            | Body::Adopt(_)
+            | Body::Gap(_)
+            | Body::Erasure(_)
+            | Body::Close(_) => (),
+        }
+    }
+
+    /// An adopted log is at its end: nobody will settle what it leaves open.
+    pub fn inherited(&mut self) {
+        self.keys.abandon();
     }
 
     fn apply_intent(&mut self, intent: &Intent, at: UnixMillis, disclosures: &[Disclosure]) {

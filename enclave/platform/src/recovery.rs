@@ -21,6 +21,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// Separates this use of the recovery key from any other.
 const DOMAIN: &[u8] = b"countersign/recovery-wrap/v1\0";
 
+/// Separates the transport key from every other use of the identity's seed.
+const TRANSPORT_DOMAIN: &[u8] = b"countersign/adopt-transport/v1\0";
+
 /// Version byte of the format.
 const VERSION: u8 = 1;
 
@@ -36,6 +39,40 @@ impl RecoveryKey {
     #[must_use]
     pub fn of(private: &Zeroizing<[u8; 32]>) -> Self {
         Self(PublicKey::from(&StaticSecret::from(**private)).to_bytes())
+    }
+}
+
+/// The private half of the key to which other gateways' storage keys are wrapped for this one.
+///
+/// It is derived from the identity's seed, which the TPM seals: whoever is this gateway can open
+/// what is wrapped for it, and nobody else. The derivation is one-way and has a domain of its own.
+pub struct TransportKey(Zeroizing<[u8; 32]>);
+
+impl TransportKey {
+    /// The key of the gateway with this identity seed.
+    ///
+    /// # Errors
+    /// Never, in practice: the derivation fails for longer outputs only.
+    pub fn of_identity(seed: &[u8; 32]) -> Result<Self, WrapError> {
+        let mut key = Zeroizing::new([0u8; 32]);
+        Hkdf::<Sha256>::new(None, seed)
+            .expand(TRANSPORT_DOMAIN, key.as_mut_slice())
+            .map_err(|_| WrapError::Cipher)?;
+        Ok(Self(key))
+    }
+
+    /// The public half, to which a wrap is made.
+    #[must_use]
+    pub fn public(&self) -> RecoveryKey {
+        RecoveryKey::of(&self.0)
+    }
+
+    /// Opens a wrap that was made to it.
+    ///
+    /// # Errors
+    /// When it is for another key or was altered.
+    pub fn open(&self, wrap: &RecoveryWrap) -> Result<Zeroizing<[u8; 32]>, UnwrapError> {
+        wrap.unwrap_with(&self.0)
     }
 }
 
@@ -314,6 +351,26 @@ mod tests {
         let seed = EphemeralSeed::new(Zeroizing::new([9; 32]));
         let wrapped = RecoveryWrap::wrap(&Zeroizing::new([7; 32]), RecoveryKey([0; 32]), seed);
         assert_eq!(wrapped, Err(WrapError::WeakRecoveryKey));
+    }
+
+    #[test]
+    fn what_is_wrapped_for_a_gateway_opens_with_its_identity_and_no_other() {
+        let gateway = |seed| TransportKey::of_identity(&[seed; 32]).unwrap();
+        let fresh = EphemeralSeed::new(Zeroizing::new([9; 32]));
+        let wrap =
+            RecoveryWrap::wrap(&Zeroizing::new([7; 32]), gateway(1).public(), fresh).unwrap();
+        assert_eq!(*gateway(1).open(&wrap).unwrap(), [7; 32]);
+        let recipient = gateway(1).public();
+        assert_eq!(
+            gateway(2).open(&wrap).err(),
+            Some(UnwrapError::OtherKey { recipient })
+        );
+    }
+
+    #[test]
+    fn the_transport_key_is_not_the_identity_key() {
+        let key = TransportKey::of_identity(&[1; 32]).unwrap();
+        assert_ne!(key.public(), RecoveryKey::of(&Zeroizing::new([1; 32])));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::{MatchKey, lengths_hash};
 use crate::refusal::Code;
 use countersign_record::digest::{CallId, TenantId};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Keys of settled calls that are remembered.
 ///
@@ -87,6 +87,14 @@ impl Keys {
         self.count = self.count.saturating_add(1);
         if self.count > MAX_IDEMPOTENCY_KEYS {
             self.forget_one();
+        }
+    }
+
+    /// No open call will be settled any more: their outcomes are unknown.
+    pub(super) fn abandon(&mut self) {
+        let open: BTreeSet<CallId> = self.open.keys().copied().collect();
+        for call in open {
+            self.settle(call, Some(Earlier::Unknown));
         }
     }
 

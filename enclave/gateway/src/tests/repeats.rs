@@ -44,6 +44,54 @@ fn the_same_key_gets_the_first_outcome_after_a_restart() {
 }
 
 #[test]
+fn a_key_that_was_used_at_an_adopted_gateway_is_never_carried_out_again() {
+    let mut world = World::new();
+    let _ = world.go(READER, &keyed("k"), answered(r#"{"n":1}"#));
+    world.replace_gateway();
+    let again = world.go(READER, &keyed("k"), answered(r#"{"n":2}"#));
+    assert_eq!(again.code(), Some(Code::IdempotencyOutcomeUnknown));
+    let fresh = world.go(READER, &keyed("k2"), answered(r#"{"n":2}"#));
+    assert_eq!(fresh.result(), r#"{"n":2}"#);
+}
+
+#[test]
+fn a_key_whose_call_an_adopted_gateway_left_open_is_never_carried_out_again() {
+    let mut world = World::new();
+    let one = world.identified(READER, &keyed("k"));
+    let Ok(Clearance::Approved(approved)) = world.clear(one) else {
+        panic!("not approved");
+    };
+    let _ = world.commit(*approved);
+    world.replace_gateway();
+    let again = world.go(READER, &keyed("k"), answered("{}"));
+    assert_eq!(again.code(), Some(Code::IdempotencyOutcomeUnknown));
+}
+
+#[test]
+fn a_key_whose_call_never_left_an_adopted_gateway_is_free() {
+    let mut world = World::new();
+    let away = Report::NotSent {
+        cause: NotSent::Unavailable,
+    };
+    let _ = world.go(READER, &keyed("k"), away);
+    world.replace_gateway();
+    let again = world.go(READER, &keyed("k"), answered(r#"{"n":2}"#));
+    assert_eq!(again.result(), r#"{"n":2}"#);
+}
+
+#[test]
+fn calls_of_an_adopted_gateway_count_in_the_budget() {
+    let mut world = World::new();
+    let call = body("few", SELECT, "");
+    for _ in 0..2 {
+        let _ = world.go(READER, &call, answered("{}"));
+    }
+    world.replace_gateway();
+    let third = world.go(READER, &call, answered("{}"));
+    assert_eq!(third.code(), Some(Code::RateExceeded));
+}
+
+#[test]
 fn the_same_key_for_another_request_is_a_conflict() {
     let mut world = World::new();
     let _ = world.go(READER, &keyed("k"), answered("{}"));

@@ -349,6 +349,17 @@ impl World {
         self.nonces = Nonces::of_log(&self.state);
     }
 
+    /// Another gateway continues the work of this one, which is gone.
+    pub(super) fn replace_gateway(&mut self) {
+        self.state = State::new(GatewayId([2; 32]));
+        for (bytes, disclosures) in std::mem::take(&mut self.log) {
+            self.state
+                .inherit(&Entry::parse(&bytes).unwrap(), &disclosures);
+        }
+        self.state.inherited();
+        self.nonces = Nonces::default();
+    }
+
     pub(super) fn seal(&mut self, approved: Approved) -> (Sealed, Intent, Vec<Disclosure>) {
         Sealed::new(approved, self.in_force())
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`site`] | the site directory on disk: settings, signed bundle, release policy |
 //! | [`boot`] | from a machine to an open epoch, or to a gateway that is held |
+//! | [`adoption`] | what people hand to each other when one gateway continues another's work |
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
 //! | [`export`] | what of the log leaves, and how it is written |
@@ -18,6 +19,7 @@
 //!
 //! **Start reading** at [`calls`], which is DESIGN's table with awaits.
 
+pub mod adoption;
 pub mod boot;
 pub mod calls;
 pub mod clock;

@@ -3,6 +3,7 @@
 //! In: an [`Opened`] machine and its [`Epoch`], if one could be opened. Out: [`Gateway`],
 //! which [`crate::calls`] and [`crate::doors`] work with, until it is told to stop.
 
+use crate::boot::adopted::Adopted;
 use crate::boot::epoch::{self, Epoch};
 use crate::boot::held::Held;
 use crate::boot::{Opened, tracing_line};
@@ -65,6 +66,8 @@ pub struct Gateway {
     pub people: Callers,
     /// The log.
     pub journal: Arc<Journal>,
+    /// Logs of gateways whose work this one continues.
+    pub adopted: Vec<Adopted>,
     /// The upstreams.
     pub upstreams: Upstreams,
     /// Clocks.
@@ -141,6 +144,7 @@ impl Gateway {
             tpm,
             journal,
             state,
+            adopted,
             clock,
             release,
             ..
@@ -189,6 +193,7 @@ impl Gateway {
             upstreams: Upstreams::new(engine.content())?,
             engine,
             journal,
+            adopted,
             clock,
             lease,
             attester,

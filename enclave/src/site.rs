@@ -4,6 +4,7 @@
 //! SITE/  countersign.toml, adapters/, capabilities/, agents/, approvers/, policies/   in git
 //!        build/bundle.cbor     the signed bundle           build/release.cbor  the release policy
 //! STATE/ keys.sealed, storage.recovery, log/, fleet.cose, recover.cose
+//!        adopted/<gateway>/    log/, storage.recovery, adopt.cose, adopt.storage of one that is gone
 //! ```
 //!
 //! Everything here is on the operator's disk: what is read is checked against signatures,
@@ -209,6 +210,12 @@ impl StateDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// A file in it.
     #[must_use]
     pub fn file(&self, name: StateFile) -> PathBuf {
@@ -261,9 +268,23 @@ pub enum StateFile {
     Recover,
     /// What the governance key has to sign to let a held gateway go on.
     RecoverRequest,
+    /// Logs of gateways whose work this one continues: a directory with a state directory for each.
+    Adopted,
+    /// A copy of such a log that is being made.
+    Adopting,
+    /// In one of those: the governance key's word.
+    Adopt,
+    /// In one of those: the storage key, wrapped for this gateway.
+    AdoptStorage,
 }
 
 impl StateFile {
+    /// Where it is below a directory that need not be this gateway's.
+    #[must_use]
+    pub fn below(self, directory: &Path) -> PathBuf {
+        directory.join(self.name())
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Keys => "keys.sealed",
@@ -272,6 +293,10 @@ impl StateFile {
             Self::Fleet => "fleet.cose",
             Self::Recover => "recover.cose",
             Self::RecoverRequest => "recover-request.cbor",
+            Self::Adopted => "adopted",
+            Self::Adopting => "adopting",
+            Self::Adopt => "adopt.cose",
+            Self::AdoptStorage => "adopt.storage",
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | [`auditor`] | trust, reference values, verdicts, and an export read entry by entry |
 //! | [`audit`] | what must hold of every export, whatever happened |
 //! | [`crash`] | kills the gateway anywhere, again and again |
+//! | [`handover`] | one machine continues the work of another, one command a person |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -45,6 +46,7 @@ pub mod auditor;
 pub mod client;
 pub mod crash;
 pub mod gate;
+pub mod handover;
 pub mod machine;
 pub mod process;
 pub mod site;

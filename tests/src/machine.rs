@@ -43,6 +43,12 @@ impl Snapshot {
         }
     }
 
+    /// Where the copy is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.kept.path()
+    }
+
     /// Puts the directory back as it was.
     ///
     /// # Panics
@@ -96,11 +102,21 @@ impl Machine {
     }
 
     /// Another machine with copies of this one's site and state, and a TPM of its own.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let twin = self.replacement();
+        if self.state().exists() {
+            copy(&self.state(), &twin.state());
+        }
+        twin
+    }
+
+    /// Another machine with a copy of this one's site, and a TPM of its own; it has not booted yet.
     ///
     /// # Panics
     /// If a file cannot be copied.
     #[must_use]
-    pub fn twin(&self) -> Self {
+    pub fn replacement(&self) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("countersign-")
             .tempdir()
@@ -109,9 +125,6 @@ impl Machine {
         let port = port(&tpm);
         let path = directory.path().join("site");
         copy(self.site.path(), &path);
-        if self.state().exists() {
-            copy(&self.state(), &directory.path().join("state"));
-        }
         let site = Site::at(&path);
         site.edit(
             &format!("swtpm:127.0.0.1:{}", self.port),
@@ -261,6 +274,17 @@ impl Machine {
         run(sign.arg("--out").arg(&fleet));
         let mut install = self.command(&["enrol", "install"]);
         run(install.arg("--state").arg(self.state()).arg(&fleet));
+    }
+
+    /// The machine is gone: its TPM, and all that it knew.
+    ///
+    /// # Panics
+    /// If a directory cannot be removed.
+    pub fn destroy(&mut self) {
+        self.stop_tpm();
+        for directory in [self.state(), self.tpm_state()] {
+            fs::remove_dir_all(directory).expect("a directory can be removed");
+        }
     }
 
     /// The governance key lets a held gateway go on.

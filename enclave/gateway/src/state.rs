@@ -290,6 +290,7 @@ impl State {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
+            | Body::Hold(_)
             | Body::Close(_) => (),
         }
     }

@@ -4,7 +4,7 @@
 //! was in force entered, and every call that a crash left open settled as unknown.
 //!
 //! 1. `opening`: the counter value to come and the key's id, durable beside the log
-//! 2. increment, 3. bind, attest, 4. base, 5. gap, enrolment, change of bundle, 6. settlements
+//! 2. increment, 3. bind, attest, 4. base, 5. gap, enrolment, adoptions, change of bundle, 6. settlements
 
 use super::{Opened, held};
 use crate::keys::{self, random};
@@ -153,6 +153,7 @@ pub fn begin(opened: &mut Opened) -> anyhow::Result<Result<Epoch, held::Held>> {
         )?;
     }
     enrol(opened)?;
+    super::adopted::enter(opened)?;
     enter_bundle(opened, &mut epoch)?;
     settle_open_calls(opened, &epoch)?;
     Ok(Ok(epoch))

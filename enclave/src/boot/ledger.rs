@@ -7,8 +7,9 @@ use countersign_policies::bundle::Bundle;
 use countersign_record::binding::{Binding, CloseStatement, RenewalStatement};
 use countersign_record::body::{ChangeKind, EventKind};
 use countersign_record::cbor::Cbor as _;
-use countersign_record::digest::{ArtifactDigest, KeyId, UnixMillis};
+use countersign_record::digest::{ArtifactDigest, GatewayId, KeyId, UnixMillis};
 use countersign_record::entry::{Body, Entry, EntryRef};
+use std::collections::BTreeMap;
 
 /// What the log says so far.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Ledger {
     pub closed: bool,
     /// Number of the last renewal in the last epoch.
     pub renewal: u64,
+    /// Gateways whose work this one continues: where that stands, and by which statement.
+    pub adopted: BTreeMap<GatewayId, (u64, ArtifactDigest)>,
 }
 
 impl Ledger {
@@ -47,6 +50,7 @@ impl Ledger {
             epoch_key: None,
             closed: true,
             renewal: 0,
+            adopted: BTreeMap::new(),
         }
     }
 
@@ -93,12 +97,16 @@ impl Ledger {
                 self.counter = self.counter.saturating_add(event.count);
             }
             Body::Enrol(enrol) => self.fleet = Some(enrol.number),
+            Body::Adopt(adopt) => {
+                let statement = ArtifactDigest::of(&adopt.statement.0);
+                self.adopted
+                    .insert(adopt.predecessor, (at.index, statement));
+            }
             Body::Intent(_)
             | Body::Decision(_)
             | Body::Approval(_)
             | Body::Run(_)
             | Body::Event(_)
-            | Body::Adopt(_)
             | Body::Erasure(_)
             | Body::Hold(_) => (),
         }

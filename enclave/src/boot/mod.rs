@@ -11,13 +11,16 @@
 //! operator who restores the disk to an opening, after calls were served, is found out.
 //!
 //! [`vault`] has the sealed keys, [`ledger`] what the log says about counter and bundle,
-//! [`epoch`] the opening of an epoch, [`held`] what happens instead.
+//! [`epoch`] the opening of an epoch, [`held`] what happens instead, [`adopted`] the logs of
+//! gateways whose work this one continues, which are read before its own.
 
+pub mod adopted;
 pub mod epoch;
 pub mod held;
 pub mod ledger;
 pub mod vault;
 
+use crate::boot::adopted::Adopted;
 use crate::clock::Clock;
 use crate::site::{SiteDir, StateDir, StateFile};
 use anyhow::Context as _;
@@ -53,6 +56,8 @@ pub struct Opened {
     pub ledger: ledger::Ledger,
     /// What the log means for calls.
     pub state: State,
+    /// Logs of gateways whose work this one continues.
+    pub adopted: Vec<Adopted>,
     /// Clocks.
     pub clock: Arc<Clock>,
     /// State directory.
@@ -86,11 +91,29 @@ impl Opened {
     }
 }
 
-/// Opens keys and log; changes nothing but what a first start makes.
+/// A machine whose keys are open; no log is read yet.
+pub struct Unsealed {
+    /// Settings.
+    pub settings: Settings,
+    /// Digest of the settings' file.
+    pub configuration: ArtifactDigest,
+    /// The signed bundle, and its file's bytes.
+    pub bundle: (Bundle, Vec<u8>),
+    /// The TPM.
+    pub tpm: Tpm,
+    /// The gateway's keys.
+    pub vault: Arc<Vault>,
+    /// State directory.
+    pub state_dir: StateDir,
+    /// The release policy in force.
+    pub release: countersign_platform::policy::ReleasePolicy,
+}
+
+/// Opens the keys, or makes them on a first start.
 ///
 /// # Errors
-/// What is missing, refused, or not as it was written.
-pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
+/// What is missing or refused, or that another process has the log.
+pub fn unseal(place: &Place<'_>) -> anyhow::Result<Unsealed> {
     let site = SiteDir::new(place.site);
     let (settings, configuration) = site.settings()?;
     let bundle = site.bundle(&Pins::of_settings(&settings))?;
@@ -105,8 +128,35 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
         .map_or_else(|| crate::site::tpm_address(&settings.tpm), Ok)?;
     let tpm = Tpm::open(address).context("the TPM cannot be used")?;
     let vault = Arc::new(Vault::open(&tpm, &release, &settings, &state_dir)?);
+    Ok(Unsealed {
+        settings,
+        configuration,
+        bundle,
+        tpm,
+        vault,
+        state_dir,
+        release,
+    })
+}
+
+/// Opens keys and log; changes nothing but what a first start makes.
+///
+/// # Errors
+/// What is missing, refused, or not as it was written.
+pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
+    let Unsealed {
+        settings,
+        configuration,
+        bundle,
+        tpm,
+        vault,
+        state_dir,
+        release,
+    } = unseal(place)?;
+    let log = state_dir.file(StateFile::Log);
     let clock = Arc::new(Clock::start());
     let mut state = State::new(vault.identity().gateway());
+    let adopted = adopted::open(&state_dir, &vault, settings.governance, &mut state)?;
     let mut ledger = ledger::Ledger::new(vault.counter_at_creation());
     let options = Options {
         identity: vault.identity(),
@@ -126,6 +176,7 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
     })
     .context("the log cannot be opened")?;
     ledger.forbid_downgrade(&bundle.0)?;
+    adopted::expect_all(&ledger, &adopted)?;
     let attester = Arc::new(TpmAttester::new(tpm.clone(), release.clone(), None)?);
     tracing_line(&format!("platform {}", attester.profile()));
     Ok(Opened {
@@ -139,6 +190,7 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
         found,
         ledger,
         state,
+        adopted,
         clock,
         state_dir,
         release,

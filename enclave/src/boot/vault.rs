@@ -9,7 +9,7 @@ use crate::site::{StateDir, StateFile};
 use anyhow::{Context as _, bail};
 use countersign_journal::StorageKey;
 use countersign_platform::policy::ReleasePolicy;
-use countersign_platform::recovery::{EphemeralSeed, RecoveryKey, RecoveryWrap};
+use countersign_platform::recovery::{EphemeralSeed, RecoveryKey, RecoveryWrap, TransportKey};
 use countersign_platform::{LockedSecret, SealLabel, SealedBlob, Tpm};
 use countersign_policies::site::settings::Settings;
 use countersign_record::digest::{PublicKey, Signature};
@@ -157,6 +157,14 @@ impl Vault {
     #[must_use]
     pub fn storage_key(&self) -> StorageKey {
         StorageKey::new(Zeroizing::new(*self.storage.expose()))
+    }
+
+    /// The key to which another gateway's storage key is wrapped when this one continues its work.
+    ///
+    /// # Errors
+    /// Never, in practice; see [`TransportKey::of_identity`].
+    pub fn transport_key(&self) -> anyhow::Result<TransportKey> {
+        Ok(TransportKey::of_identity(self.seed.expose())?)
     }
 
     /// Value of the epoch counter when the identity was made; what an empty log explains.

@@ -1,6 +1,7 @@
 //! `countersign enrol …` and `recover …`: the governance key's word.
 
 use super::SiteArgument;
+use crate::adoption::{AdoptRequest, SignedAdoptRequest};
 use crate::boot::{self, Place};
 use crate::keys::{public, read_signing_key, sign_statement};
 use crate::site::{StateDir, StateFile};
@@ -25,6 +26,8 @@ cbor_map! {
         2 => ak_name: Bytes,
         /// Which platform the gateway says it is on; appraise its evidence before believing it.
         3 => platform: String,
+        /// An encoded [`SignedAdoptRequest`], if the gateway is to continue another's work.
+        4 => adoption: Option<Bytes>,
     }
 }
 
@@ -38,6 +41,9 @@ pub(crate) enum Enrol {
         /// State directory.
         #[arg(long)]
         state: PathBuf,
+        /// A copy of the state directory of a gateway that is gone, whose work this one shall continue.
+        #[arg(long, value_name = "STATE")]
+        adopt: Option<PathBuf>,
         /// File to write.
         #[arg(long)]
         out: PathBuf,
@@ -118,7 +124,12 @@ pub(crate) enum Enrol {
 impl Enrol {
     pub(super) fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Request { site, state, out } => request(&site.site, &state, &out),
+            Self::Request {
+                site,
+                state,
+                adopt,
+                out,
+            } => request(&site.site, &state, adopt.as_deref(), &out),
             Self::Sign {
                 request,
                 key,
@@ -183,23 +194,45 @@ impl Enrol {
     }
 }
 
-fn request(site: &Path, state: &Path, out: &Path) -> anyhow::Result<()> {
-    let opened = boot::open(&Place {
+fn request(site: &Path, state: &Path, adopt: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+    let unsealed = boot::unseal(&Place {
         site,
         state,
         tpm: None,
     })?;
-    let identity = opened.tpm.identity();
+    let adoption = adopt
+        .map(|old| super::adopt::request(&unsealed, old))
+        .transpose()?;
+    let identity = unsealed.tpm.identity();
     let request = EnrolRequest {
-        identity_key: opened.identity(),
+        identity_key: unsealed.vault.identity(),
         ak_name: Bytes(identity.attestation_key.name.to_vec()),
         platform: identity.profile.to_string(),
+        adoption: adoption.map(|a| Bytes(a.to_bytes())),
     };
     fs::write(out, request.to_bytes())?;
-    println!("gateway {}", opened.gateway());
+    println!("gateway {}", unsealed.vault.identity().gateway());
     println!("on      {} ({})", request.platform, identity.vendor.trim());
     println!("written {}", out.display());
     Ok(())
+}
+
+impl EnrolRequest {
+    /// Reads a request's file.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+        Self::from_bytes(&bytes).context("the request is malformed")
+    }
+
+    /// What it asks to adopt, signed by the gateway that asks.
+    pub(super) fn adoption(&self) -> anyhow::Result<Option<AdoptRequest>> {
+        let Some(bytes) = &self.adoption else {
+            return Ok(None);
+        };
+        let signed = SignedAdoptRequest::from_bytes(&bytes.0)
+            .context("the request to adopt is malformed")?;
+        Ok(Some(signed.verified(self.identity_key)?))
+    }
 }
 
 fn statement(
@@ -209,8 +242,8 @@ fn statement(
     name: String,
     previous: Option<&Path>,
 ) -> anyhow::Result<FleetStatement> {
-    let request =
-        EnrolRequest::from_bytes(&fs::read(request)?).context("the request is malformed")?;
+    let request = EnrolRequest::read(request)?;
+    let adoption = request.adoption()?;
     let issued = crate::clock::Clock::start().now().at;
     let mut members = match previous {
         None => Vec::new(),
@@ -229,6 +262,9 @@ fn statement(
     };
     let gateway: GatewayId = request.identity_key.gateway();
     members.retain(|m| m.gateway != gateway);
+    if let Some(adoption) = adoption {
+        end(&mut members, adoption.predecessor, issued)?;
+    }
     let from = UnixMillis(issued.0);
     members.push(FleetMember {
         gateway,
@@ -243,6 +279,28 @@ fn statement(
         issued,
         members,
     })
+}
+
+/// A gateway whose work another one continues leaves the fleet.
+fn end(
+    members: &mut [FleetMember],
+    predecessor: GatewayId,
+    until: UnixMillis,
+) -> anyhow::Result<()> {
+    let member = members
+        .iter_mut()
+        .find(|m| m.gateway == predecessor)
+        .with_context(|| {
+            format!("gateway {predecessor} is to be continued, and no statement before lists it; give --previous")
+        })?;
+    if let Some(left) = member.until {
+        bail!(
+            "gateway {predecessor} has left the fleet already, at {} ms; whoever continues it has its log",
+            left.0
+        );
+    }
+    member.until = Some(until);
+    Ok(())
 }
 
 /// Let a held gateway go on, by the governance key.

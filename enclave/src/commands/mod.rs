@@ -8,19 +8,23 @@
 //! | `enrol …` | operator, then governance | makes a gateway one of the fleet |
 //! | `serve` | operator | runs the gateway |
 //! | `recover …` | governance | lets a held gateway go on |
+//! | `adopt …` | governance, the recovery key's holder, then operator | lets a gateway continue the work of one that is gone |
+//! | `recovery-key …` | the recovery key's holder | makes the key, and tries whether it opens a gateway's wrap |
 //! | `approve …` | approvers | lists, shows and answers actions that wait |
 //! | `export` | exporters | fetches the log |
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
 //! | `dev`, `swtpm` | developers | everything on a software TPM, which vouches for nothing |
 //!
-//! `bundle` and `enrol` also work detached: `digest` prints what to sign, `attach` takes the signature.
+//! `bundle`, `enrol` and `adopt` also work detached: `digest` prints what to sign, `attach` takes the signature.
 
+mod adopt;
 mod approve;
 mod bundle;
 mod client;
 mod enrol;
 mod export;
 mod init;
+mod recovery;
 mod release;
 mod replay;
 mod serve;
@@ -53,6 +57,12 @@ enum Command {
     /// Let a held gateway go on, by the governance key.
     #[command(subcommand)]
     Recover(enrol::Recover),
+    /// Let a gateway continue the work of one that is gone.
+    #[command(subcommand)]
+    Adopt(adopt::Adopt),
+    /// Make and try the key that recovers stored values when a machine is gone.
+    #[command(subcommand)]
+    RecoveryKey(recovery::RecoveryKeyCommand),
     /// Run the gateway.
     Serve(serve::Serve),
     /// Run everything on a private software TPM. For development: no hardware vouches for it.
@@ -97,6 +107,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Release(command) => command.run(),
         Command::Enrol(command) => command.run(),
         Command::Recover(command) => command.run(),
+        Command::Adopt(command) => command.run(),
+        Command::RecoveryKey(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Dev(command) => command.run(),
         Command::Swtpm(command) => command.run(),

@@ -12,6 +12,7 @@
     reason = "test code: a panic is a failed test, and numbers are small"
 )]
 
+mod adoption;
 mod approvals;
 mod bundles;
 mod bus;
@@ -143,6 +144,7 @@ fn expect_reason(verdict: &Verdict, check: &str, reason: &str) {
 #[test]
 fn the_threat_model_names_every_test_of_the_operator() {
     let sources = [
+        include_str!("adoption.rs"),
         include_str!("approvals.rs"),
         include_str!("bundles.rs"),
         include_str!("clock.rs"),
@@ -169,7 +171,8 @@ fn the_threat_model_names_every_test_of_the_operator() {
     assert_eq!(named, tests);
 }
 
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 10] = [
+    "adoption",
     "approvals",
     "bundles",
     "clock",

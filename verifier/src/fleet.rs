@@ -303,6 +303,14 @@ impl Work<'_> {
                 }
             }
         }
+        if asked == 0 {
+            // "Complete for 0 of 0" would sound like a success.
+            let text = format!(
+                "fleet statement {} lists no gateway for the time that is asked about",
+                statement.number
+            );
+            self.unknown(Code::Fleet, text);
+        }
         (asked, complete)
     }
 

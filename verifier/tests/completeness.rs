@@ -704,3 +704,14 @@ fn a_fleet_statement_of_somebody_else_says_nothing() {
     let fleet = together(vec![check(&two_tenants().export())], &asked);
     assert_eq!(fleet.exit_code, 3);
 }
+
+#[test]
+fn a_statement_that_lists_nobody_for_the_time_is_no_success() {
+    let asked = Asked {
+        until: Some(UnixMillis(START)),
+        ..Asked::default()
+    };
+    let fleet = together(vec![check(&two_tenants().export())], &asked);
+    assert_eq!(state(&fleet, Code::Fleet), State::CannotTell);
+    assert_eq!((fleet.exit_code, fleet.fleet.listed), (3, 0));
+}

@@ -979,6 +979,25 @@ fn ends() -> Vec<Case> {
             log.edits.base = Some(|b| b.abandoned.push(AbandonedOpening { counter: b.explained + 1, epoch_key: epoch_key(1).public().id() }));
             log.open();
         })).against("epoch-ends"),
+        case("epoch-ends-lost-step-of-another-key", "An epoch ended without a close, and the next one tells of an opening that came to nothing: another lease may hide there.", signed(|log| {
+            log.renew();
+            log.device.counter += 1;
+            log.edits.base = Some(|b| b.abandoned.push(AbandonedOpening { counter: b.explained + 1, epoch_key: KeyId([1; 32]) }));
+            log.open();
+        })).against("epoch-ends"),
+        case("epoch-ends-lost-step-after-a-close", "After a close an opening came to nothing, and one lease is more than is allowed.", signed(|log| {
+            log.close();
+            log.device.counter += 1;
+            log.edits.base = Some(|b| b.abandoned.push(AbandonedOpening { counter: b.explained + 1, epoch_key: KeyId([1; 32]) }));
+            log.open();
+        })).trust("short-tail", limited(1199)).against("epoch-ends"),
+        case("epoch-ends-lost-step-before-the-first-epoch", "Before the first epoch an opening came to nothing, and one lease is more than is allowed.", bare(|log| {
+            log.device.counter += 1;
+            log.edits.base = Some(|b| b.abandoned.push(AbandonedOpening { counter: b.explained + 1, epoch_key: KeyId([1; 32]) }));
+            log.open();
+            log.enrol();
+            log.renew();
+        })).trust("short-tail", limited(1199)).against("epoch-ends"),
         case("accept-epoch-before-its-first-renewal", "An epoch ended before its first renewal, so no call was accepted in it.", signed(|log| { log.open(); })).trust("short-tail", limited(1199)),
         case("accept-tail-as-long-as-allowed", "The last entry is as far from the renewal as is allowed.", late(1_200_000 - 2000)),
         case("tail-too-long", "The last entry is farther from the renewal than is allowed.", late(1_200_000)).against("tail"),

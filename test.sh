@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test of the project: formatting, lints, documentation, dependencies, unit and whole-system
-# tests, a short run of each fuzz target, and the demo. Installs what it needs. Prints what it runs.
+# tests, a short run of each fuzz target, the second verifier, and the demo. Installs what it needs. Prints what it runs.
 #
 #   ./test.sh          everything (about 25 minutes on two cores the first time)
 #   ./test.sh quick    only tests of the code: no lints, dependency checks, fuzzing or demo
@@ -64,6 +64,7 @@ if [[ $mode == all ]]; then
   in_verifier cargo deny --offline check licenses bans sources
   cargo_tool cargo-fuzz 0.13.2
   run verifier/fuzz/run 3
+  run verifier/independent/run
   run ./demo.sh
   run ./demo.sh --self-test
 fi

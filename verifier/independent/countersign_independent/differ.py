@@ -1,0 +1,314 @@
+"""Breaks exports of the corpus and compares what both verifiers say:
+python3 -m countersign_independent.differ CORPUS --cases N --seed S --verifier PATH [--keep DIR].
+
+A change is one of bytes (anything may happen to them) or one of structure: items go, come twice or change places, or a value
+within an item changes. Then, as a forger would who has the keys (those of the corpus are public), the item is signed anew,
+the checkpoint is made for the new root, and the trailer counts again; each of these now and then is left out.
+Every case follows from seed and number alone. Out: each disagreement, and the count; exit code 0 if both always agree.
+"""
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from . import cbor, checkpoint, cose, digests, export, merkle, schema
+from . import trust as files
+from .cbor import Malformed
+from .judge import Judge
+
+
+def keys():
+    """The corpus's keys by key id: their seeds are 32 equal bytes."""
+    out = {}
+    for number in range(256):
+        key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+        out[digests.sha256(key.public_key().public_bytes_raw())] = key
+    return out
+
+
+KEYS = keys()
+
+
+def parse(data):
+    """(kind, content) of each item, as far as the file can be read."""
+    out = []
+    with contextlib.suppress(Malformed):
+        for kind, content, _ in export.items(io.BytesIO(data)):
+            out.append([kind, content])
+    return out
+
+
+def join(items, trailer=True):
+    """The file of these items; with a trailer that counts them anew if asked for."""
+    out = bytearray(export.MAGIC)
+    counts = dict.fromkeys((1, 2, 3, 4, 5, 9), 0)
+    names = {export.ENTRY: 1, export.LEAF: 2, export.ARTIFACT: 3, export.CHECKPOINT: 5, export.TIMESTAMP: 9}
+    for kind, content in items:
+        if kind in names:
+            counts[names[kind]] += 1
+        elif kind == export.DISCLOSURES:
+            with contextlib.suppress(Malformed):
+                counts[4] += len(schema.parse(content, schema.disclosures))
+        elif kind == export.SPAN:
+            with contextlib.suppress(Malformed):
+                counts[2] += schema.parse(content, schema.span).count
+        elif kind == export.TRAILER and trailer:
+            content = cbor.encode({**counts, 6: hashlib.sha256(out).digest()})
+        out += bytes([0x82, kind]) + cbor.encode(content)
+    return bytes(out)
+
+
+# ---------------------------------------------------------------- changes of bytes
+
+
+def break_bytes(rng, data):
+    data = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        if not data:
+            break
+        at = rng.randrange(len(data))
+        what = rng.randrange(6)
+        if what == 0:
+            data[at] ^= 1 << rng.randrange(8)
+        elif what == 1:
+            data[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+        elif what == 2:
+            del data[at : at + rng.choice((1, 1, 2, 32, 1000))]
+        elif what == 3:
+            data[at:at] = rng.randbytes(rng.choice((1, 2, 32)))
+        elif what == 4:
+            del data[at:]
+        else:
+            size = rng.choice((1, 8, 64))
+            data[at : at + size] = data[:size]
+    return bytes(data)
+
+
+# ---------------------------------------------------------------- changes of values
+
+
+def other(rng, value):
+    """Another value of about the same kind."""
+    if type(value) is bool:
+        return not value
+    if type(value) is int:
+        choices = (value + 1, max(value - 1, 0), 0, 1, 2**64 - 1, value ^ 1 << rng.randrange(16), rng.randrange(40))
+        return min(abs(rng.choice(choices)), 2**64 - 1)
+    if type(value) is str:
+        return rng.choice((value + "x", value[:-1], "", value.swapcase(), "step_up:2:privacy"))
+    if type(value) is bytes:
+        if value and rng.random() < 0.7:
+            at = rng.randrange(len(value))
+            return value[:at] + bytes([value[at] ^ 1 << rng.randrange(8)]) + value[at + 1 :]
+        return rng.choice((b"", value + b"\x00", value[:-1], bytes(len(value)), rng.randbytes(len(value))))
+    return value
+
+
+def change(rng, value, depth=0):
+    """The value with one thing changed somewhere inside of it."""
+    if type(value) is dict and value and rng.random() < 0.93:
+        key = rng.choice(list(value))
+        return {**value, key: change(rng, value[key], depth + 1)}
+    if type(value) is dict:
+        what = rng.randrange(3)
+        if what == 0 and value:
+            gone = rng.choice(list(value))
+            return {key: one for key, one in value.items() if key != gone}
+        return {**value, rng.choice((-2, -1, rng.randrange(40))): rng.choice((0, 1, b"", bytes(32), True, {1: b"x"}))}
+    if type(value) is list and value and rng.random() < 0.8:
+        at = rng.randrange(len(value))
+        return value[:at] + [change(rng, value[at], depth + 1)] + value[at + 1 :]
+    if type(value) is list:
+        what = rng.randrange(3)
+        if what == 0 and value:
+            return value[:-1]
+        return value + [rng.choice(value)] if value and what == 1 else value[::-1]
+    if type(value) is bytes and rng.random() < 0.6:
+        with contextlib.suppress(Malformed):
+            inner = cbor.whole(value)
+            if type(inner) in (dict, list) and inner:
+                return cbor.encode(change(rng, inner, depth + 1))
+        with contextlib.suppress(Malformed):
+            return resign(rng, value, lambda payload: change(rng, payload, depth + 1))
+    return other(rng, value)
+
+
+def resign(rng, data, with_payload):
+    """A signed statement with another payload, signed by its key if that is one of the corpus's."""
+    one = cose.statement(data)
+    payload = one.payload
+    with contextlib.suppress(Malformed):
+        payload = cbor.encode(with_payload(cbor.whole(payload)))
+    header = cbor.encode({1: -19, 4: one.key_id, 16: one.type})
+    signature = one.signature
+    if one.key_id in KEYS and rng.random() < 0.9:
+        signature = KEYS[one.key_id].sign(cbor.encode(["Signature1", header, b"", payload]))
+    return b"\xd2" + cbor.encode([header, {}, payload, signature])
+
+
+def change_item(rng, kind, content):
+    if kind == export.ENTRY:
+        with contextlib.suppress(Malformed):
+            return resign(rng, content, lambda payload: change(rng, payload))
+    if kind in (export.LEAF, export.CHECKPOINT) or rng.random() < 0.05:
+        return other(rng, content)
+    with contextlib.suppress(Malformed):
+        return cbor.encode(change(rng, cbor.whole(content)))
+    return other(rng, content)
+
+
+# ---------------------------------------------------------------- changes of structure
+
+
+def repair(items):
+    """Checkpoints anew, each for the root where it stands, signed by the keys that signed it."""
+    tree, out = merkle.Tree(), []
+    for kind, content in items:
+        with contextlib.suppress(Malformed, KeyError):
+            if kind == export.ENTRY:
+                tree.append(digests.leaf(content))
+            elif kind == export.LEAF:
+                tree.append(content)
+            elif kind == export.SPAN:
+                span = schema.parse(content, schema.span)
+                for level, root in zip(merkle.division(tree.size, min(span.count, 1 << 40)), span.roots):
+                    tree.append(root, level)
+            elif kind == export.CHECKPOINT:
+                content = renote(content, tree)
+        out.append([kind, content])
+    return out
+
+
+def renote(content, tree):
+    gateway = content[12:76]
+    if not content.startswith(b"countersign/"):
+        raise Malformed("no checkpoint")
+    try:
+        note = checkpoint.Checkpoint(content, bytes.fromhex(gateway.decode("ascii")))
+    except ValueError:
+        raise Malformed("no checkpoint") from None
+    text = f"{note.origin}\n{tree.size}\n{base64.b64encode(tree.root()).decode()}\n"
+    lines = []
+    for name, hash_, signature in note.lines:
+        for key in KEYS.values():
+            if checkpoint.key_hash(name, 1, key.public_key().public_bytes_raw()) == hash_:
+                signature = key.sign(text.encode())
+        lines.append(f"— {name} {base64.b64encode(hash_ + signature).decode()}\n")
+    return (text + "\n" + "".join(lines)).encode()
+
+
+def break_structure(rng, data):
+    items = parse(data)
+    if not items:
+        return data
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        at = rng.randrange(len(items))
+        what = rng.randrange(10)
+        if what == 0:
+            del items[at]
+        elif what == 1:
+            items.insert(at, list(rng.choice(items)))
+        elif what == 2:
+            to = rng.randrange(len(items))
+            items[at], items[to] = items[to], items[at]
+        elif what == 3 and items[at][0] == export.ENTRY:
+            items[at] = [export.LEAF, digests.leaf(items[at][1])]
+            if at + 1 < len(items) and items[at + 1][0] == export.DISCLOSURES:
+                del items[at + 1]
+        else:
+            items[at] = [items[at][0], change_item(rng, *items[at])]
+        if not items:
+            break
+    if rng.random() < 0.85:
+        items = repair(items)
+    return join(items, trailer=rng.random() < 0.9)
+
+
+# ---------------------------------------------------------------- both verifiers
+
+
+def ours(directory, case, data):
+    trust = files.trust((directory / case["trust"]).read_bytes())
+    reference = files.reference((directory / case["reference"]).read_bytes()) if case["reference"] else None
+    receipts = files.receipts((directory / case["receipts"]).read_bytes()) if case["receipts"] else []
+    given = [(directory / name).read_bytes() for name in case["checkpoints"]]
+    judge = Judge(trust, reference, receipts, given, case["now"])
+    return judge.read(io.BytesIO(data)).as_dict()
+
+
+def theirs(directory, case, path, verifier):
+    command = [verifier, str(path), "--trust", str(directory / case["trust"]), "--now", str(case["now"]), "--json", "--threads", "1"]
+    for key, name in (("reference", "--reference"), ("receipts", "--receipts")):
+        if case[key]:
+            command += [name, str(directory / case[key])]
+    for name in case["checkpoints"]:
+        command += ["--checkpoint", str(directory / name)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    try:
+        return {**json.loads(done.stdout), "exit_code": done.returncode}
+    except ValueError:
+        return {"exit_code": done.returncode, "verdict": done.stderr.decode()[:200], "first_failure": None, "checks": []}
+
+
+def disagreements(one, two):
+    out = []
+    for key in ("exit_code", "verdict", "first_failure"):
+        if one[key] != two[key]:
+            out.append(f"{key}: second {one[key]}, first {two[key]}")
+    notes = {check["code"]: check.get("notes") for check in one["checks"]}
+    mine, other_ = ({check["code"]: check["state"] for check in each["checks"]} for each in (one, two))
+    for code in mine.keys() | other_.keys():
+        if mine.get(code) != other_.get(code):
+            out.append(f"{code}: second {mine.get(code)} {notes.get(code)}, first {other_.get(code)}")
+    return out
+
+
+def main(given):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--verifier", required=True)
+    parser.add_argument("--keep", type=Path, help="directory for exports on which they disagree")
+    options = parser.parse_args(given)
+    directory = options.corpus
+    cases = json.loads((directory / "index.json").read_text())["cases"]
+    apart, exits = 0, 0
+    outcomes = dict.fromkeys(range(5), 0)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "broken.cbor"
+        for number in range(options.first, options.first + options.cases):
+            rng = random.Random(f"{options.seed}:{number}")
+            case = rng.choice(cases)
+            data = (directory / case["export"]).read_bytes()
+            data = break_bytes(rng, data) if rng.random() < 0.25 else break_structure(rng, data)
+            path.write_bytes(data)
+            one, two = ours(directory, case, data), theirs(directory, case, path, options.verifier)
+            outcomes[one["exit_code"]] += 1
+            wrong = disagreements(one, two)
+            if wrong:
+                apart += 1
+                exits += one["exit_code"] != two["exit_code"]
+                print(f"case {number} of seed {options.seed}, from {case['name']}:")
+                for line in wrong:
+                    print("   ", line)
+                if options.keep:
+                    (options.keep / f"{options.seed}-{number}.cbor").write_bytes(data)
+    told = ", ".join(f"{count} with exit code {code}" for code, count in outcomes.items() if count)
+    print(f"{options.cases - apart} of {options.cases} broken exports are judged alike by both ({told}); {exits} with other exit codes")
+    return 1 if apart else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

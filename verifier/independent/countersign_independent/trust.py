@@ -1,0 +1,231 @@
+"""Files of the auditor: trust, reference, receipts. In: bytes. Out: values, or Refused (exit code 4)."""
+
+import re
+import tomllib
+from types import SimpleNamespace
+
+from . import checkpoint, cose, ed25519, timestamp
+from .cbor import Malformed
+
+HEX = re.compile(r"[0-9a-fA-F]*\Z")
+MOST = 2**64 - 1
+
+
+class Refused(Exception):
+    """A file of the auditor's own cannot be read as said."""
+
+
+def _table(value, where, known):
+    if type(value) is not dict:
+        raise Refused(f"{where} is no table")
+    for key in value:
+        if key not in known:
+            raise Refused(f"{where}.{key} is not known")
+    return value
+
+
+def _list(value, where, check):
+    if type(value) is not list:
+        raise Refused(f"{where} is no list")
+    return [check(one, where) for one in value]
+
+
+def _digits(value, where):
+    if type(value) is not str or not HEX.match(value) or len(value) % 2:
+        raise Refused(f"{where} is no hexadecimal digits")
+    return bytes.fromhex(value)
+
+
+def _of(size):
+    def check(value, where):
+        out = _digits(value, where)
+        if len(out) != size:
+            raise Refused(f"{where} has not {size} bytes")
+        return out
+
+    return check
+
+
+def _key(value, where):
+    out = _of(32)(value, where)
+    if ed25519.point(out) is None:
+        raise Refused(f"{where} is no key")
+    return out
+
+
+def _release(value, where):
+    out = _digits(value, where)
+    if len(out) < 32:
+        raise Refused(f"{where} is too short")
+    return out
+
+
+def _number(value, where, least=0):
+    if type(value) is not int or not least <= value <= MOST:
+        raise Refused(f"{where} is no unsigned number")
+    return value
+
+
+def _words(value, where):
+    if type(value) is not str or not value.strip():
+        raise Refused(f"{where} is no text")
+    return value.strip()
+
+
+def _class(value, where):
+    if type(value) is not str or value not in ("hardware-tpm", "unendorsed-tpm", "software"):
+        raise Refused(f"{where} is no class")
+    return value
+
+
+def _rows(data, key, names, where):
+    rows = data.get(key, [])
+    if type(rows) is not list:
+        raise Refused(f"{where} is no array of tables")
+    return [_table(row, where, names) for row in rows]
+
+
+def _keys(data, table, key, check, others=()):
+    """The list `table.key`: None if the table is absent, refused if the table is there without it."""
+    if table not in data:
+        return None
+    rows = _table(data[table], table, (key, *others))
+    if key not in rows:
+        raise Refused(f"{table}.{key} is absent")
+    return _list(rows[key], f"{table}.{key}", check)
+
+
+def _toml(data, known):
+    try:
+        out = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as e:
+        raise Refused(str(e)) from None
+    _table(out, "file", known)
+    if type(out.get("version")) is not int or out["version"] != 1:
+        raise Refused("version")
+    return out
+
+
+def _reference(data):
+    out = SimpleNamespace(build=None, configuration=None, pcrs=None)
+    _table(data, "reference", ("build", "configuration", "pcrs", "version"))
+    for key in ("build", "configuration"):
+        if key in data:
+            setattr(out, key, _list(data[key], key, _of(32)))
+    if "pcrs" in data:
+        rows = _table(data["pcrs"], "pcrs", {str(i) for i in range(24)})
+        out.pcrs = {int(i): _list(values, "pcrs", _of(32)) for i, values in rows.items()}
+    return out
+
+
+def reference(data):
+    return _reference(_toml(data, ("version", "build", "configuration", "pcrs")))
+
+
+def _witness(row):
+    value = row.get("key")
+    if type(value) is not str or value.count("+") < 2:
+        raise Refused("witnesses.key")
+    name, hash_, content = value.split("+", 2)
+    try:
+        content = checkpoint.unbase64(content)
+    except Malformed:
+        raise Refused("witnesses.key") from None
+    key = content[1:]
+    if not checkpoint.good_name(name) or len(content) != 33 or content[0] != 4 or ed25519.point(key) is None:
+        raise Refused("witnesses.key")
+    if hash_ != checkpoint.key_hash(name, 4, key).hex():
+        raise Refused("witnesses.key")
+    own = row.get("own", False)
+    if type(own) is not bool:
+        raise Refused("witnesses.own")
+    hash_ = checkpoint.key_hash(name, 4, key)
+    return SimpleNamespace(name=name, key=key, hash=hash_, organisation=_words(row.get("organisation"), "organisation"), own=own)
+
+
+def _root(value):
+    if type(value) is not str:
+        raise Refused("timestamping.root")
+    word = value.strip()
+    if word.startswith("-----BEGIN CERTIFICATE-----") and word.endswith("-----END CERTIFICATE-----"):
+        inner = "".join(word[27:-25].split())
+        try:
+            der = checkpoint.unbase64(inner)
+        except Malformed:
+            raise Refused("timestamping.root") from None
+    else:
+        der = _digits(word, "timestamping.root")
+    try:
+        return timestamp.root(der)
+    except Malformed:
+        raise Refused("timestamping.root") from None
+
+
+def trust(data):
+    """The trust file."""
+    tables = ("version", "governance", "gateways", "evidence", "release", "bundles", "witnesses", "log", "timestamping", "reference")
+    toml = _toml(data, tables)
+    out = SimpleNamespace(raw=data)
+    out.governance = _keys(toml, "governance", "keys", _key) or []
+    out.gateways = _keys(toml, "gateways", "ids", _of(32)) or []
+    evidence = _table(toml.get("evidence", {}), "evidence", ("accept", "attestation_keys"))
+    out.accept = _list(evidence.get("accept", ["hardware-tpm"]), "evidence.accept", _class)
+    out.attestation_keys = set()
+    for row in _rows(evidence, "attestation_keys", ("name", "checked_by"), "evidence.attestation_keys"):
+        out.attestation_keys.add(_of(34)(row.get("name"), "attestation_keys.name"))
+        _words(row.get("checked_by"), "attestation_keys.checked_by")
+    out.release = _keys(toml, "release", "keys", _release)
+    out.signers = _keys(toml, "bundles", "signers", _key, ("threshold", "pinned"))
+    bundles = toml.get("bundles", {})
+    out.threshold = _number(bundles.get("threshold", 1), "bundles.threshold", 1)
+    if out.signers and out.threshold > len(set(out.signers)):
+        raise Refused("bundles.threshold")
+    out.pinned = _list(bundles["pinned"], "bundles.pinned", _of(32)) if "pinned" in bundles else None
+    out.witnesses = [_witness(row) for row in _rows(toml, "witnesses", ("key", "organisation", "own"), "witnesses")]
+    if len({w.name for w in out.witnesses}) != len(out.witnesses) or len({w.key for w in out.witnesses}) != len(out.witnesses):
+        raise Refused("witnesses: one twice")
+    out.independent = {w.organisation for w in out.witnesses if not w.own}
+    log = _table(
+        toml.get("log", {}), "log", ("max_unseen_seconds", "min_witnesses", "max_unquoted_tail_seconds", "max_gap", "max_age_seconds")
+    )
+    for key in log:
+        _number(log[key], "log." + key)
+    out.max_unseen = log.get("max_unseen_seconds")
+    out.min_witnesses = log.get("min_witnesses")
+    if out.min_witnesses is not None and not 1 <= out.min_witnesses <= len(out.independent):
+        raise Refused("log.min_witnesses")
+    out.max_tail = min(log.get("max_unquoted_tail_seconds", 1200) * 1000, MOST)
+    out.max_gap = log.get("max_gap", 0)
+    out.max_age = log.get("max_age_seconds")
+    out.roots = []
+    for row in _rows(toml, "timestamping", ("name", "root"), "timestamping"):
+        _words(row.get("name"), "timestamping.name")
+        out.roots.append(_root(row.get("root")))
+    table = toml.get("reference", {})
+    if type(table) is dict and "version" in table:
+        raise Refused("reference.version")
+    out.reference = _reference(table)
+    return out
+
+
+def receipts(data):
+    """The encoded receipts of a file."""
+    out = []
+    if data.isascii():
+        for line in data.decode("ascii").split("\n"):
+            if line.strip():
+                try:
+                    out.append(checkpoint.unbase64(line.strip()))
+                except Malformed:
+                    raise Refused("receipts: no base64") from None
+    else:
+        while data:
+            try:
+                end = cose.tagged_item(data)
+            except Malformed:
+                raise Refused("receipts: no statement") from None
+            out.append(data[:end])
+            data = data[end:]
+    if not out:
+        raise Refused("receipts: none")
+    return out

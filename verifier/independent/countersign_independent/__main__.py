@@ -43,12 +43,12 @@ def content(name):
 def run(given):
     options = arguments(given)
     trust = files.trust(content(options.trust))
-    reference = files.reference(content(options.reference)) if options.reference else None
+    reference = files.reference(content(options.reference)) if options.reference is not None else None
     receipts = [one for name in options.receipts for one in files.receipts(content(name))]
     if len(options.checkpoint) > 1024:
         raise files.Refused("more than 1024 checkpoints")
     checkpoints = [content(name) for name in options.checkpoint]
-    question = query.parse(options.query) if options.query else None
+    question = query.parse(options.query) if options.query is not None else None
     now = int(time.time() * 1000) if options.now is None else options.now
     judges = []
     for name in options.exports:
@@ -59,7 +59,7 @@ def run(given):
     if len(judges) == 1:
         out = judges[0].report.as_dict()
     else:
-        given = content(options.fleet) if options.fleet else None
+        given = content(options.fleet) if options.fleet is not None else None
         out = fleet.judge(judges, given, options.from_, options.until, now)
     if options.json:
         print(json.dumps(out, indent=2))

@@ -211,6 +211,7 @@ def break_structure(rng, data):
     items = parse(data)
     if not items:
         return data
+    intact = items[0]
     for _ in range(rng.choice((1, 1, 1, 2))):
         at = rng.randrange(len(items))
         what = rng.randrange(10)
@@ -229,35 +230,95 @@ def break_structure(rng, data):
             items[at] = [items[at][0], change_item(rng, *items[at])]
         if not items:
             break
+    with contextlib.suppress(Malformed, IndexError):
+        # A log of 2^64 leaves is no case worth a rule of its own.
+        if schema.parse(items[0][1], schema.manifest).first > 2**63:
+            items[0] = intact
     if rng.random() < 0.85:
         items = repair(items)
     return join(items, trailer=rng.random() < 0.9)
 
 
+# ---------------------------------------------------------------- the auditor's files
+
+VALUES = ("0", "1", "2", "-1", "18446744073709551615", "9223372036854775807", "1.0", "true", '""', '" "', "[]", "{}", '["00"]', '["hardware-tpm"]')
+
+
+def break_lines(rng, data):
+    """A text of lines with one of them changed: it goes, comes twice, moves, or gets another value or key."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    at = rng.randrange(len(lines))
+    what = rng.randrange(7)
+    if what == 0:
+        del lines[at]
+    elif what == 1:
+        lines.insert(rng.randrange(len(lines)), lines[at])
+    elif what == 2:
+        to = rng.randrange(len(lines))
+        lines[at], lines[to] = lines[to], lines[at]
+    elif what in (3, 4) and "=" in lines[at]:
+        lines[at] = lines[at].split("=")[0] + "= " + rng.choice(VALUES)
+    elif what == 5:
+        lines[at] = lines[at].swapcase() if rng.random() < 0.3 else lines[at].upper()
+    else:
+        return break_bytes(rng, data)
+    return "\n".join(lines).encode()
+
+
+def auditors(rng, directory, cases, case, path):
+    """Files of the auditor, by option, in the directory of path: those of the case, of another case, or broken ones."""
+    names = {"trust": case["trust"], "reference": case["reference"], "receipts": case["receipts"]}
+    if rng.random() < 0.25:
+        names["trust"] = rng.choice(cases)["trust"]
+    if rng.random() < 0.1:
+        names["reference"] = rng.choice([one["reference"] for one in cases if one["reference"]] or [None])
+    if rng.random() < 0.1:
+        names["receipts"] = rng.choice([one["receipts"] for one in cases if one["receipts"]] or [None])
+    given = list(case["checkpoints"])
+    if rng.random() < 0.1:
+        given.append(rng.choice([name for one in cases for name in one["checkpoints"]] or [case["trust"]]))
+    out = []
+    for key, name in [*names.items(), *(("checkpoint", name) for name in given)]:
+        if not name:
+            continue
+        data = (directory / name).read_bytes()
+        if rng.random() < 0.12:
+            data = break_lines(rng, data)
+        copy = path / f"{len(out)}-{key}"
+        copy.write_bytes(data)
+        out.append((key, copy))
+    return out
+
+
 # ---------------------------------------------------------------- both verifiers
 
 
-def ours(directory, case, data):
-    trust = files.trust((directory / case["trust"]).read_bytes())
-    reference = files.reference((directory / case["reference"]).read_bytes()) if case["reference"] else None
-    receipts = files.receipts((directory / case["receipts"]).read_bytes()) if case["receipts"] else []
-    given = [(directory / name).read_bytes() for name in case["checkpoints"]]
-    judge = Judge(trust, reference, receipts, given, case["now"])
+def ours(given, data, now):
+    """The report, or one of usage."""
+
+    def of(key):
+        return [path.read_bytes() for name, path in given if name == key]
+
+    try:
+        trust = files.trust(of("trust")[0])
+        reference = [files.reference(one) for one in of("reference")]
+        receipts = [one for text in of("receipts") for one in files.receipts(text)]
+    except files.Refused as e:
+        return {"exit_code": 4, "verdict": None, "first_failure": None, "checks": [], "why": str(e)}
+    judge = Judge(trust, reference[0] if reference else None, receipts, of("checkpoint"), now)
     return judge.read(io.BytesIO(data)).as_dict()
 
 
-def theirs(directory, case, path, verifier):
-    command = [verifier, str(path), "--trust", str(directory / case["trust"]), "--now", str(case["now"]), "--json", "--threads", "1"]
-    for key, name in (("reference", "--reference"), ("receipts", "--receipts")):
-        if case[key]:
-            command += [name, str(directory / case[key])]
-    for name in case["checkpoints"]:
-        command += ["--checkpoint", str(directory / name)]
+def theirs(given, path, now, verifier):
+    command = [verifier, str(path), "--now", str(now), "--json", "--threads", "1"]
+    for key, name in given:
+        command += [f"--{key}", str(name)]
     done = subprocess.run(command, capture_output=True, check=False)
     try:
         return {**json.loads(done.stdout), "exit_code": done.returncode}
     except ValueError:
-        return {"exit_code": done.returncode, "verdict": done.stderr.decode()[:200], "first_failure": None, "checks": []}
+        why = done.stderr.decode("utf-8", "replace")[:300]
+        return {"exit_code": done.returncode, "verdict": None, "first_failure": None, "checks": [], "why": why}
 
 
 def disagreements(one, two):
@@ -265,6 +326,8 @@ def disagreements(one, two):
     for key in ("exit_code", "verdict", "first_failure"):
         if one[key] != two[key]:
             out.append(f"{key}: second {one[key]}, first {two[key]}")
+    if 4 in (one["exit_code"], two["exit_code"]):
+        return out and out + [f"second {one.get('why')}, first {two.get('why')}"]
     notes = {check["code"]: check.get("notes") for check in one["checks"]}
     mine, other_ = ({check["code"]: check["state"] for check in each["checks"]} for each in (one, two))
     for code in mine.keys() | other_.keys():
@@ -292,9 +355,14 @@ def main(given):
             rng = random.Random(f"{options.seed}:{number}")
             case = rng.choice(cases)
             data = (directory / case["export"]).read_bytes()
-            data = break_bytes(rng, data) if rng.random() < 0.25 else break_structure(rng, data)
+            how = rng.random()
+            if how < 0.2:
+                data = break_bytes(rng, data)
+            elif how < 0.85:
+                data = break_structure(rng, data)
+            given = auditors(rng, directory, cases, case, Path(scratch))
             path.write_bytes(data)
-            one, two = ours(directory, case, data), theirs(directory, case, path, options.verifier)
+            one, two = ours(given, data, case["now"]), theirs(given, path, case["now"], options.verifier)
             outcomes[one["exit_code"]] += 1
             wrong = disagreements(one, two)
             if wrong:
@@ -305,6 +373,8 @@ def main(given):
                     print("   ", line)
                 if options.keep:
                     (options.keep / f"{options.seed}-{number}.cbor").write_bytes(data)
+                    for key, copy in given:
+                        (options.keep / f"{options.seed}-{number}.{key}").write_bytes(copy.read_bytes())
     told = ", ".join(f"{count} with exit code {code}" for code, count in outcomes.items() if count)
     print(f"{options.cases - apart} of {options.cases} broken exports are judged alike by both ({told}); {exits} with other exit codes")
     return 1 if apart else 0

@@ -344,12 +344,11 @@ def gap(judge, entry):
     good = good and (said.explained, said.found, said.witnessed) == (body.explained, body.found, body.witnessed)
     if steps:
         good = good and epoch.explained == body.explained and steps <= minus(body.found, body.explained)
-    good = good and (epoch is None or body.found <= epoch.binding.counter)
+    good = good and epoch is not None and body.found <= epoch.binding.counter
     if not good:
         report.fails("epochs", "gap")
         return
-    if epoch:
-        epoch.unexplained = 0
+    epoch.unexplained = 0
     report.holds("gaps", steps <= judge.trust.max_gap, "steps")
     if body.witnessed is not None:
         report.holds("gaps", judge.trust.max_gap > 0, "witnessed")

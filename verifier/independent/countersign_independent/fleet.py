@@ -36,6 +36,9 @@ def histories(report, judges):
             if one.starts_late or two.starts_late:
                 report.unknown("histories", "one starts late")
                 continue
+            if size == 0:
+                report.unknown("histories", "one has no entries")
+                continue
             roots = one.tree.root(size), two.tree.root(size)
             if None in roots:
                 report.unknown("histories", "a span lies over the end of the shorter")

@@ -5,8 +5,8 @@ from .calls import AGENT
 from .trust import Refused
 
 KEYS = ("capability", "verdict", "code", "mode", "agent")
-VERDICTS = {"allow": 1, "deny": 2, "modify": 3, "step_up": 4, "defer": 5}
-MODES = {"read_only": 1, "local_write": 2, "network": 3, "delegated": 4, "destructive": 5}
+VERDICTS = (None, "allow", "deny", "modify", "step_up", "defer")
+MODES = (None, "read_only", "local_write", "network", "delegated", "destructive")
 
 
 def parse(word):
@@ -16,10 +16,7 @@ def parse(word):
         key, found, value = pair.partition("=")
         if not found or key not in KEYS or key in out:
             raise Refused(f"--query {pair}")
-        table = {"verdict": VERDICTS, "mode": MODES}.get(key)
-        if table is not None and value not in table:
-            raise Refused(f"--query {pair}")
-        out[key] = table[value] if table else value
+        out[key] = value
     return out
 
 
@@ -44,9 +41,9 @@ def entry(judge, one):
     judge.asked += 1
     has = {
         "capability": body.capability.id if body.capability else None,
-        "verdict": body.verdict,
+        "verdict": VERDICTS[body.verdict],
         "code": body.code,
-        "mode": body.policy.effective if body.policy else None,
+        "mode": MODES[body.policy.effective] if body.policy else None,
         "agent": opened[0].decode("utf-8", "replace") if opened else None,
     }
     differ = {key for key, value in judge.question.items() if has[key] != value}

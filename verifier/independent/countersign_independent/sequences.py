@@ -210,10 +210,10 @@ def stray_proof(judge):
 
 def end(judge):
     report, manifest, period = judge.report, judge.manifest, _period(judge)
-    if judge.starts_late:
+    if manifest.scope == schema.WHOLE and not period and judge.withheld:
+        report.fails("scope", "withheld")
+    elif judge.starts_late:
         report.unknown("scope", "starts late")
-    elif manifest.scope == schema.WHOLE and not period:
-        report.holds("scope", not judge.withheld, "withheld")
     else:
         report.held("scope")
     if period:

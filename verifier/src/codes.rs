@@ -243,6 +243,12 @@ codes! {
     Resets = "reset-counts", Complete, Untrusted, Required,
         "the chip's own count of restarts agrees with the epochs",
         "the machine was restarted within an epoch, or evidence of another boot was used";
+    Adoption = "adoption", Complete, Untrusted, Optional,
+        "where a gateway continues another's work, governance said so, of these gateways and of this very log",
+        "give the exports of both gateways; ask governance who may continue this one's work";
+    HandedOver = "handed-over", Complete, Policy, Optional,
+        "a log that was handed over ends where governance was told that it ends",
+        "ask who had the later entries, and what the successor did without knowing them";
     Renewals = "renewals", Complete, Untrusted, Optional,
         "each renewal covers the log as it stood, and follows the one before",
         "renewals are missing, or belong to another log";
@@ -312,6 +318,7 @@ impl Code {
         Self::Leaves,
         Self::BaseReference,
         Self::Epochs,
+        Self::Adoption,
         Self::Counter,
         Self::Resets,
         Self::Actions,

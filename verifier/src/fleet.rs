@@ -8,6 +8,7 @@
 //! Spec: `docs/spec/verification.md`, "Several exports".
 
 use crate::codes::Code;
+use crate::handover;
 use crate::keys;
 use crate::ledger::{Ledger, State};
 use crate::report::{CheckResult, REPORT_VERSION, Report, Verdict, result};
@@ -98,7 +99,14 @@ pub struct FleetResult {
 
 /// Judges reports together.
 #[must_use]
-pub fn judge(reports: Vec<Report>, trust: &Trust, asked: &Asked, now: UnixMillis) -> FleetReport {
+pub fn judge(
+    mut reports: Vec<Report>,
+    trust: &Trust,
+    asked: &Asked,
+    now: UnixMillis,
+) -> FleetReport {
+    // One gateway may continue another's work; what only both show is part of the report of the one that does.
+    handover::link(&mut reports);
     let mut work = Work {
         ledger: Ledger::new(),
         reports: &reports,

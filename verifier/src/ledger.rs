@@ -94,7 +94,7 @@ impl Tally {
 }
 
 /// All tallies.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger(BTreeMap<Code, Tally>);
 
 impl Ledger {
@@ -150,6 +150,18 @@ impl Ledger {
             entry,
             text: text.into(),
         });
+    }
+
+    /// What was not made for want of something is made after all.
+    pub fn made(&mut self, code: Code, entry: Option<u64>) {
+        let tally = self.at(code);
+        let before = tally.findings.len();
+        tally
+            .findings
+            .retain(|f| f.state != State::NotChecked || f.entry != entry);
+        let gone = before.saturating_sub(tally.findings.len());
+        let gone = u64::try_from(gone).unwrap_or(u64::MAX);
+        tally.skipped = tally.skipped.saturating_sub(gone);
     }
 
     /// One observation, as a result.

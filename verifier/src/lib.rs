@@ -19,6 +19,7 @@
 pub mod checks;
 pub mod codes;
 pub mod fleet;
+pub mod handover;
 pub mod ledger;
 pub mod parallel;
 pub mod query;

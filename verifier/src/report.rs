@@ -5,6 +5,7 @@
 
 use crate::codes::{Code, Need, Section, Severity};
 use crate::fleet::Seen;
+use crate::handover::Links;
 use crate::ledger::{Finding, Ledger, State};
 use crate::selftest::Score;
 use serde::{Deserialize, Serialize};
@@ -189,6 +190,8 @@ pub struct Subject {
     pub extensions: Vec<String>,
     /// Gaps, with the reason that governance signed.
     pub gaps: Vec<String>,
+    /// Where this log continues another one, or is continued, with the reason that governance signed.
+    pub handovers: Vec<String>,
     /// For each outside clock, how much of the log it saw, and when.
     pub seen_by: Vec<SeenBy>,
 }
@@ -250,6 +253,15 @@ pub struct Report {
     /// What other exports are compared with; part of no output.
     #[serde(skip)]
     pub seen: Seen,
+    /// What it knows for others of the same run.
+    #[serde(skip)]
+    pub links: Links,
+    /// What the states follow from.
+    #[serde(skip)]
+    pub(crate) ledger: Ledger,
+    /// The end of the headline: what vouches.
+    #[serde(skip)]
+    pub(crate) vouched: String,
 }
 
 /// The answer to a question about calls.
@@ -288,6 +300,44 @@ impl Report {
         text.push('\n');
         Ok(text)
     }
+}
+
+impl Report {
+    /// Takes in what only several exports together show, and concludes anew.
+    pub(crate) fn amend(&mut self, observe: impl FnOnce(&mut Ledger)) {
+        observe(&mut self.ledger);
+        let verdict = Verdict::of(&self.ledger);
+        self.verdict = verdict;
+        self.exit_code = verdict.exit_code();
+        self.first_failure = first_failure(&self.ledger).map(|c| c.info().name);
+        self.headline = format!("{}{}", first_words(&self.ledger), self.vouched);
+        self.checks = results(&self.ledger);
+        let made = |line: &String| {
+            let code = line
+                .split_once(':')
+                .and_then(|(name, _)| Code::from_name(name));
+            code.is_none_or(|c| self.ledger.tally(c).skipped > 0 || self.ledger.lacks(c))
+        };
+        self.not_checked.retain(made);
+    }
+}
+
+/// The verdict, and the check that it follows from.
+#[must_use]
+pub(crate) fn first_words(ledger: &Ledger) -> String {
+    let verdict = Verdict::of(ledger);
+    let mut line = verdict.words().to_owned();
+    if let (false, Some(code)) = (verdict == Verdict::Verified, first_failure(ledger)) {
+        line.push_str(&format!(" ({})", code.info().name));
+    }
+    if verdict == Verdict::CannotBeEvaluated {
+        let missing = Code::ALL
+            .iter()
+            .find(|c| ledger.state(**c) == State::CannotTell || ledger.lacks(**c))
+            .map(|c| c.info().name);
+        line.push_str(&missing.map(|m| format!(" ({m})")).unwrap_or_default());
+    }
+    line
 }
 
 /// Results of all checks, in order.

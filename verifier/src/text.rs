@@ -231,6 +231,9 @@ fn head(out: &mut Lines, report: &Report) {
     for gap in &subject.gaps {
         out.line(&format!("GAP        {gap}"));
     }
+    for handover in &subject.handovers {
+        out.line(&format!("HAND-OVER  {handover}"));
+    }
 }
 
 fn one(out: &mut Lines, check: &CheckResult, detail: Detail) {

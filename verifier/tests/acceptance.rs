@@ -45,6 +45,8 @@ fn every_check_of_a_genuine_export_ran_but_those_that_nothing_calls_for() {
             "bundle-pins",
             "cosignatures",
             "period",
+            "adoption",
+            "handed-over",
             "freshness",
             "receipts",
             "receipt-missing",

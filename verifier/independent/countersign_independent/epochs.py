@@ -354,13 +354,6 @@ def gap(judge, entry):
         report.holds("gaps", judge.trust.max_gap > 0, "witnessed")
 
 
-def adopt(judge, entry):
-    body = entry.body
-    said = cose.genuine(body.statement, "adopt-statement", judge.governance, schema.adopt_statement)
-    good = said is not None and said.gateway == judge.manifest.gateway and said.predecessor == body.predecessor
-    judge.report.holds("epochs", good and said.head == body.head, "adopt")
-
-
 # ---------------------------------------------------------------- rules in force
 
 

@@ -1,6 +1,6 @@
 """Several exports together, docs/spec/verification.md, "Several exports". In: judges of each. Out: the report of all."""
 
-from . import cose, epochs, schema
+from . import adoption, cose, epochs, schema
 from .report import EXIT, Report
 
 ORDER = ("untrusted", "cannot-be-evaluated", "against-policy", "verified")
@@ -9,6 +9,7 @@ ORDER = ("untrusted", "cannot-be-evaluated", "against-policy", "verified")
 def judge(judges, given, from_, until, now):
     """The report as JSON has it; given is the statement that the auditor has, or None."""
     report = Report()
+    adoption.link(judges)
     histories(report, judges)
     fleet(report, judges, given, from_, until, now)
     states = {code: report.state(code) for code in ("histories", "fleet")}

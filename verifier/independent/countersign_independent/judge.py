@@ -6,7 +6,7 @@ hold the checks: epochs, calls, sequences, bundles, outside.
 
 from types import SimpleNamespace
 
-from . import bundles, calls, cose, digests, epochs, export, merkle, outside, query, receipts, schema, sequences
+from . import adoption, bundles, calls, cose, digests, epochs, export, merkle, outside, query, receipts, schema, sequences
 from .cbor import Malformed
 from .report import Report
 
@@ -34,6 +34,7 @@ class Judge:
         calls.start(self)
         sequences.start(self)
         bundles.start(self)
+        adoption.start(self)
         outside.start(self, checkpoints)
         receipts.start(self, receipts_given)
         query.start(self, question)
@@ -77,6 +78,7 @@ class Judge:
         elif kind == export.ARTIFACT:
             self.counts["artifacts"] += 1
             bundles.artifact(self, value)
+            adoption.artifact(self, value)
         elif kind == export.ENTRY:
             self.counts["entries"] += 1
             self.pending = SimpleNamespace(data=content, disclosures=None, proof=None)
@@ -139,6 +141,7 @@ class Judge:
         self.position += count
         self.last_leaf = hash_
         outside.grown(self)
+        adoption.grown(self)
 
     # ------------------------------------------------------------ an entry
 
@@ -206,7 +209,7 @@ class Judge:
             "renewal": epochs.renewal,
             "close": epochs.close,
             "gap": epochs.gap,
-            "adopt": epochs.adopt,
+            "adopt": adoption.entry,
             "change": epochs.change,
             "event": epochs.event,
             "intent": calls.intent,
@@ -240,5 +243,6 @@ class Judge:
         calls.end(self)
         receipts.end(self)
         epochs.enrolment(self)
+        adoption.end(self)
         query.end(self)
 

@@ -1,7 +1,7 @@
 """Observations, states and the verdict, docs/spec/verification.md, "States and verdict"."""
 
 BLAME = """framing entries signatures identity gateway evidence-set attestation-key evidence enrolment disclosures caller-proofs
-settled-twice leaves base-reference epochs counter reset-counts actions approval-required approvals in-force
+settled-twice leaves base-reference epochs adoption counter reset-counts actions approval-required approvals in-force
 intent-before-effect settlement run-chains tenant-sequences period tenant-heads run-closes renewals leases clock-order bundle
 checkpoint-signatures cosignatures root receipt-missing receipts scope trailer""".split()
 
@@ -54,6 +54,8 @@ in-force complete untrusted optional
 epochs complete untrusted required
 counter complete untrusted required
 reset-counts complete untrusted required
+adoption complete untrusted optional
+handed-over complete policy optional
 renewals complete untrusted optional
 leases complete untrusted optional
 gaps complete policy optional

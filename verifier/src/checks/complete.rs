@@ -228,6 +228,22 @@ impl Log {
         }
     }
 
+    /// Every root that was computed, by size; none if the log's beginning is not there.
+    pub(super) fn known_roots(&self) -> BTreeMap<u64, NodeHash> {
+        if self.starts_late() {
+            return BTreeMap::new();
+        }
+        let mut roots = self.roots.clone();
+        roots.insert(self.frontier.size(), self.frontier.root());
+        roots
+    }
+
+    /// Remembers the present root.
+    pub(super) fn keep_root(&mut self) {
+        let root = self.frontier.root();
+        self.roots.insert(self.frontier.size(), root);
+    }
+
     /// Moves what counts as quoted forward to `size`.
     pub(super) fn quote(&mut self, size: u64) -> Result<Past, String> {
         if size < self.quoted.size() {

@@ -3,9 +3,10 @@
 use super::Checks;
 use crate::codes::{Code, Need};
 use crate::fleet::Seen;
+use crate::handover::Links;
 use crate::ledger::State;
 use crate::report::{
-    Axes, Counts, REPORT_VERSION, Report, Source, Verdict, first_failure, results,
+    Axes, Counts, REPORT_VERSION, Report, Source, Verdict, first_failure, first_words, results,
 };
 use crate::trust::EvidenceClass;
 use countersign_record::digest::{UnixMillis, sha256};
@@ -19,6 +20,7 @@ impl Checks<'_> {
         self.calls_end();
         self.receipts_end();
         self.who_end();
+        self.adoptions_end();
         if self.ledger.state(Code::TrustSource) != State::Fail {
             self.ledger.held(Code::TrustSource);
         }
@@ -26,6 +28,7 @@ impl Checks<'_> {
         self.outside_end();
         self.subject.size = self.log.position();
         self.subject.root = self.log.root().to_string();
+        let links = self.links();
         let class = self.weakest();
         let summary = summary(&self.counts);
         let complete = self.completeness();
@@ -38,7 +41,7 @@ impl Checks<'_> {
             verifier: env!("CARGO_PKG_VERSION"),
             verdict,
             exit_code: verdict.exit_code(),
-            headline: self.headline(verdict, class, first),
+            headline: format!("{}{}", first_words(&self.ledger), Self::vouched(class)),
             first_failure: first.map(|c| c.info().name),
             now: self.now.0,
             trust: Source {
@@ -62,6 +65,9 @@ impl Checks<'_> {
             counts: self.counts,
             checks: results(&self.ledger),
             self_test: None,
+            links,
+            vouched: Self::vouched(class).to_owned(),
+            ledger: self.ledger,
         }
     }
 
@@ -80,37 +86,31 @@ impl Checks<'_> {
         }
     }
 
-    fn headline(
-        &self,
-        verdict: Verdict,
-        class: Option<EvidenceClass>,
-        first: Option<Code>,
-    ) -> String {
-        let mut line = verdict.words().to_owned();
-        match (verdict, first) {
-            (Verdict::Verified, _) | (_, None) => {}
-            (_, Some(code)) => line.push_str(&format!(" ({})", code.info().name)),
-        }
-        if verdict == Verdict::CannotBeEvaluated {
-            let missing = Code::ALL
-                .iter()
-                .find(|c| self.ledger.state(**c) == State::CannotTell || self.ledger.lacks(**c))
-                .map(|c| c.info().name);
-            line.push_str(&missing.map(|m| format!(" ({m})")).unwrap_or_default());
-        }
+    /// The end of the first line: what vouches for all of it.
+    fn vouched(class: Option<EvidenceClass>) -> &'static str {
         match class {
             Some(EvidenceClass::Software) => {
-                line.push_str(
-                    " — no hardware vouches for this: the evidence comes from a software TPM",
-                );
+                " — no hardware vouches for this: the evidence comes from a software TPM"
             }
             Some(EvidenceClass::UnendorsedTpm) => {
-                line.push_str(" — nobody vouches that the evidence comes from hardware");
+                " — nobody vouches that the evidence comes from hardware"
             }
-            None => line.push_str(" — no evidence of hardware was verified"),
-            Some(EvidenceClass::HardwareTpm) => {}
+            None => " — no evidence of hardware was verified",
+            Some(EvidenceClass::HardwareTpm) => "",
         }
-        line
+    }
+
+    /// What other exports of the same run are compared with.
+    fn links(&mut self) -> Links {
+        let (continues, handed) = self.handover();
+        Links {
+            gateway: self.gateway(),
+            continues,
+            handed,
+            roots: self.log.known_roots(),
+            size: self.log.position(),
+            last_at: self.subject.last_at.map(UnixMillis),
+        }
     }
 
     fn axes(&self, class: Option<EvidenceClass>) -> Axes {

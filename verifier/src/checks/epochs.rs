@@ -12,10 +12,10 @@ use crate::hardware::Facts;
 use crate::keys;
 use crate::time;
 use countersign_record::binding::{Binding, CloseStatement, LogHead, RenewalStatement};
-use countersign_record::body::{Adopt, Base, Close, Gap, Renewal};
+use countersign_record::body::{Base, Close, Gap, Renewal};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{EntryDigest, UnixMillis};
-use countersign_record::statement::{ADOPT_TYP, AdoptStatement, RECOVER_TYP, RecoverStatement};
+use countersign_record::statement::{RECOVER_TYP, RecoverStatement};
 
 /// Tolerated difference between the gateway's claims and the verifier's clock, in milliseconds (5 minutes).
 const CLOCK_SKEW: u64 = 300_000;
@@ -559,28 +559,6 @@ impl Checks<'_> {
             let allowed = that(self.trust.log.max_gap > 0, text);
             self.ledger.observe(Code::Gaps, index, allowed);
         }
-    }
-
-    /// The gateway goes on with another's work.
-    pub(super) fn adopt(&mut self, at: At, adopt: &Adopt) {
-        let result = keys::statement(&adopt.statement.0, ADOPT_TYP, &self.trust.governance)
-            .and_then(|(payload, _)| AdoptStatement::from_bytes(payload).map_err(|e| e.to_string()))
-            .and_then(|statement| {
-                let same = Some(statement.gateway) == self.gateway()
-                    && statement.predecessor == adopt.predecessor
-                    && statement.head == adopt.head;
-                that(same, || {
-                    "the statement is about other gateways, or another log".to_owned()
-                })
-            });
-        self.ledger.observe(Code::Epochs, Some(at.index), result);
-        self.ledger.note(
-            Code::Epochs,
-            format!(
-                "it continues gateway {}, whose log is not in this export",
-                adopt.predecessor
-            ),
-        );
     }
 
     /// What can be said of epochs at the end of the leaves.

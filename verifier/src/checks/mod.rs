@@ -3,9 +3,10 @@
 //! [`Checks`] holds what they share. One file a subject: [`who`] (identity, evidence,
 //! enrolment), [`rules`] (reference values, bundles), [`unaltered`] (signatures, places,
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
-//! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`query`] (questions), [`epochs`] (openings, renewals, counters, the tail),
+//! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`query`] (questions), [`epochs`] (openings, renewals, counters, the tail), [`adoption`] (hand-overs),
 //! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), [`outside`] (outside clocks), and [`conclusion`], which turns what was seen into a report.
 
+mod adoption;
 mod calls;
 mod complete;
 mod conclusion;
@@ -61,6 +62,7 @@ pub struct Checks<'a> {
     log: complete::Log,
     calls: calls::Calls,
     enrolment: who::Enrolment,
+    adoptions: adoption::Adoptions,
     receipts: receipts::Receipts,
     items: unaltered::Items,
     window: period::Window,
@@ -91,6 +93,7 @@ impl<'a> Checks<'a> {
             log: complete::Log::default(),
             calls: calls::Calls::default(),
             enrolment: who::Enrolment::default(),
+            adoptions: adoption::Adoptions::default(),
             receipts: receipts::Receipts::default(),
             items: unaltered::Items::default(),
             window: period::Window::default(),
@@ -219,6 +222,7 @@ impl<'a> Checks<'a> {
         if self.options.sizes.contains(&self.log.position()) {
             self.kept.insert(self.log.position(), self.log.root());
         }
+        self.handed_at(self.log.position());
     }
 
     /// One well-formed entry; gives the place of its tenant, and its number there.

@@ -11,7 +11,7 @@ use countersign_record::bundle::{
 };
 use countersign_record::cbor::{Cbor as _, Reader};
 use countersign_record::digest::{ArtifactDigest, PublicKey};
-use countersign_record::export::{Artifact, BUNDLE_KIND, SIGNED_BUNDLE_KIND};
+use countersign_record::export::{ADOPT_KIND, Artifact, BUNDLE_KIND, SIGNED_BUNDLE_KIND};
 use std::collections::{HashMap, HashSet};
 
 /// What an auditor's verifier keeps of a bundle.
@@ -62,6 +62,9 @@ impl Checks<'_> {
             self.signed_bundle(&bytes.0)
         } else if kind == BUNDLE_KIND {
             self.bundle_payload(&bytes.0, HashSet::new())
+        } else if kind == ADOPT_KIND {
+            self.handed(&bytes.0);
+            Ok(())
         } else {
             self.artifacts.evidence.insert((digest, kind), bytes.0);
             Ok(())

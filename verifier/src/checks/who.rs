@@ -24,6 +24,13 @@ pub(super) struct Enrolment {
     calls: Option<(UnixMillis, UnixMillis)>,
 }
 
+impl Enrolment {
+    /// The statement with the highest number, if it was genuine.
+    pub(super) fn latest(&self) -> Option<&FleetStatement> {
+        self.latest.as_ref()
+    }
+}
+
 impl Checks<'_> {
     /// Whether the identity key vouches for the epoch's key.
     pub(super) fn identity(&mut self, at: At, base: &Base, binding: &Binding) {

@@ -737,52 +737,7 @@ fn epochs() -> Vec<Case> {
         )
         .fails("leaves")
         .state("epochs", State::Fail),
-        case(
-            "adopt-by-another-key",
-            "Somebody else than governance let the gateway continue another's work.",
-            adopted(|_, key| *key = Key::new(77)),
-        )
-        .fails("epochs"),
-        case(
-            "adopt-of-another-log",
-            "The entry names another log than governance's statement.",
-            adopted(|a, _| a.head.size += 1),
-        )
-        .fails("epochs"),
-        case(
-            "adopt-of-another-predecessor",
-            "The entry names another predecessor than governance's statement.",
-            adopted(|a, _| a.predecessor = GatewayId([6; 32])),
-        )
-        .fails("epochs"),
     ]
-}
-
-fn adopted(edit: fn(&mut Adopt, &mut Key)) -> Vec<u8> {
-    signed(|log| {
-        let head = LogHead {
-            size: 9,
-            root: NodeHash([5; 32]),
-        };
-        let statement = AdoptStatement {
-            gateway: gateway(),
-            predecessor: GatewayId([1; 32]),
-            head: head.clone(),
-            last: EntryDigest([2; 32]),
-            reason: "machine lost".into(),
-            issued: UnixMillis(START),
-            stored: Stored::Recovered,
-        };
-        let mut key = governance();
-        let mut adopt = Adopt {
-            predecessor: GatewayId([1; 32]),
-            head,
-            statement: Bytes(vec![]),
-        };
-        edit(&mut adopt, &mut key);
-        adopt.statement = Bytes(key.statement(ADOPT_TYP, statement.to_bytes()));
-        log.push(Body::Adopt(adopt), None, vec![]);
-    })
 }
 
 fn counters() -> Vec<Case> {

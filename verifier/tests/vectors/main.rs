@@ -29,6 +29,7 @@ mod bytes;
 mod calls;
 mod case;
 mod clocks;
+mod handover;
 mod hardware;
 mod log;
 mod others;
@@ -57,6 +58,7 @@ static CASES: LazyLock<Vec<(Case, Report)>> = LazyLock::new(|| {
         parts::cases(),
         others::cases(),
         clocks::cases(),
+        handover::cases(),
     ]
     .into_iter()
     .flatten()

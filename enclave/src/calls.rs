@@ -6,14 +6,17 @@
 
 use crate::serve::{Gateway, Serving, locked};
 use crate::upstreams::ResultKind;
+use crate::witnesses::Expected;
 use bytes::Bytes;
 use countersign_gateway::approval::{self, Clearance};
 use countersign_gateway::budget::Repeated;
 use countersign_gateway::decision::{self, Answer, Record};
+use countersign_gateway::execute::Outcome as Carried;
 use countersign_gateway::identity::Identified;
+use countersign_gateway::policy::Duty;
 use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::refusal::{Code, Refusal, Refused, Retry, Told};
-use countersign_gateway::seal::{IntentReceipt, Sealed};
+use countersign_gateway::seal::{Committed, CosignedSize, Durable, IntentReceipt, Sealed};
 use countersign_gateway::state::{MatchKey, Run, State};
 use countersign_gateway::{budget, surface};
 use countersign_journal::{AppendError, Appended, Draft};
@@ -215,6 +218,21 @@ impl Way<'_> {
     async fn execute(&mut self, sealed: Sealed, draft: Draft, owner: Owner, agent: &str) -> Reply {
         let from = self.gateway.clock.micros();
         let call = sealed.call();
+        let expected = match sealed.duty() {
+            Duty::None => None,
+            Duty::Witnessed if self.gateway.witnesses.can_witness() => {
+                Some(self.gateway.witnesses.expect())
+            }
+            Duty::Witnessed => {
+                // An obligation that cannot be met denies; it is never dropped.
+                let refusal =
+                    Refusal::never(Code::PolicyDenied).by_rule("obligation:witnessed".to_owned());
+                let record = self.abandon(sealed, refusal);
+                return self
+                    .record(record, owner, agent, ResultKind::ToolResult)
+                    .await;
+            }
+        };
         // ORDER: the intent is durable before anything leaves.
         let receipt = match self.append(draft).await {
             Ok(appended) => IntentReceipt {
@@ -225,32 +243,62 @@ impl Way<'_> {
                 },
             },
             Err(error) => {
-                self.gateway.state().release(call);
-                let now = self.gateway.clock.now();
-                let record = decision::settle_abandoned(
-                    *sealed.abandon(),
-                    unavailable(&error),
-                    self.in_force(),
-                    now,
-                );
+                let record = self.abandon(sealed, unavailable(&error));
                 return self
                     .record(record, owner, agent, ResultKind::ToolResult)
                     .await;
             }
         };
-        self.timings.seal = self.since(from);
-        let committed = match sealed.commit(receipt) {
-            Ok(committed) => committed,
+        let durable = match sealed.commit(receipt) {
+            Ok(durable) => durable,
             Err(_) => return unrecorded(Refusal::never(Code::AuditUnavailable), self.timings),
         };
-        let from = self.gateway.clock.micros();
-        let (dispatch, dispatched) = committed.dispatch(self.gateway.clock.now());
-        // Boxed, as it is large and would be moved with the call's own future.
-        let (report, kind) = Box::pin(self.gateway.upstreams.carry_out(dispatch)).await;
-        self.timings.upstream = self.since(from);
-        let settled = dispatched.outcome(report).release();
+        let committed = self.witnessed(durable, expected).await;
+        self.timings.seal = self.since(from);
+        let (outcome, kind) = match committed {
+            Ok(committed) => {
+                let from = self.gateway.clock.micros();
+                let (dispatch, dispatched) = committed.dispatch(self.gateway.clock.now());
+                // Boxed, as it is large and would be moved with the call's own future.
+                let (report, kind) = Box::pin(self.gateway.upstreams.carry_out(dispatch)).await;
+                self.timings.upstream = self.since(from);
+                (dispatched.outcome(report), kind)
+            }
+            Err(outcome) => (*outcome, ResultKind::ToolResult),
+        };
+        let settled = outcome.release();
         let record = decision::settle(settled, self.in_force(), self.gateway.clock.now());
         self.record(record, owner, agent, kind).await
+    }
+
+    /// The right to carry a call out, after witnesses where policy obliges to them; or how the call ends without.
+    async fn witnessed(
+        &self,
+        durable: Durable,
+        expected: Option<Expected>,
+    ) -> Result<Box<Committed>, Box<Carried>> {
+        let unwitnessed = match durable {
+            Durable::Committed(committed) => return Ok(committed),
+            Durable::Unwitnessed(unwitnessed) => *unwitnessed,
+        };
+        let word = match &expected {
+            Some(expected) => {
+                let index = unwitnessed.intent().index;
+                self.gateway.witnesses.reach(expected, index).await
+            }
+            None => CosignedSize(0),
+        };
+        unwitnessed
+            .witness(word)
+            .map(Box::new)
+            .map_err(|given_up| Box::new(given_up.0.give_up(self.gateway.clock.now())))
+    }
+
+    /// The end of a call whose intent is not in the log: nothing was taken up, nothing has left.
+    fn abandon(&self, sealed: Sealed, refusal: Refusal) -> Record {
+        self.gateway.state().release(sealed.call());
+        let now = self.gateway.clock.now();
+        decision::settle_abandoned(*sealed.abandon(), refusal, self.in_force(), now)
     }
 
     /// A call that repeats a settled one gets the first outcome again.
@@ -461,6 +509,9 @@ impl Gateway {
             Code::ClockDrift
         } else if !self.lease.holds(self.clock.since_boot()) {
             Code::LeaseExpired
+        } else if !self.witnesses.have_confirmed() {
+            let refusal = Refusal::new(Code::NotWitnessed, Retry::After(1));
+            return Err(identified.refuse(refusal));
         } else {
             return Ok(identified);
         };

@@ -31,3 +31,4 @@ pub mod renewal;
 pub mod serve;
 pub mod site;
 pub mod upstreams;
+pub mod witnesses;

@@ -10,6 +10,7 @@ use crate::boot::{Opened, tracing_line};
 use crate::clock::Clock;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::upstreams::{LISTING_INTERVAL, Upstreams};
+use crate::witnesses::{self, Asked, Witnesses};
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use countersign_gateway::call::Who;
@@ -68,6 +69,8 @@ pub struct Gateway {
     pub journal: Arc<Journal>,
     /// Logs of gateways whose work this one continues.
     pub adopted: Vec<Adopted>,
+    /// Who cosigns its checkpoints.
+    pub witnesses: Witnesses,
     /// The upstreams.
     pub upstreams: Upstreams,
     /// Clocks.
@@ -134,6 +137,7 @@ impl Gateway {
     pub fn new(
         opened: Opened,
         epoch: Result<Epoch, Held>,
+        asked: Asked,
     ) -> anyhow::Result<(Self, Option<Renewer>)> {
         let id = opened.gateway();
         let identity = opened.identity();
@@ -192,6 +196,12 @@ impl Gateway {
             people: Callers::new(&people(&registry)),
             upstreams: Upstreams::new(engine.content())?,
             engine,
+            witnesses: Witnesses::new(
+                settings.witnesses,
+                settings.witness_rule,
+                asked,
+                settings.renewal_interval,
+            ),
             journal,
             adopted,
             clock,
@@ -216,14 +226,26 @@ impl Gateway {
         Ok(epoch::evidence_bytes(self.attester.profile(), evidence))
     }
 
-    fn write_unknown(&self) {
-        let count = self.unknown.swap(0, Ordering::Relaxed);
+    /// Writes down what was only counted; a log that takes no entry tells that by itself.
+    fn write_counts(&self) {
+        let unknown = self.unknown.swap(0, Ordering::Relaxed);
+        if !self.write_count(EventKind::Unauthenticated, unknown) {
+            self.unknown.fetch_add(unknown, Ordering::Relaxed);
+        }
+        let failures = self.witnesses.take_failures();
+        if !self.write_count(EventKind::Witness, failures) {
+            self.witnesses.put_back_failures(failures);
+        }
+    }
+
+    /// Whether nothing is left to write.
+    fn write_count(&self, kind: EventKind, count: u64) -> bool {
         if count == 0 || self.serving.is_none() {
-            return;
+            return true;
         }
         let now = self.clock.now();
         let body = Body::Event(Event {
-            kind: EventKind::Unauthenticated,
+            kind,
             count,
             detail: None,
         });
@@ -235,10 +257,7 @@ impl Gateway {
             since_boot: now.since_boot,
             disclosures: Vec::new(),
         };
-        // The count is a courtesy to readers; a log that takes no entry tells that by itself.
-        if self.journal.append_and_wait(draft).is_err() {
-            self.unknown.fetch_add(count, Ordering::Relaxed);
-        }
+        self.journal.append_and_wait(draft).is_ok()
     }
 
     /// Takes note of a call that is under way, until the token is dropped.
@@ -294,6 +313,7 @@ pub async fn run(
     }
     let listings = tokio::spawn(keep_listings(Arc::clone(&gateway)));
     let unknown = tokio::spawn(keep_unknown(Arc::clone(&gateway)));
+    let witnessing = tokio::spawn(witnesses::keep(Arc::clone(&gateway)));
     let renewals = renewer.map(|r| {
         std::thread::spawn({
             let stop = stop.clone();
@@ -319,9 +339,10 @@ pub async fn run(
     listings.abort();
     unknown.abort();
     gateway.drained().await;
+    witnessing.abort();
     let closing = Arc::clone(&gateway);
     tokio::task::spawn_blocking(move || {
-        closing.write_unknown();
+        closing.write_counts();
         close_runs(&closing);
     })
     .await?;
@@ -332,6 +353,7 @@ pub async fn run(
             .await?
             .context("the epoch could not be closed")?;
         tracing_line("epoch closed");
+        witnesses::last_words(&gateway).await;
     }
     gateway.upstreams.close().await;
     Ok(())
@@ -385,7 +407,7 @@ async fn keep_unknown(gateway: Arc<Gateway>) {
         tokio::time::sleep(UNKNOWN_INTERVAL).await;
         let counting = Arc::clone(&gateway);
         let chores = move || {
-            counting.write_unknown();
+            counting.write_counts();
             close_idle_runs(&counting);
         };
         if tokio::task::spawn_blocking(chores).await.is_err() {

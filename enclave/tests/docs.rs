@@ -203,6 +203,11 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
         ("[bundle]", complaint(settings, below("[bundle]"))),
         ("[renewal]", complaint(settings, below("[renewal]"))),
         ("[recovery]", complaint(settings, below("[recovery]"))),
+        ("[[witnesses]]", complaint(settings, after("[[witnesses]]"))),
+        (
+            "[witness_rule]",
+            complaint(settings, after("[witness_rule]")),
+        ),
         ("adapters/*.toml", complaint("adapters/customers.toml", top)),
         ("agents/*.toml", complaint("agents/reader.toml", top)),
         ("approvers/*.toml", complaint("approvers/privacy.toml", top)),
@@ -428,7 +433,7 @@ fn coverage() -> Vec<Row> {
 fn functions() -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     let mut waiting: Vec<PathBuf> = [
-        "enclave", "verifier", "policies", "tests", "benches", "demo", "clients",
+        "enclave", "verifier", "policies", "tests", "benches", "demo", "clients", "witness",
     ]
     .iter()
     .map(|d| root().join(d))

@@ -134,6 +134,14 @@ impl Auditor {
         self
     }
 
+    /// Knows these settings, too.
+    #[must_use]
+    pub fn knowing_settings(mut self, settings: &[u8]) -> Self {
+        self.configurations
+            .insert(ArtifactDigest::of(settings).to_string());
+        self
+    }
+
     /// Adds lines to the trust file, such as `[log]\nmax_gap = …`.
     #[must_use]
     pub fn trusting(mut self, lines: &str) -> Self {
@@ -186,10 +194,27 @@ impl Auditor {
     /// If the verifier cannot be run.
     #[must_use]
     pub fn verify_with(&self, export: &Path, receipts: &[String]) -> Verdict {
+        self.verify_given(export, receipts, &[])
+    }
+
+    /// Runs the verifier with receipts and with checkpoints that the auditor has from elsewhere.
+    ///
+    /// # Panics
+    /// If the verifier cannot be run.
+    #[must_use]
+    pub fn verify_given(
+        &self,
+        export: &Path,
+        receipts: &[String],
+        checkpoints: &[PathBuf],
+    ) -> Verdict {
         let (trust, reference) = self.files();
         let mut command = Command::new(program("countersign-verify"));
         command.arg(export).arg("--trust").arg(&trust);
         command.arg("--reference").arg(&reference).arg("--json");
+        for checkpoint in checkpoints {
+            command.arg("--checkpoint").arg(checkpoint);
+        }
         if !receipts.is_empty() {
             let path = trust.with_file_name("receipts.txt");
             fs::write(&path, receipts.join("\n") + "\n").expect("a file can be written");

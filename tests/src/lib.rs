@@ -13,6 +13,7 @@
 //! | [`audit`] | what must hold of every export, whatever happened |
 //! | [`crash`] | kills the gateway anywhere, again and again |
 //! | [`handover`] | one machine continues the work of another, one command a person |
+//! | [`witness`] | a witness that an auditor runs |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -50,6 +51,7 @@ pub mod handover;
 pub mod machine;
 pub mod process;
 pub mod site;
+pub mod witness;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use crate::auditor::Auditor;
 use crate::client::{Client, Credential};
 use crate::process::{Process, outcome, run};
-use crate::program;
 use crate::site::{BETA_KEY, OFFICER_KEY, Site, SiteOptions};
+use crate::{PATIENCE, program};
 use countersign_platform::TpmAddress;
 use countersign_platform::swtpm::Swtpm;
 use std::fs;
@@ -428,6 +428,36 @@ impl Gateway {
     /// Asks it to stop, and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         self.process.stop()
+    }
+
+    /// The identity key, hexadecimal, as the gateway's evidence says.
+    ///
+    /// # Panics
+    /// If it gives no evidence.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let path = format!("/attestation?nonce={}", "ab".repeat(32));
+        let answer = self.stranger().get(&path).expect("an answer").json();
+        answer["identity_key"].as_str().expect("a key").to_owned()
+    }
+
+    /// Waits until a call would be taken.
+    ///
+    /// # Panics
+    /// If that takes longer than [`PATIENCE`].
+    pub fn wait_ready(&self) {
+        let end = std::time::Instant::now() + PATIENCE;
+        let mut stranger = self.stranger();
+        loop {
+            let answer = stranger.get("/readyz").expect("an answer");
+            if answer.status == 200 {
+                return;
+            }
+            let late = std::time::Instant::now() >= end;
+            assert!(!late, "it is {}:\n{}", answer.json(), self.process.said());
+            // Nothing tells when a witness has answered; this is not a step of a test.
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     /// Fetches an export with the real command.

@@ -143,6 +143,15 @@ impl Site {
         self.write("countersign.toml", &text.replacen(from, to, 1));
     }
 
+    /// Adds sections to the settings.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    pub fn append_settings(&self, text: &str) {
+        let before = fs::read_to_string(self.settings()).expect("settings are there");
+        self.write("countersign.toml", &format!("{before}\n{text}"));
+    }
+
     /// Builds and signs the bundle.
     pub fn build(&self) {
         let key = self.key_file("bundle.key");

@@ -6,7 +6,7 @@
 
 use crate::budget::Repeated;
 use crate::call::{Judged, Moment, Progress, Who};
-use crate::policy::{Decided, Escalated, Permitted};
+use crate::policy::{Decided, Duty, Escalated, Permitted};
 use crate::refusal::{Code, Refusal, Refused};
 use crate::state::keys::Owner;
 use crate::state::{Given, Halted, Spent, State};
@@ -204,7 +204,12 @@ fn clearance(
     state: &State,
 ) -> Result<Clearance, Box<Refused>> {
     if let Some(first) = decided.budgeted.earlier {
-        let Decided { budgeted, redact } = decided;
+        // A repetition carries nothing out, so there is nothing to witness.
+        let Decided {
+            budgeted,
+            redact,
+            duty: _,
+        } = decided;
         return Ok(Clearance::Repeated(Repeated {
             progress: Box::new(budgeted.surfaced.progress),
             first,
@@ -285,6 +290,11 @@ impl Approved {
 
     pub(crate) fn capability(&self) -> &Capability {
         &self.decided.budgeted.surfaced.capability
+    }
+
+    /// What has to happen before the call leaves.
+    pub(crate) fn duty(&self) -> Duty {
+        self.decided.duty
     }
 
     /// Names of the redaction rules that policy obliges to.

@@ -65,6 +65,7 @@ pub fn settle(settled: Settled, in_force: EntryRef, now: Moment) -> Record {
         committed.action.forwarded,
         committed.action.digest(),
     );
+    let witnessed = committed.witnessed;
     let progress = committed.approved.into_progress();
     let mut record = begin(&progress, in_force, verdict, now);
     // The intent's row has what opens its commitments; the decision adds the results.
@@ -79,6 +80,7 @@ pub fn settle(settled: Settled, in_force: EntryRef, now: Moment) -> Record {
             Some(progress.put(open, Field::Transcript, &transcript_bytes(&transcript)));
     }
     record.body.intent = Some(intent);
+    record.body.witnessed = witnessed;
     record.body.effect = effect;
     record.body.cancelled = cancelled.map(str::to_owned);
     record.body.times.dispatched = Some(dispatched);

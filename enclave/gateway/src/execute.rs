@@ -68,6 +68,8 @@ pub enum NotSent {
     Unavailable,
     /// The caller went away first.
     Cancelled,
+    /// Witnesses did not cosign the intent in time.
+    Unwitnessed,
 }
 
 /// Why there is no usable answer.

@@ -36,6 +36,16 @@ pub struct Escalated {
 pub(crate) struct Decided {
     pub(crate) budgeted: Budgeted,
     pub(crate) redact: BTreeSet<String>,
+    pub(crate) duty: Duty,
+}
+
+/// What has to happen between a durable intent and the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Nothing.
+    None,
+    /// Independent witnesses cosign a checkpoint over the intent.
+    Witnessed,
 }
 
 impl Decided {
@@ -81,19 +91,20 @@ pub fn decide(
         },
     }));
     let redact = decision.obligations.redact.clone();
-    if decision.obligations.witnessed {
-        // No witness can be asked yet. An obligation that cannot be met denies; it is never dropped.
-        let refusal = Refusal::never(Code::PolicyDenied).by_rule("obligation:witnessed".to_owned());
-        return Err(Box::new(Refused {
-            progress: budgeted.surfaced.progress,
-            refusal,
-        }));
-    }
+    let duty = if decision.obligations.witnessed {
+        Duty::Witnessed
+    } else {
+        Duty::None
+    };
     match decision.outcome {
         // A permit that was told who approved uses these approvals up, as one that asks for them does.
         Outcome::Allow | Outcome::Modify { .. } if !approvers.is_empty() => {
             Ok(Judgement::Escalated(Escalated {
-                decided: Decided { budgeted, redact },
+                decided: Decided {
+                    budgeted,
+                    redact,
+                    duty,
+                },
                 step_up: StepUp {
                     quorum: u8::try_from(approvers.len()).unwrap_or(u8::MAX),
                     approvers: Vec::new(),
@@ -103,9 +114,14 @@ pub fn decide(
         Outcome::Allow | Outcome::Modify { .. } => Ok(Judgement::Permitted(Permitted(Decided {
             budgeted,
             redact,
+            duty,
         }))),
         Outcome::StepUp(step_up) => Ok(Judgement::Escalated(Escalated {
-            decided: Decided { budgeted, redact },
+            decided: Decided {
+                budgeted,
+                redact,
+                duty,
+            },
             step_up,
         })),
         Outcome::Deny => {

@@ -88,6 +88,8 @@ codes! {
     NotEnrolled = "not_enrolled": "The gateway is not enrolled, so it takes no calls.",
     /// The clock cannot be trusted.
     ClockDrift = "clock_drift": "The gateway's clock disagrees with its log, so it takes no calls.",
+    /// Witnesses did not confirm the log in time.
+    NotWitnessed = "not_witnessed": "Independent witnesses have not confirmed the gateway's log in time, so nothing was sent to the tool. Try again later.",
     /// The tool cannot be reached; nothing was sent.
     UpstreamUnavailable = "upstream_unavailable": "The tool cannot be reached at this moment; nothing was sent to it. Try again later.",
     /// No answer; the call may have had an effect.

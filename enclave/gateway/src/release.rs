@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 /// Largest result that is released, in bytes (4 MiB). What a model reads is far smaller.
 pub const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Seconds after which a tool that could not be reached may be tried again.
+/// Seconds after which a tool or a witness that could not be reached may be tried again.
 const UPSTREAM_RETRY_SECONDS: u64 = 5;
 
 /// A call that is over, not yet recorded.
@@ -183,6 +183,9 @@ fn not_sent(cause: NotSent) -> Refusal {
             Retry::After(UPSTREAM_RETRY_SECONDS),
         ),
         NotSent::Cancelled => Refusal::never(Code::Cancelled),
+        NotSent::Unwitnessed => {
+            Refusal::new(Code::NotWitnessed, Retry::After(UPSTREAM_RETRY_SECONDS))
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Stage 7: an approved call becomes a signed, durable intent; only then may it leave.
 //!
 //! In: [`Approved`], and after that the journal's word. Out: the intent's body to append,
-//! then [`Committed`], the right to carry the call out once.
+//! then [`Committed`], the right to carry the call out once. Where policy obliges to it, there is
+//! a step between: [`Unwitnessed`] becomes that right only by the word of witnesses.
 
 use crate::approval::Approved;
-use crate::call::Progress;
+use crate::call::{Moment, Progress};
+use crate::execute::{NotSent, Outcome, Report};
+use crate::policy::Duty;
 use bytes::Bytes;
 use countersign_record::body::{Action, Intent, Verdict};
 use countersign_record::cbor::{self, Cbor};
@@ -48,6 +51,35 @@ pub struct Committed {
     pub(crate) approved: Approved,
     pub(crate) action: Action,
     pub(crate) intent: EntryRef,
+    pub(crate) witnessed: bool,
+}
+
+/// A call whose intent is durable, and may leave only once witnesses have seen that.
+#[derive(Debug)]
+#[must_use = "a call that waits for witnesses has to be carried out or settled"]
+pub struct Unwitnessed(Committed);
+
+/// What a durable intent gives a right to.
+#[derive(Debug)]
+pub enum Durable {
+    /// To carry the call out.
+    Committed(Box<Committed>),
+    /// To ask witnesses first.
+    Unwitnessed(Box<Unwitnessed>),
+}
+
+/// Word of a quorum of witnesses: each has cosigned a checkpoint of at least this size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CosignedSize(pub u64);
+
+/// What witnesses have seen does not reach the intent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("witnesses have cosigned {size} entries, the intent is entry {index}")]
+pub struct NotWitnessed {
+    /// What they have cosigned.
+    pub size: u64,
+    /// Where the intent stands.
+    pub index: u64,
 }
 
 impl Sealed {
@@ -86,11 +118,17 @@ impl Sealed {
         self.approved.progress().call
     }
 
-    /// Trades the journal's word for the right to carry the call out.
+    /// What has to happen between the durable intent and the call.
+    #[must_use]
+    pub fn duty(&self) -> Duty {
+        self.approved.duty()
+    }
+
+    /// Trades the journal's word for the right to carry the call out, or to ask witnesses first.
     ///
     /// # Errors
     /// If the word is about another call.
-    pub fn commit(self, receipt: IntentReceipt) -> Result<Committed, WrongReceipt> {
+    pub fn commit(self, receipt: IntentReceipt) -> Result<Durable, WrongReceipt> {
         let sealed = self.call();
         if receipt.call != sealed {
             return Err(WrongReceipt {
@@ -98,10 +136,16 @@ impl Sealed {
                 acknowledged: receipt.call,
             });
         }
-        Ok(Committed {
+        let duty = self.duty();
+        let committed = Committed {
             approved: self.approved,
             action: self.action,
             intent: receipt.entry,
+            witnessed: false,
+        };
+        Ok(match duty {
+            Duty::None => Durable::Committed(Box::new(committed)),
+            Duty::Witnessed => Durable::Unwitnessed(Box::new(Unwitnessed(committed))),
         })
     }
 
@@ -125,6 +169,44 @@ fn keep_once(open: &mut Vec<Disclosure>) {
 /// What is known of a call that was given up before anything left.
 #[derive(Debug)]
 pub struct Progressed(pub(crate) Progress);
+
+impl Unwitnessed {
+    /// The intent.
+    #[must_use]
+    pub fn intent(&self) -> &EntryRef {
+        &self.0.intent
+    }
+
+    /// Trades the witnesses' word for the right to carry the call out.
+    ///
+    /// # Errors
+    /// If what they have cosigned does not reach the intent; the call comes back, to be settled.
+    pub fn witness(self, word: CosignedSize) -> Result<Committed, Box<(Self, NotWitnessed)>> {
+        let index = self.0.intent.index;
+        if word.0 > index {
+            Ok(Committed {
+                witnessed: true,
+                ..self.0
+            })
+        } else {
+            Err(Box::new((
+                self,
+                NotWitnessed {
+                    size: word.0,
+                    index,
+                },
+            )))
+        }
+    }
+
+    /// Gives up a call that was not witnessed in time: nothing has left.
+    pub fn give_up(self, at: Moment) -> Outcome {
+        let (_unsent, dispatched) = self.0.dispatch(at);
+        dispatched.outcome(Report::NotSent {
+            cause: NotSent::Unwitnessed,
+        })
+    }
+}
 
 impl Committed {
     /// The call.

@@ -9,4 +9,5 @@ mod outcomes;
 mod refusals;
 mod repeats;
 mod requests;
+mod witnessed;
 mod world;

@@ -22,7 +22,7 @@ use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::recall::{Held, MAX_HELD, Presented, danger_identify, danger_seed};
 use countersign_gateway::refusal::{Code, Refusal, Refused};
 use countersign_gateway::request::{Request, Untrusted};
-use countersign_gateway::seal::{IntentReceipt, Sealed as SealedCall};
+use countersign_gateway::seal::{CosignedSize, Durable, IntentReceipt, Sealed as SealedCall};
 use countersign_gateway::state::State;
 use countersign_gateway::surface::{Observed, Surfaced, surface};
 use countersign_policies::site::capability::Capability;
@@ -279,7 +279,7 @@ impl Way<'_, '_> {
             call: recorded.call,
             entry: entry.clone(),
         };
-        let committed = sealed.commit(receipt).map_err(|e| {
+        let durable = sealed.commit(receipt).map_err(|e| {
             Box::new(Difference::new(
                 Stage::Seal,
                 "call",
@@ -288,9 +288,23 @@ impl Way<'_, '_> {
             ))
         })?;
         let dispatched = recorded.times.dispatched.unwrap_or(recorded.times.settled);
-        let (_, dispatched) = committed.dispatch(moment(dispatched));
+        // Who had cosigned by then stands in the record; whether they had is the verifier's to say.
+        let committed = match durable {
+            Durable::Committed(committed) => Ok(*committed),
+            Durable::Unwitnessed(unwitnessed) if recorded.witnessed => unwitnessed
+                .witness(CosignedSize(u64::MAX))
+                .map_err(|given_up| given_up.0),
+            Durable::Unwitnessed(unwitnessed) => Err(*unwitnessed),
+        };
+        let outcome = match committed {
+            Ok(committed) => {
+                let (_, dispatched) = committed.dispatch(moment(dispatched));
+                dispatched.outcome(report(self.recorded)?)
+            }
+            Err(unwitnessed) => unwitnessed.give_up(moment(dispatched)),
+        };
         self.ran.push(Stage::Release);
-        let settled = dispatched.outcome(report(self.recorded)?).release();
+        let settled = outcome.release();
         let record = decision::settle(settled, in_force, self.settled());
         Ok(self.finish(Some(intent), record, disclosures))
     }

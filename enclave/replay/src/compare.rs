@@ -69,7 +69,7 @@ impl Stage {
                 Self::Policy
             }
             Code::ApprovalRequired | Code::ApprovalRefused | Code::TooManyWaiting => Self::Approval,
-            Code::AuditBackpressure | Code::AuditUnavailable => Self::Seal,
+            Code::AuditBackpressure | Code::AuditUnavailable | Code::NotWitnessed => Self::Seal,
             Code::UpstreamUnavailable
             | Code::OutcomeUnknown
             | Code::UpstreamMalformed

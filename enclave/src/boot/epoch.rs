@@ -9,6 +9,7 @@
 use super::{Opened, held};
 use crate::keys::{self, random};
 use crate::site::StateFile;
+use crate::witnesses::Asked;
 use anyhow::{Context as _, bail};
 use countersign_gateway::call::Moment;
 use countersign_gateway::decision::settle_unknown;
@@ -98,23 +99,46 @@ pub fn explain(opened: &Opened, found: u64) -> Counter {
     Counter::Explained { abandoned }
 }
 
-/// Opens an epoch, if the counter is explained or the governance key has let the gateway go on.
+/// Opens an epoch, if the counter is explained and no witness knows better, or the governance key has let the gateway go on.
 ///
 /// # Errors
 /// If the platform, the log or a statement stands in the way. The log shows how far it came.
-pub fn begin(opened: &mut Opened) -> anyhow::Result<Result<Epoch, held::Held>> {
+pub fn begin(opened: &mut Opened, asked: &Asked) -> anyhow::Result<Result<Epoch, held::Held>> {
     let found = opened
         .tpm
         .counter(&opened.release)
         .context("the epoch counter cannot be read")?;
-    let (abandoned, recovery) = match explain(opened, found) {
-        Counter::Explained { abandoned } => (abandoned, None),
-        Counter::Unexplained { explained, found } => {
-            match held::recovery(opened, explained, found)? {
-                Ok(statement) => (Vec::new(), Some((explained, found, statement))),
-                Err(held) => return Ok(Err(held)),
-            }
-        }
+    // What governance has accepted once is no news: that witness stays where it is.
+    let accepted = opened.ledger.witnessed;
+    let witness = asked
+        .conflict
+        .clone()
+        .filter(|c| accepted.is_none_or(|size| c.size > size));
+    let (abandoned, doubt) = match (explain(opened, found), witness) {
+        (Counter::Explained { abandoned }, None) => (abandoned, None),
+        (Counter::Explained { abandoned }, Some(witness)) => (
+            abandoned,
+            Some(held::Doubt {
+                explained: found,
+                found,
+                witness: Some(witness),
+            }),
+        ),
+        (Counter::Unexplained { explained, found }, witness) => (
+            Vec::new(),
+            Some(held::Doubt {
+                explained,
+                found,
+                witness,
+            }),
+        ),
+    };
+    let recovery = match doubt {
+        None => None,
+        Some(doubt) => match held::recovery(opened, doubt.clone())? {
+            Ok(statement) => Some((doubt, statement)),
+            Err(held) => return Ok(Err(held)),
+        },
     };
     let key = SigningKey::from_bytes(&*random::<32>()?);
     let public = keys::public(&key);
@@ -141,14 +165,19 @@ pub fn begin(opened: &mut Opened) -> anyhow::Result<Result<Epoch, held::Held>> {
         key,
         counter,
     };
-    if let Some((explained, found, statement)) = recovery {
+    if let Some((doubt, statement)) = recovery {
+        let held::Doubt {
+            explained,
+            found,
+            witness,
+        } = doubt;
         append(
             opened,
             Body::Gap(Gap {
                 explained,
                 found,
                 statement: Bytes(statement),
-                witnessed: None,
+                witnessed: witness.map(|w| w.size),
             }),
         )?;
     }

@@ -1,12 +1,13 @@
-//! A gateway that is held: its log is behind its counter, and only the governance key lets it go on.
+//! A gateway that is held: its log is behind its counter or its witnesses, and only the governance key lets it go on.
 //!
-//! In: what the log explains and what the TPM shows. Out: a request to sign, or, once the signed
+//! In: what the log explains, what the TPM shows and what witnesses have signed. Out: a request to sign, or, once the signed
 //! statement is installed, that statement. Held, the gateway answers health and export and
 //! carries out no call.
 
 use super::Opened;
 use super::epoch::verified_statement;
 use crate::site::StateFile;
+use crate::witnesses::Conflict;
 use anyhow::{Context as _, bail};
 use countersign_record::binding::LogHead;
 use countersign_record::cbor::Cbor as _;
@@ -17,6 +18,8 @@ use countersign_record::statement::{RECOVER_TYP, RecoverStatement};
 pub struct Held {
     /// What to sign.
     pub request: RecoverStatement,
+    /// The witness that knows better, where it is a witness.
+    pub witness: Option<Conflict>,
 }
 
 impl std::fmt::Display for Held {
@@ -27,20 +30,48 @@ impl std::fmt::Display for Held {
             head,
             ..
         } = &self.request;
-        write!(
-            f,
-            "held: the log of {} entries explains counter {explained}, the TPM shows {found}; entries may be missing",
-            head.size
-        )
+        let size = head.size;
+        match &self.witness {
+            None => write!(
+                f,
+                "held: the log of {size} entries explains counter {explained}, the TPM shows {found}; entries may be missing"
+            ),
+            Some(Conflict {
+                witness,
+                size: signed,
+            }) if *signed > size => write!(
+                f,
+                "held: the log has {size} entries, witness {witness} has cosigned {signed}; entries are missing"
+            ),
+            Some(Conflict {
+                witness,
+                size: signed,
+            }) => write!(
+                f,
+                "held: witness {witness} has cosigned {signed} entries that the log of {size} does not continue"
+            ),
+        }
     }
 }
 
+/// What stands between the log and an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// The counter that the log explains.
+    pub(super) explained: u64,
+    /// The counter that the TPM shows.
+    pub(super) found: u64,
+    /// A witness that knows what the disk does not.
+    pub(super) witness: Option<Conflict>,
+}
+
 /// The installed recover statement, if it is about this very state; otherwise the request for one.
-pub(super) fn recovery(
-    opened: &Opened,
-    explained: u64,
-    found: u64,
-) -> anyhow::Result<Result<Vec<u8>, Held>> {
+pub(super) fn recovery(opened: &Opened, doubt: Doubt) -> anyhow::Result<Result<Vec<u8>, Held>> {
+    let Doubt {
+        explained,
+        found,
+        witness,
+    } = doubt;
     let head = LogHead {
         size: opened.found.head.size,
         root: opened.found.head.root,
@@ -52,7 +83,7 @@ pub(super) fn recovery(
         found,
         reason: String::new(),
         issued: opened.clock.now().at,
-        witnessed: None,
+        witnessed: witness.as_ref().map(|w| w.size),
     };
     if let Some(bytes) = opened.state_dir.read(StateFile::Recover)? {
         let payload = verified_statement(&bytes, RECOVER_TYP, opened.settings.governance)
@@ -71,7 +102,7 @@ pub(super) fn recovery(
     opened
         .state_dir
         .write(StateFile::RecoverRequest, &request.to_bytes())?;
-    Ok(Err(Held { request }))
+    Ok(Err(Held { request, witness }))
 }
 
 fn concerns(statement: &RecoverStatement, request: &RecoverStatement) -> bool {

@@ -34,6 +34,8 @@ pub struct Ledger {
     pub renewal: u64,
     /// Gateways whose work this one continues: where that stands, and by which statement.
     pub adopted: BTreeMap<GatewayId, (u64, ArtifactDigest)>,
+    /// The largest size that governance has let a witness know better at.
+    pub witnessed: Option<u64>,
 }
 
 impl Ledger {
@@ -51,6 +53,7 @@ impl Ledger {
             closed: true,
             renewal: 0,
             adopted: BTreeMap::new(),
+            witnessed: None,
         }
     }
 
@@ -92,7 +95,10 @@ impl Ledger {
                 }
                 self.in_force = Some(at);
             }
-            Body::Gap(gap) => self.counter = self.counter.max(gap.found),
+            Body::Gap(gap) => {
+                self.counter = self.counter.max(gap.found);
+                self.witnessed = self.witnessed.max(gap.witnessed);
+            }
             Body::Event(event) if event.kind == EventKind::RenewalFailed => {
                 self.counter = self.counter.saturating_add(event.count);
             }

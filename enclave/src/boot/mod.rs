@@ -1,7 +1,7 @@
 //! From a machine to an open epoch, or to a gateway that is held.
 //!
 //! ```text
-//! site → TPM → vault (unseal) → log (checked, folded) → counter
+//! site → TPM → vault (unseal) → log (checked, folded) → witnesses asked → counter
 //!      → opening (durable) → increment → evidence → base → enrol, change → settle what was open
 //!      → first renewal → serve
 //! ```

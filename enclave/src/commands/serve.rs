@@ -4,6 +4,7 @@ use crate::boot::{self, Opened, Place, tracing_line};
 use crate::keys::{read_signing_key, sign_statement};
 use crate::serve::{Gateway, run};
 use crate::site::{SiteDir, StateFile, tpm_address_text, write_release};
+use crate::witnesses;
 use anyhow::Context as _;
 use clap::Args;
 use countersign_platform::swtpm::Swtpm;
@@ -52,13 +53,15 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
     if countersign_platform::Attester::profile(opened.attester.as_ref()) == Profile::Swtpm {
         tracing_line("on a software TPM: no hardware vouches for this gateway");
     }
-    let epoch = boot::epoch::begin(&mut opened)?;
+    // ORDER: before anything is opened that a witness would have to explain.
+    let asked = runtime.block_on(witnesses::ask(&opened));
+    let epoch = boot::epoch::begin(&mut opened, &asked)?;
     if let Err(held) = &epoch {
         tracing_line(&held.to_string());
         tracing_line("see recover-request.cbor in the state directory and `countersign recover`");
     }
     announce(&opened);
-    let (gateway, mut renewer) = Gateway::new(opened, epoch)?;
+    let (gateway, mut renewer) = Gateway::new(opened, epoch, asked)?;
     if let Some(renewer) = &mut renewer {
         // ORDER: the first renewal moves the counter before the first call is served.
         renewer.renew().context("the first renewal failed")?;

@@ -154,6 +154,7 @@ pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
         "held": gateway.held.as_ref().map(ToString::to_string),
         "entries": head.size,
         "open_calls": gateway.journal.open_calls(),
+        "witnesses": gateway.witnesses.health(),
     });
     json(StatusCode::OK, body.to_string().into_bytes())
 }
@@ -182,6 +183,7 @@ fn state_word(gateway: &Gateway) -> &'static str {
         Health::Stopped(_) => "log stopped",
         Health::Open if !gateway.lease.holds(gateway.clock.since_boot()) => "lease expired",
         Health::Open if gateway.clock.drifts() => "clock drifts",
+        Health::Open if !gateway.witnesses.have_confirmed() => "not witnessed",
         Health::Open => "serving",
     }
 }

@@ -104,6 +104,11 @@ pub fn write(gateway: &Gateway, plan: &Plan, sink: Sink<'_>) -> Result<(), Expor
         out.add(writer.artifact(&artifact))?;
     }
     let mut pieces = plan.pieces();
+    let mut notes = Notes {
+        gateway,
+        plan,
+        next: plan.note_after(&gateway.journal, 0)?,
+    };
     loop {
         let some: Vec<Piece> = pieces.by_ref().take(PIECES).collect();
         if some.is_empty() {
@@ -115,23 +120,52 @@ pub fn write(gateway: &Gateway, plan: &Plan, sink: Sink<'_>) -> Result<(), Expor
             match piece {
                 Piece::Entries(range) => {
                     for stored in gateway.journal.entries(range)? {
-                        entry(gateway, plan, &mut writer, &mut out, &stored?)?;
+                        let stored = stored?;
+                        entry(gateway, plan, &mut writer, &mut out, &stored)?;
+                        notes.write(stored.index.saturating_add(1), &mut writer, &mut out)?;
                     }
                 }
-                Piece::Withheld(_) => match spans.next() {
-                    Some(span) if span.count > 1 => out.add(writer.span(&span))?,
-                    span => {
-                        for root in span.iter().flat_map(|s| &s.roots) {
-                            out.add(writer.leaf(root))?;
+                Piece::Withheld(range) => {
+                    match spans.next() {
+                        Some(span) if span.count > 1 => out.add(writer.span(&span))?,
+                        span => {
+                            for root in span.iter().flat_map(|s| &s.roots) {
+                                out.add(writer.leaf(root))?;
+                            }
                         }
                     }
-                },
+                    notes.write(range.end, &mut writer, &mut out)?;
+                }
             }
         }
     }
     out.add(writer.checkpoint(plan.checkpoint().as_bytes()))?;
     out.add(writer.finish())?;
     out.flush()
+}
+
+/// Checkpoints that witnesses cosigned, each of which stands where its last entry does.
+struct Notes<'a> {
+    gateway: &'a Gateway,
+    plan: &'a Plan,
+    next: Option<(u64, String)>,
+}
+
+impl Notes<'_> {
+    /// Writes the one over exactly `size` entries, if it is next.
+    fn write(
+        &mut self,
+        size: u64,
+        writer: &mut ExportWriter,
+        out: &mut Chunks<'_>,
+    ) -> Result<(), ExportFault> {
+        let Some((_, note)) = self.next.take_if(|(at, _)| *at == size) else {
+            return Ok(());
+        };
+        out.add(writer.checkpoint(note.as_bytes()))?;
+        self.next = self.plan.note_after(&self.gateway.journal, size)?;
+        Ok(())
+    }
 }
 
 fn entry(

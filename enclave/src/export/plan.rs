@@ -51,6 +51,8 @@ pub struct Plan {
     wanted: Wanted,
     /// Sizes at which a withheld stretch ends.
     cuts: BTreeSet<u64>,
+    /// Sizes whose cosigned checkpoints go along; of a whole log all do.
+    noted: BTreeSet<u64>,
     artifacts: BTreeSet<ArtifactDigest>,
     proof: Option<(u64, TenantProof)>,
     found: bool,
@@ -103,6 +105,8 @@ impl Plan {
         scan.artifacts
             .extend(gateway.journal.artifacts_of(SIGNED_BUNDLE_KIND)?);
         let proof = scan.proof();
+        let noted = scan.noted(&gateway.journal, end)?;
+        scan.cuts.extend(&noted);
         let Scan {
             selection,
             wanted,
@@ -117,6 +121,7 @@ impl Plan {
             end,
             wanted,
             cuts,
+            noted,
             artifacts,
             proof,
             found,
@@ -152,6 +157,27 @@ impl Plan {
             .as_ref()
             .filter(|(at, _)| *at == index)
             .map(|(_, proof)| proof)
+    }
+
+    /// The next checkpoint over more than `size` entries that goes along because witnesses cosigned it. The last one of
+    /// the export is not among them.
+    pub(super) fn note_after(
+        &self,
+        journal: &Journal,
+        size: u64,
+    ) -> Result<Option<(u64, String)>, ExportFault> {
+        if matches!(self.wanted, Wanted::All) {
+            let next = journal.cosigned_after(size)?;
+            return Ok(next.filter(|(size, _)| *size < self.end));
+        }
+        // One that newer ones have replaced since the plan was made is left out.
+        for noted in self.noted.range(size.saturating_add(1)..) {
+            let found = journal.cosigned_after(noted.saturating_sub(1))?;
+            if let Some(found) = found.filter(|(size, _)| size == noted) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// The log in pieces, in order.
@@ -235,6 +261,8 @@ struct Scan {
     calls: HashSet<CallId>,
     /// Earlier entries that wanted ones refer to.
     referred: Vec<u64>,
+    /// Intents and outcomes of wanted calls that were witnessed: a checkpoint between them shows it.
+    witnessed: Vec<Range<u64>>,
     heads: Heads,
     found: bool,
 }
@@ -269,6 +297,7 @@ impl Scan {
             after: false,
             calls: HashSet::new(),
             referred: Vec::new(),
+            witnessed: Vec::new(),
             heads: Heads::default(),
         }
     }
@@ -364,6 +393,11 @@ impl Scan {
         if tenant.is_none() || (own && inside) || edge || outcome {
             self.wanted.add(index);
             self.referred.extend(refers(entry.body()));
+            if let Body::Decision(decision) = entry.body()
+                && let Some(intent) = decision.intent.as_ref().filter(|_| decision.witnessed)
+            {
+                self.witnessed.push(intent.index..index);
+            }
             if late {
                 self.heads.late.get_or_insert(index);
             }
@@ -434,6 +468,25 @@ impl Scan {
             self.referred.extend(refers(entry.body()));
         }
         Ok(())
+    }
+
+    /// Sizes of the cosigned checkpoints that a part of the log needs: the newest, and those that show that its calls
+    /// were witnessed.
+    fn noted(&self, journal: &Journal, end: u64) -> Result<BTreeSet<u64>, ExportFault> {
+        let mut noted = BTreeSet::new();
+        if matches!(self.wanted, Wanted::All) {
+            return Ok(noted);
+        }
+        for Range { start, end } in &self.witnessed {
+            let mut at = *start;
+            while let Some((size, _)) = journal.cosigned_after(at)?.filter(|(s, _)| s <= end) {
+                noted.insert(size);
+                at = size;
+            }
+        }
+        let newest = journal.cosigned_before(end)?;
+        noted.extend(newest);
+        Ok(noted)
     }
 
     fn proof(&self) -> Option<(u64, TenantProof)> {

@@ -6,8 +6,9 @@
 use crate::problem::{Problem, Report, Source};
 use crate::site::text::{hex_array, key, plain_name, toml_file};
 use countersign_record::digest::{ArtifactDigest, PublicKey, TenantId};
+use countersign_record::note::{NoteKey, Role};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use toml::Spanned;
 
@@ -35,6 +36,55 @@ pub struct Settings {
     pub renewal_interval: Duration,
     /// X25519 key that the storage keys are also wrapped to.
     pub recovery: [u8; 32],
+    /// Witnesses, in the order of the file.
+    pub witnesses: Vec<WitnessSettings>,
+    /// What is asked of them.
+    pub witness_rule: WitnessRule,
+}
+
+/// Somebody who cosigns checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessSettings {
+    /// Host and port.
+    pub authority: String,
+    /// What stands before the protocol's paths: empty, or a path without a slash at its end.
+    pub prefix: String,
+    /// Name and key of its signatures.
+    pub key: NoteKey,
+    /// Who runs it.
+    pub organisation: String,
+    /// Whose it is.
+    pub standing: Standing,
+}
+
+/// Whether a witness says anything against the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Others run it.
+    Independent,
+    /// The operator runs it; it never counts.
+    Own,
+}
+
+/// What is asked of witnesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WitnessRule {
+    /// Independent organisations that must have cosigned the intent of a call under `witnessed`.
+    pub quorum: usize,
+    /// Independent organisations that must have cosigned this epoch before the first call.
+    pub start_requires: usize,
+    /// How long a call waits for them.
+    pub wait: Duration,
+}
+
+/// Independent organisations among witnesses.
+#[must_use]
+pub fn independent(witnesses: &[WitnessSettings]) -> BTreeSet<&str> {
+    witnesses
+        .iter()
+        .filter(|w| w.standing == Standing::Independent)
+        .map(|w| w.organisation.as_str())
+        .collect()
 }
 
 /// A tenant.
@@ -85,6 +135,9 @@ struct File {
     bundle: BundleSection,
     renewal: Renewal,
     recovery: Key,
+    #[serde(default)]
+    witnesses: Vec<WitnessSection>,
+    witness_rule: Option<WitnessRuleSection>,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +188,28 @@ struct BundleSection {
 struct Renewal {
     interval_seconds: Spanned<u64>,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WitnessSection {
+    url: Spanned<String>,
+    key: Spanned<String>,
+    organisation: Spanned<String>,
+    #[serde(default)]
+    own: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WitnessRuleSection {
+    quorum: Spanned<u64>,
+    start_requires: Option<Spanned<u64>>,
+    wait_seconds: Option<Spanned<u64>>,
+}
+
+/// How long a call waits for witnesses, in seconds, and what it may be set to. A submission takes two round trips.
+const WAIT_SECONDS: u64 = 5;
+const WAIT_RANGE: std::ops::RangeInclusive<u64> = 1..=60;
 
 /// Shortest and longest time between renewals, in seconds: a TPM takes about a second for one, and a
 /// cut of the log loses at most one interval.
@@ -188,6 +263,8 @@ impl Settings {
                 expected,
             );
         }
+        let witnesses = witnesses(source, &file.witnesses, report);
+        let witness_rule = witness_rule(source, file.witness_rule.as_ref(), &witnesses, report);
         if report.count() > before {
             return None;
         }
@@ -204,7 +281,120 @@ impl Settings {
             bundle: bundle?,
             renewal_interval: Duration::from_secs(seconds.into_inner()),
             recovery: recovery?,
+            witnesses,
+            witness_rule,
         })
+    }
+}
+
+fn witnesses(
+    source: Source<'_>,
+    sections: &[WitnessSection],
+    report: &mut Report,
+) -> Vec<WitnessSettings> {
+    let mut out: Vec<WitnessSettings> = Vec::new();
+    for w in sections {
+        let expected = "http://<host>:<port>, and a path where there is one";
+        let Some((authority, prefix)) = witness_url(w.url.get_ref()) else {
+            let found = w.url.get_ref();
+            report.value(source, w.url.span(), "witnesses.url", found, expected);
+            continue;
+        };
+        let key = NoteKey::parse(w.key.get_ref())
+            .ok()
+            .filter(|k| k.role() == Role::Witness);
+        let Some(key) = key else {
+            let expected = "the text of a witness's key: <name>+<key hash>+<base64>";
+            let found = w.key.get_ref();
+            report.value(source, w.key.span(), "witnesses.key", found, expected);
+            continue;
+        };
+        if w.organisation.get_ref().trim().is_empty() {
+            let (span, expected) = (w.organisation.span(), "who runs the witness");
+            report.value(source, span, "witnesses.organisation", "", expected);
+        }
+        // One key is one witness, whatever names it has.
+        let same = |other: &&WitnessSettings| {
+            other.key.name() == key.name() || other.key.key() == key.key()
+        };
+        if out.iter().any(|other| same(&other)) {
+            report.at(
+                source,
+                w.key.span(),
+                Problem::Duplicate {
+                    what: "witness",
+                    name: key.name().to_owned(),
+                    first: SETTINGS_FILE.to_owned(),
+                },
+            );
+        }
+        out.push(WitnessSettings {
+            authority,
+            prefix,
+            key,
+            organisation: w.organisation.get_ref().trim().to_owned(),
+            standing: if w.own {
+                Standing::Own
+            } else {
+                Standing::Independent
+            },
+        });
+    }
+    out
+}
+
+/// Authority and path of a plain address; nothing else may stand in it.
+fn witness_url(url: &str) -> Option<(String, String)> {
+    let rest = url.strip_prefix("http://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (host, port) = authority.rsplit_once(':')?;
+    let plain = |text: &str, more: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    let good = !host.is_empty()
+        && plain(host, ".-_[]:")
+        && port.parse::<u16>().is_ok()
+        && plain(path, "/.-_~%");
+    let path = path.trim_end_matches('/');
+    let prefix = if path.is_empty() {
+        String::new()
+    } else {
+        format!("/{path}")
+    };
+    good.then(|| (authority.to_owned(), prefix))
+}
+
+fn witness_rule(
+    source: Source<'_>,
+    section: Option<&WitnessRuleSection>,
+    witnesses: &[WitnessSettings],
+    report: &mut Report,
+) -> WitnessRule {
+    let most = u64::try_from(independent(witnesses).len()).unwrap_or(u64::MAX);
+    let mut number = |key: &str, value: &Spanned<u64>, range: std::ops::RangeInclusive<u64>| {
+        if !range.contains(value.get_ref()) {
+            let expected = format!("{} to {}", range.start(), range.end());
+            let found = value.get_ref().to_string();
+            report.value(source, value.span(), key, &found, expected);
+        }
+        *value.get_ref()
+    };
+    let (mut quorum, mut start, mut wait) = (1, 0, WAIT_SECONDS);
+    if let Some(section) = section {
+        quorum = number("witness_rule.quorum", &section.quorum, 1..=most.max(1));
+        if let Some(value) = &section.start_requires {
+            start = number("witness_rule.start_requires", value, 0..=most);
+        }
+        if let Some(value) = &section.wait_seconds {
+            wait = number("witness_rule.wait_seconds", value, WAIT_RANGE);
+        }
+    }
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    WitnessRule {
+        quorum: size(quorum),
+        start_requires: size(start),
+        wait: Duration::from_secs(wait),
     }
 }
 

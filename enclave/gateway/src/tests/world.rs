@@ -9,7 +9,7 @@ use crate::identity::{Callers, Clock, Identified, Nonces, identify};
 use crate::policy::{self, Judgement};
 use crate::refusal::{Code, Refused};
 use crate::request::{Request, Untrusted};
-use crate::seal::{Committed, IntentReceipt, Sealed};
+use crate::seal::{Committed, Durable, IntentReceipt, Sealed, Unwitnessed};
 use crate::state::State;
 use crate::surface::{Observed, surface};
 use bytes::Bytes;
@@ -130,7 +130,7 @@ fn capabilities(out: &mut SiteFiles) {
     tool("restricted", "\"CONFIDENTIAL\"", "\"RESTRICTED\"");
     tool("keyed", "\"optional\"", "\"required\"");
     tool("few", "calls = 600", "calls = 2");
-    for name in ["deferred", "two", "faulty", "unless"] {
+    for name in ["deferred", "two", "faulty", "unless", "seen"] {
         tool(name, "calls = 600", "calls = 600");
     }
     let rules = "redactions = [\n { name = \"mail\", pattern = '[a-z]+@[a-z.]+', replacement = \"[mail]\", apply = \"always\" },\n { name = \"digits\", pattern = '[0-9]{6}', replacement = \"[digits]\", apply = \"always\" } ]\n";
@@ -157,6 +157,7 @@ fn capabilities(out: &mut SiteFiles) {
     .join(", ");
     let more = format!(
         "@id(\"all\")\npermit (principal, action in [{everybody}], resource);\n\
+         @id(\"seen\")\n@obligation(\"witnessed\")\npermit (principal, action == Action::\"customers.seen\", resource);\n\
          @id(\"later\")\n@obligation(\"defer\")\npermit (principal, action == Action::\"customers.deferred\", resource);\n\
          @id(\"both\")\n@obligation(\"step_up\")\n@quorum(\"2\")\npermit (principal in Tenant::\"demo\", action == Action::\"customers.two\", resource);\n\
          @id(\"overflow\")\nforbid (principal, action == Action::\"customers.faulty\", resource) when {{ context.time_ms * 9223372036854775807 > 0 }};\n\
@@ -369,7 +370,22 @@ impl World {
         let tenant = countersign_record::body::Action::from_bytes_of(&intent).tenant;
         let entry = self.write(Body::Intent(intent), Some(tenant), disclosures);
         let call = sealed.call();
-        sealed.commit(IntentReceipt { call, entry }).unwrap()
+        match sealed.commit(IntentReceipt { call, entry }).unwrap() {
+            Durable::Committed(committed) => *committed,
+            Durable::Unwitnessed(_) => panic!("it has to be witnessed first"),
+        }
+    }
+
+    /// Makes the intent of a call durable that has to be witnessed.
+    pub(super) fn commit_unwitnessed(&mut self, approved: Approved) -> Unwitnessed {
+        let (sealed, intent, disclosures) = self.seal(approved);
+        let tenant = countersign_record::body::Action::from_bytes_of(&intent).tenant;
+        let entry = self.write(Body::Intent(intent), Some(tenant), disclosures);
+        let call = sealed.call();
+        match sealed.commit(IntentReceipt { call, entry }).unwrap() {
+            Durable::Unwitnessed(unwitnessed) => *unwitnessed,
+            Durable::Committed(_) => panic!("nothing has to be witnessed"),
+        }
     }
 
     pub(super) fn settle(&mut self, committed: Committed, report: Report) -> Done {

@@ -15,7 +15,7 @@ use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::recall::Held;
 use countersign_gateway::refusal::Refused;
 use countersign_gateway::request::{Request, Untrusted};
-use countersign_gateway::seal::{IntentReceipt, Sealed};
+use countersign_gateway::seal::{Durable, IntentReceipt, Sealed};
 use countersign_gateway::state::State;
 use countersign_gateway::surface::{Observed, surface};
 use countersign_policies::bundle::UnsignedBundle;
@@ -247,6 +247,9 @@ impl Gateway {
                 let call = sealed.call();
                 let entry = self.write(Body::Intent(intent), disclosures);
                 let committed = sealed.commit(IntentReceipt { call, entry }).unwrap();
+                let Durable::Committed(committed) = committed else {
+                    panic!("nothing here has to be witnessed");
+                };
                 let (_, dispatched) = committed.dispatch(self.moment());
                 let report = Report::Answered {
                     result: Bytes::from_static(RESULT.as_bytes()),

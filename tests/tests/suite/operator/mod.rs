@@ -25,6 +25,7 @@ mod hidden;
 mod parts;
 mod snapshots;
 mod tpm;
+mod witnesses;
 
 use countersign_tests::auditor::Verdict;
 use countersign_tests::client::Answer;
@@ -154,6 +155,7 @@ fn the_threat_model_names_every_test_of_the_operator() {
         include_str!("hidden.rs"),
         include_str!("snapshots.rs"),
         include_str!("tpm.rs"),
+        include_str!("witnesses.rs"),
     ];
     let tests: BTreeSet<&str> = sources
         .iter()
@@ -171,7 +173,7 @@ fn the_threat_model_names_every_test_of_the_operator() {
     assert_eq!(named, tests);
 }
 
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "adoption",
     "approvals",
     "bundles",
@@ -182,4 +184,5 @@ const MODULES: [&str; 10] = [
     "hidden",
     "snapshots",
     "tpm",
+    "witnesses",
 ];

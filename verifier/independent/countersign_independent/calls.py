@@ -205,7 +205,11 @@ def intent(judge, entry):
         entry.action_digest = digests.tagged(b"action", body.action)
         people, groups = needed(body.policy, action.mode)
         approvers = set()
+        partial = judge.manifest.period is not None or judge.manifest.scope == schema.RUN
         for one in body.approvals:
+            if one.index not in judge.words and partial and judge.withheld:
+                report.unknown("approvals", f"entry {entry.index}: withheld")
+                continue
             who = _approved(judge, entry, action, entry.action_digest, one, groups)
             report.holds("approvals", who is not None, f"entry {entry.index}")
             if who is not None:

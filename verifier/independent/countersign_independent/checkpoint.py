@@ -57,7 +57,7 @@ class Checkpoint:
             if len(parts) != 3 or parts[0] != "—" or not good_name(parts[1]):
                 raise Malformed("signature line")
             content = unbase64(parts[2])
-            if len(content) < 5:
+            if len(content) < 4:
                 raise Malformed("signature line")
             self.lines.append((parts[1], content[:4], content[4:]))
 

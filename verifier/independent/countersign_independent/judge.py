@@ -172,8 +172,6 @@ class Judge:
             else:
                 report.fails("entries", f"entry {self.position}")
             self.next = min(self.next + 1, MOST)
-            if pending.proof is not None:
-                sequences.stray_proof(self)
         self.tree.append(digest)
         self.entries_read += 1
         self._grow(1, digest)

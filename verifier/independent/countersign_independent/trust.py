@@ -9,6 +9,8 @@ from .cbor import Malformed
 
 HEX = re.compile(r"[0-9a-fA-F]*\Z")
 MOST = 2**64 - 1
+# The property White_Space of Unicode; Python's own notion has four control characters more.
+SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
 class Refused(Exception):
@@ -67,9 +69,9 @@ def _number(value, where, least=0):
 
 
 def _words(value, where):
-    if type(value) is not str or not value.strip():
+    if type(value) is not str or not value.strip(SPACE):
         raise Refused(f"{where} is no text")
-    return value.strip()
+    return value.strip(SPACE)
 
 
 def _class(value, where):
@@ -97,7 +99,7 @@ def _keys(data, table, key, check, others=()):
 
 def _toml(data, known):
     try:
-        out = tomllib.loads(data.decode("utf-8"))
+        out = tomllib.loads(data.decode("utf-8").removeprefix("\ufeff"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as e:
         raise Refused(str(e)) from None
     _table(out, "file", known)
@@ -146,9 +148,9 @@ def _witness(row):
 def _root(value):
     if type(value) is not str:
         raise Refused("timestamping.root")
-    word = value.strip()
+    word = value.strip(SPACE)
     if word.startswith("-----BEGIN CERTIFICATE-----") and word.endswith("-----END CERTIFICATE-----"):
-        inner = "".join(word[27:-25].split())
+        inner = "".join(c for c in word[27:-25] if c not in SPACE)
         try:
             der = checkpoint.unbase64(inner)
         except Malformed:
@@ -213,9 +215,9 @@ def receipts(data):
     out = []
     if data.isascii():
         for line in data.decode("ascii").split("\n"):
-            if line.strip():
+            if line.strip(SPACE):
                 try:
-                    out.append(checkpoint.unbase64(line.strip()))
+                    out.append(checkpoint.unbase64(line.strip(SPACE)))
                 except Malformed:
                     raise Refused("receipts: no base64") from None
     else:

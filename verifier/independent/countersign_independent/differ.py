@@ -342,11 +342,13 @@ def main(given):
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--like", default="", help="only of cases with this in their name")
     parser.add_argument("--verifier", required=True)
     parser.add_argument("--keep", type=Path, help="directory for exports on which they disagree")
     options = parser.parse_args(given)
     directory = options.corpus
     cases = json.loads((directory / "index.json").read_text())["cases"]
+    cases = [one for one in cases if options.like in one["name"]]
     apart, exits = 0, 0
     outcomes = dict.fromkeys(range(5), 0)
     with tempfile.TemporaryDirectory() as scratch:

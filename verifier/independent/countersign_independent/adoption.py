@@ -63,7 +63,6 @@ def grown(judge):
     handed.same = judge.tree.root() == handed.said.head.root and judge.last_leaf == handed.said.last
     if judge.report.holds("adoption", handed.same, "another log than was handed over"):
         judge.report.held("root")
-        judge.checkpoints += 1
         judge.covered = judge.position
 
 

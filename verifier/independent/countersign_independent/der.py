@@ -95,23 +95,16 @@ def boolean(element):
     return element.content == b"\xff"
 
 
-def oid(element):
-    """The numbers of an object identifier, with dots."""
-    out, value, raw = [], 0, element.content
-    if not raw or raw[-1] & 128:
-        raise Malformed("object identifier")
-    fresh = True
-    for byte in raw:
-        if fresh and byte == 0x80:
-            raise Malformed("object identifier")
-        value, fresh = value << 7 | byte & 127, not byte & 128
-        if fresh:
-            if not out:
-                top = min(value // 40, 2)
-                out, value = [top], value - 40 * top
-            out.append(value)
-            value = 0
-    return ".".join(map(str, out))
+def oid(word):
+    """The content of an object identifier that is written with dots; in a token they are compared as bytes."""
+    numbers = [int(one) for one in word.split(".")]
+    out = b""
+    for number in [40 * numbers[0] + numbers[1], *numbers[2:]]:
+        part = [number & 127]
+        while number := number >> 7:
+            part.append(number & 127 | 128)
+        out += bytes(reversed(part))
+    return out
 
 
 def algorithm(element):
@@ -119,7 +112,7 @@ def algorithm(element):
     if element.tag != SEQUENCE:
         raise Malformed("algorithm identifier")
     fields = Fields(element.content)
-    name = oid(fields.take(OID))
+    name = fields.take(OID).content
     parameters = fields.take() if fields.peek() is not None else None
     fields.end()
     return name, parameters

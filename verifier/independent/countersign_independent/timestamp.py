@@ -9,23 +9,23 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from . import der
 from .cbor import Malformed
-from .der import Fields
+from .der import Fields, oid
 
 DIGESTS = {
-    "2.16.840.1.101.3.4.2.1": ("sha256", bytes.fromhex("3031300d060960864801650304020105000420")),
-    "2.16.840.1.101.3.4.2.2": ("sha384", bytes.fromhex("3041300d060960864801650304020205000430")),
-    "2.16.840.1.101.3.4.2.3": ("sha512", bytes.fromhex("3051300d060960864801650304020305000440")),
+    oid("2.16.840.1.101.3.4.2.1"): ("sha256", bytes.fromhex("3031300d060960864801650304020105000420")),
+    oid("2.16.840.1.101.3.4.2.2"): ("sha384", bytes.fromhex("3041300d060960864801650304020205000430")),
+    oid("2.16.840.1.101.3.4.2.3"): ("sha512", bytes.fromhex("3051300d060960864801650304020305000440")),
 }
-SHA256 = "2.16.840.1.101.3.4.2.1"
-RSA_SIGNATURES = {"1.2.840.113549.1.1.11": "sha256", "1.2.840.113549.1.1.12": "sha384", "1.2.840.113549.1.1.13": "sha512"}
-EC_SIGNATURES = {"1.2.840.10045.4.3.2": "sha256", "1.2.840.10045.4.3.3": "sha384", "1.2.840.10045.4.3.4": "sha512"}
-RSA, EC = "1.2.840.113549.1.1.1", "1.2.840.10045.2.1"
-CURVES = {"1.2.840.10045.3.1.7": (ec.SECP256R1, 32), "1.3.132.0.34": (ec.SECP384R1, 48)}
+SHA256 = oid("2.16.840.1.101.3.4.2.1")
+RSA_SIGNATURES = {oid("1.2.840.113549.1.1.11"): "sha256", oid("1.2.840.113549.1.1.12"): "sha384", oid("1.2.840.113549.1.1.13"): "sha512"}
+EC_SIGNATURES = {oid("1.2.840.10045.4.3.2"): "sha256", oid("1.2.840.10045.4.3.3"): "sha384", oid("1.2.840.10045.4.3.4"): "sha512"}
+RSA, EC = oid("1.2.840.113549.1.1.1"), oid("1.2.840.10045.2.1")
+CURVES = {oid("1.2.840.10045.3.1.7"): (ec.SECP256R1, 32), oid("1.3.132.0.34"): (ec.SECP384R1, 48)}
 HASHES = {"sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512}
-TST_INFO, SIGNED_DATA = "1.2.840.113549.1.9.16.1.4", "1.2.840.113549.1.7.2"
-CONTENT_TYPE, MESSAGE_DIGEST, CERTIFICATE_V2 = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.16.2.47"
-SUBJECT_KEY, KEY_USAGE, CONSTRAINTS, PURPOSES = "2.5.29.14", "2.5.29.15", "2.5.29.19", "2.5.29.37"
-TIME_STAMPING, ANY_PURPOSE = "1.3.6.1.5.5.7.3.8", "2.5.29.37.0"
+TST_INFO, SIGNED_DATA = oid("1.2.840.113549.1.9.16.1.4"), oid("1.2.840.113549.1.7.2")
+CONTENT_TYPE, MESSAGE_DIGEST, CERTIFICATE_V2 = oid("1.2.840.113549.1.9.3"), oid("1.2.840.113549.1.9.4"), oid("1.2.840.113549.1.9.16.2.47")
+SUBJECT_KEY, KEY_USAGE, CONSTRAINTS, PURPOSES = oid("2.5.29.14"), oid("2.5.29.15"), oid("2.5.29.19"), oid("2.5.29.37")
+TIME_STAMPING, ANY_PURPOSE = oid("1.3.6.1.5.5.7.3.8"), oid("2.5.29.37.0")
 
 
 def _absent_or_null(parameters):
@@ -58,7 +58,7 @@ class Key:
                 raise Malformed("RSA key")
             self.ec = None
         elif name == EC:
-            curve = CURVES.get(der.oid(parameters)) if parameters is not None and parameters.tag == der.OID else None
+            curve = CURVES.get(parameters.content) if parameters is not None and parameters.tag == der.OID else None
             if curve is None or len(content) != 1 + 2 * curve[1] or content[0] != 4:
                 raise Malformed("curve")
             try:
@@ -122,10 +122,6 @@ class Certificate:
         times.end()
         self.subject = fields.take(der.SEQUENCE).raw
         self.spki = fields.take(der.SEQUENCE).content
-        parts = Fields(self.spki)
-        der.algorithm(parts.take(der.SEQUENCE))
-        der.bits(parts.take(der.BITS))
-        parts.end()
         fields.maybe(0x81) or fields.maybe(0xA1)
         fields.maybe(0x82) or fields.maybe(0xA2)
         extensions = fields.maybe(0xA3)
@@ -160,9 +156,7 @@ class Certificate:
             fields.end()
             self.constraints = (der.boolean(flag) if flag else False, der.integer(length) if length else None)
         elif name == PURPOSES:
-            self.purposes = [der.oid(one) for one in Fields(der.one(value, der.SEQUENCE).content).rest(der.OID)]
-            if not self.purposes:
-                raise Malformed("no purpose")
+            self.purposes = [one.content for one in Fields(der.one(value, der.SEQUENCE).content).rest(der.OID)]
 
     def known_critical(self):
         return self.critical <= {SUBJECT_KEY, KEY_USAGE, CONSTRAINTS, PURPOSES}
@@ -198,7 +192,7 @@ class Certificate:
 def extension(element):
     """(object identifier, critical, value)."""
     fields = Fields(element.content)
-    name = der.oid(fields.take(der.OID))
+    name = fields.take(der.OID).content
     flag = fields.maybe(der.BOOLEAN)
     value = fields.take(der.OCTETS).content
     fields.end()
@@ -221,7 +215,7 @@ class Token:
         if len(data) > 65_536:
             raise Malformed("too large")
         outer = Fields(der.one(data, der.SEQUENCE).content)
-        if der.oid(outer.take(der.OID)) != SIGNED_DATA:
+        if outer.take(der.OID).content != SIGNED_DATA:
             raise Malformed("no signed data")
         fields = Fields(der.one(outer.take(0xA0).content, der.SEQUENCE).content)
         outer.end()
@@ -230,7 +224,7 @@ class Token:
         for one in Fields(fields.take(der.SET).content).rest():
             der.algorithm(one)
         inner = Fields(fields.take(der.SEQUENCE).content)
-        if der.oid(inner.take(der.OID)) != TST_INFO:
+        if inner.take(der.OID).content != TST_INFO:
             raise Malformed("content")
         self.content = der.one(inner.take(0xA0).content, der.OCTETS).content
         inner.end()
@@ -268,7 +262,7 @@ class Token:
         found = {}
         for one in Fields(attributes.content).rest(der.SEQUENCE):
             inner = Fields(one.content)
-            name = der.oid(inner.take(der.OID))
+            name = inner.take(der.OID).content
             values = inner.take(der.SET)
             inner.end()
             if name in (CONTENT_TYPE, MESSAGE_DIGEST, CERTIFICATE_V2):
@@ -277,17 +271,7 @@ class Token:
                 found[name] = der.one(values.content)
         if len(found) != 3:
             raise Malformed("attributes")
-        if found[CONTENT_TYPE].tag != der.OID or found[MESSAGE_DIGEST].tag != der.OCTETS:
-            raise Malformed("attributes")
-        self.content_type = der.oid(found[CONTENT_TYPE])
-        self.message_digest = found[MESSAGE_DIGEST].content
-        if found[CERTIFICATE_V2].tag != der.SEQUENCE:
-            raise Malformed("attributes")
-        listed = Fields(Fields(found[CERTIFICATE_V2].content).take(der.SEQUENCE).content)
-        first = Fields(listed.take(der.SEQUENCE).content)
-        named = first.maybe(der.SEQUENCE)
-        self.certificate_algorithm = der.algorithm(named) if named else (SHA256, None)
-        self.certificate_digest = first.take(der.OCTETS).content
+        self.attributes = found
         self.signature_algorithm = der.algorithm(fields.take(der.SEQUENCE))
         self.signature = fields.take(der.OCTETS).content
         fields.maybe(0xA1)
@@ -296,7 +280,7 @@ class Token:
     def _info(self, fields):
         if der.integer(fields.take(der.INTEGER)) != 1:
             raise Malformed("version of the content")
-        der.oid(fields.take(der.OID))
+        fields.take(der.OID).content
         imprint = Fields(fields.take(der.SEQUENCE).content)
         if digest_name(der.algorithm(imprint.take(der.SEQUENCE))) != "sha256":
             raise Malformed("imprint")
@@ -379,6 +363,21 @@ class Search:
         return False
 
 
+def _attributes_hold(token, certificate, digest):
+    """Step 5, without the digest algorithm itself."""
+    kind, said, listed = (token.attributes[name] for name in (CONTENT_TYPE, MESSAGE_DIGEST, CERTIFICATE_V2))
+    if (kind.tag, kind.content) != (der.OID, TST_INFO):
+        return False
+    if (said.tag, said.content) != (der.OCTETS, hashlib.new(digest, token.content).digest()):
+        return False
+    if listed.tag != der.SEQUENCE:
+        return False
+    first = Fields(Fields(Fields(listed.content).take(der.SEQUENCE).content).take(der.SEQUENCE).content)
+    named = first.maybe(der.SEQUENCE)
+    word = digest_name(der.algorithm(named)) if named else "sha256"
+    return first.take(der.OCTETS).content == hashlib.new(word, certificate.raw).digest()
+
+
 def verify(data, imprint, roots):
     """("holds" or "nobody's" or the first step that fails, latest time or None)."""
     try:
@@ -400,13 +399,10 @@ def verify(data, imprint, roots):
         return "signer", None
     try:
         digest = digest_name(token.digest_algorithm)
-        named = digest_name(token.certificate_algorithm)
+        if not _attributes_hold(token, one, digest):
+            return "attributes", None
     except Malformed:
-        return "digest algorithm", None
-    if token.content_type != TST_INFO or token.message_digest != hashlib.new(digest, token.content).digest():
         return "attributes", None
-    if token.certificate_digest != hashlib.new(named, one.raw).digest():
-        return "signing certificate", None
     if not one.made(token.signature_algorithm, token.signature, token.signed, digest):
         return "signature", None
     return "holds", token.latest

@@ -22,6 +22,7 @@ pub mod fleet;
 pub mod handover;
 pub mod ledger;
 pub mod parallel;
+pub mod progress;
 pub mod query;
 pub mod receipts;
 pub mod report;
@@ -34,4 +35,4 @@ mod hardware;
 mod keys;
 
 pub use countersign_record::time;
-pub use stream::{MAX_GIVEN, Options, verify};
+pub use stream::{Depth, MAX_GIVEN, Options, verify};

@@ -2,21 +2,28 @@
 //!
 //! The only place that reads files, arguments and the clock. Everything else is the library's.
 
+mod meter;
+mod output;
+
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{UnixMillis, sha256};
 use countersign_record::export::{Framer, Manifest};
 use countersign_verify::fleet::{Asked, FleetReport, judge};
+use countersign_verify::progress::Progress;
 use countersign_verify::query::Query;
 use countersign_verify::receipts::split as split_receipts;
 use countersign_verify::report::{Report, Verdict};
 use countersign_verify::selftest::{self, SelfTest};
 use countersign_verify::text::{Detail, neutralize, render, render_fleet};
 use countersign_verify::trust::{Reference, Trust};
-use countersign_verify::{MAX_GIVEN, Options, time, verify};
+use countersign_verify::{Depth, MAX_GIVEN, Options, time, verify};
+use meter::{Meter, Show};
+use output::Destination;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Exit code for a command that cannot be run as given.
 const USAGE: u8 = 4;
@@ -51,6 +58,11 @@ usage: countersign-verify FILE... --trust TRUST.toml [options]
   --threads N          threads that check signatures. Default: one for each processor
   --self-test          try this program on the corpus that it carries, before the export;
                        the report says how it did. No report if a case comes out otherwise
+  --tree-only          only the tree and what the gateway says of itself: fast, and no
+                       verdict. Calls are taken by their hashes; the exit code is never 0
+  --out FILE           write the report to FILE, too, as JSON: whole or not at all.
+                       There must be no such file yet
+  --progress           show on standard error how far it is, even if that is no terminal
   --json               print the report as JSON (\"report\": 1)
   --quiet              print the verdict, the counts and what did not pass
   --help, --version
@@ -95,6 +107,9 @@ struct Arguments {
     now: Option<UnixMillis>,
     threads: Option<usize>,
     self_test: bool,
+    depth: Depth,
+    show: Show,
+    out: Option<String>,
     output: Output,
 }
 
@@ -185,7 +200,10 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
                     "--threads",
                 )?;
             }
+            "--out" => once(&mut out.out, value()?, "--out")?,
             "--self-test" if inline.is_none() && !out.self_test => out.self_test = true,
+            "--tree-only" if inline.is_none() => out.depth = Depth::TreeOnly,
+            "--progress" if inline.is_none() => out.show = Show::Always,
             "--json" if inline.is_none() => output(&mut out, Output::Json)?,
             "--quiet" | "-q" if inline.is_none() => output(&mut out, Output::Brief)?,
             other if other.starts_with('-') && other != "-" => {
@@ -225,6 +243,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         .trust
         .as_deref()
         .ok_or("no --trust file is given; an export never says whom to trust")?;
+    let asks = !arguments.receipts.is_empty() || arguments.query.is_some();
+    if arguments.depth == Depth::TreeOnly && asks {
+        return Err(
+            "--receipts and --query need the entries that --tree-only does not read".to_owned(),
+        );
+    }
+    let destination = arguments.out.as_deref().map(Destination::vacant);
+    let destination = destination.transpose()?;
     let trust = Trust::parse(&read(trust_path)?).map_err(|e| format!("{trust_path}: {e}"))?;
     let reference_bytes = arguments.reference.as_deref().map(read).transpose()?;
     let reference = reference_bytes
@@ -260,6 +286,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         sizes: Vec::new(),
         checkpoints,
         threads: threads.unwrap_or(1),
+        depth: arguments.depth,
+        progress: None,
     };
     let now = match arguments.now {
         Some(now) => now,
@@ -279,7 +307,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     };
     let reference_sha256 = reference_bytes.as_deref().map(|b| hex::encode(sha256(b)));
     let one = |path: &str, options: &Options| {
-        let mut report = examine(path, &trust, options, now)?;
+        let mut report = examine(path, &trust, options, now, arguments.show)?;
         if let Some(source) = &mut report.reference {
             source.sha256.clone_from(&reference_sha256);
         }
@@ -295,7 +323,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             Output::Brief => render(&report, Detail::Brief),
             Output::Json => report.to_json().map_err(|e| e.to_string())?,
         };
-        return Ok(print(&text, report.exit_code));
+        let json = || report.to_json().map_err(|e| e.to_string());
+        return Ok(told(&text, report.exit_code, destination.as_ref(), json));
     }
     let fleet = together(arguments, &options, &trust, now, one)?;
     let text = match arguments.output {
@@ -303,7 +332,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Output::Brief => render_fleet(&fleet, Detail::Brief),
         Output::Json => fleet.to_json().map_err(|e| e.to_string())?,
     };
-    Ok(print(&text, fleet.exit_code))
+    let json = || fleet.to_json().map_err(|e| e.to_string());
+    Ok(told(&text, fleet.exit_code, destination.as_ref(), json))
 }
 
 /// Several exports: each by itself, then all of them.
@@ -373,15 +403,50 @@ fn examine(
     trust: &Trust,
     options: &Options,
     now: UnixMillis,
+    show: Show,
 ) -> Result<Report, String> {
+    let progress = Arc::new(Progress::default());
+    let options = Options {
+        progress: Some(Arc::clone(&progress)),
+        ..options.clone()
+    };
     if path == "-" {
-        return Ok(verify(std::io::stdin().lock(), trust, options, now));
+        let meter = Meter::start(show, progress, None);
+        let report = verify(std::io::stdin().lock(), trust, &options, now);
+        meter.into_iter().for_each(Meter::finish);
+        return Ok(report);
     }
     let file = File::open(path).map_err(|e| format!("{path}: {e}"))?;
-    if file.metadata().is_ok_and(|m| m.is_dir()) {
+    let metadata = file.metadata().ok();
+    if metadata.as_ref().is_some_and(std::fs::Metadata::is_dir) {
         return Err(format!("{path}: is a directory"));
     }
-    Ok(verify(file, trust, options, now))
+    let meter = Meter::start(show, progress, metadata.map(|m| m.len()));
+    let report = verify(file, trust, &options, now);
+    meter.into_iter().for_each(Meter::finish);
+    Ok(report)
+}
+
+/// Prints a report and keeps it where that was asked for; the exit code.
+fn told(
+    text: &str,
+    code: u8,
+    destination: Option<&Destination>,
+    json: impl FnOnce() -> Result<String, String>,
+) -> ExitCode {
+    let kept = destination.map_or(Ok(()), |to| to.write(&json()?));
+    let printed = print(text, code);
+    let Err(problem) = kept else {
+        return printed;
+    };
+    let problem = neutralize(&problem);
+    let _ = writeln!(std::io::stderr(), "countersign-verify: {problem}");
+    // What was to be kept and is not there is no success; but a bad verdict stays bad.
+    if code == Verdict::Verified.exit_code() {
+        ExitCode::from(Verdict::CannotBeEvaluated.exit_code())
+    } else {
+        printed
+    }
 }
 
 /// What came of trying this program on its corpus, if that was asked for.

@@ -5,7 +5,7 @@
 //! cost little; a failed batch names its bad members. What depends on order is in [`crate::checks`].
 
 use countersign_record::body::{Action, Caller, TenantProof};
-use countersign_record::cbor::{Cbor as _, CborError};
+use countersign_record::cbor::{Cbor as _, CborError, Reader};
 use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{Commitment, EntryDigest, KeyId, NodeHash, sha256};
@@ -40,6 +40,13 @@ pub(crate) enum Leaf {
         disclosures: Option<Vec<u8>>,
         /// A tenant's last number, where the entry covers it.
         proof: Option<TenantProof>,
+    },
+    /// An entry that is taken by its hash, and its disclosures, which are counted.
+    Unread {
+        /// The entry.
+        bytes: Vec<u8>,
+        /// An encoded array of disclosures, where there are any.
+        disclosures: Option<Vec<u8>>,
     },
     /// The root of a full subtree of withheld entries; of one entry at level 0.
     Withheld {
@@ -84,6 +91,8 @@ impl Judged {
 pub(crate) enum Outcome {
     /// Only the hash is known, of a full subtree of this level.
     Withheld(u8),
+    /// It is an entry, of which only the hash was taken.
+    Unread,
     /// It is no entry that this version knows; the signature is there if it is a signed statement at all.
     Malformed(EntryError, Option<SignatureState>),
     /// It is an entry.
@@ -149,6 +158,14 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
                 });
                 continue;
             }
+            Leaf::Unread { bytes, disclosures } => {
+                judged.push(Judged {
+                    leaf: leaf_hash(bytes),
+                    outcome: Outcome::Unread,
+                    disclosed: disclosures.as_deref().map_or(0, items),
+                });
+                continue;
+            }
             Leaf::Entry {
                 bytes,
                 disclosures,
@@ -207,11 +224,16 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
             match place.map(|p| &mut p.outcome) {
                 Some(Outcome::Entry(parsed)) => parsed.signature = SignatureState::Broken,
                 Some(Outcome::Malformed(_, signature)) => *signature = Some(SignatureState::Broken),
-                Some(Outcome::Withheld(_)) | None => {}
+                Some(Outcome::Withheld(_) | Outcome::Unread) | None => {}
             }
         }
     }
     judged
+}
+
+/// How many items an encoded array says it has; none if it is no array.
+fn items(bytes: &[u8]) -> u64 {
+    Reader::new(bytes).array_head().unwrap_or(0)
 }
 
 fn open(payload: &Payload, disclosures: Result<Vec<Disclosure>, CborError>) -> Opened {

@@ -8,6 +8,7 @@ use crate::fleet::Seen;
 use crate::handover::Links;
 use crate::ledger::{Finding, Ledger, State};
 use crate::selftest::Score;
+use crate::stream::Depth;
 use serde::{Deserialize, Serialize};
 
 /// Version of the report's field names.
@@ -214,6 +215,8 @@ pub struct Report {
     pub report: u64,
     /// Version of this program.
     pub verifier: &'static str,
+    /// How much was looked at.
+    pub depth: Depth,
     /// What follows.
     pub verdict: Verdict,
     /// Exit code of the command.
@@ -310,7 +313,8 @@ impl Report {
         self.verdict = verdict;
         self.exit_code = verdict.exit_code();
         self.first_failure = first_failure(&self.ledger).map(|c| c.info().name);
-        self.headline = format!("{}{}", first_words(&self.ledger), self.vouched);
+        let words = first_words(&self.ledger, self.depth);
+        self.headline = format!("{words}{}", self.vouched);
         self.checks = results(&self.ledger);
         let made = |line: &String| {
             let code = line
@@ -322,11 +326,14 @@ impl Report {
     }
 }
 
-/// The verdict, and the check that it follows from.
+/// The verdict, and the check that it follows from; before all else, if only the tree was looked at.
 #[must_use]
-pub(crate) fn first_words(ledger: &Ledger) -> String {
+pub(crate) fn first_words(ledger: &Ledger, depth: Depth) -> String {
     let verdict = Verdict::of(ledger);
-    let mut line = verdict.words().to_owned();
+    let mut line = match depth {
+        Depth::Full => verdict.words().to_owned(),
+        Depth::TreeOnly => format!("TREE ONLY: {}", verdict.words()),
+    };
     if let (false, Some(code)) = (verdict == Verdict::Verified, first_failure(ledger)) {
         line.push_str(&format!(" ({})", code.info().name));
     }

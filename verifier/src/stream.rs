@@ -8,6 +8,7 @@
 use crate::checks::Checks;
 use crate::codes::Code;
 use crate::parallel::{JOB_BYTES, JOB_LEAVES, Keyring, Leaf, Pool, RING_KEYS};
+use crate::progress::Progress;
 use crate::query::Query;
 use crate::report::Report;
 use crate::trust::{Reference, Trust};
@@ -24,6 +25,7 @@ use countersign_record::export::{
 use countersign_record::merkle::subtrees;
 use countersign_signatures::ed25519;
 use countersign_timestamps::MAX_TOKEN_BYTES;
+use serde::Serialize;
 use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
@@ -33,6 +35,17 @@ const READ_BYTES: usize = 256 * 1024;
 
 /// Most checkpoints that an auditor may bring.
 pub const MAX_GIVEN: usize = 1024;
+
+/// How much of an export is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Depth {
+    /// All of it.
+    #[default]
+    Full,
+    /// What the gateway says of itself, and the hashes of everything else. There is no verdict then.
+    TreeOnly,
+}
 
 /// What a verification is done with, besides trust.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +66,10 @@ pub struct Options {
     pub sizes: Vec<u64>,
     /// How many threads verify signatures; 0 means 1.
     pub threads: usize,
+    /// How much is looked at.
+    pub depth: Depth,
+    /// Where to count what was read, for whoever waits.
+    pub progress: Option<Arc<Progress>>,
 }
 
 /// Checks an export.
@@ -76,6 +93,8 @@ pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMill
             read: 0,
             seen: 0,
             notes: VecDeque::new(),
+            depth: options.depth,
+            progress: options.progress.clone(),
         };
         if stream.read(export) {
             stream.checks.ledger.held(Code::Framing);
@@ -113,6 +132,8 @@ struct Stream<'a> {
     seen: u64,
     /// Notes that wait for the leaves before them, with how many those are.
     notes: VecDeque<(u64, Note)>,
+    depth: Depth,
+    progress: Option<Arc<Progress>>,
 }
 
 /// What was read last, as far as something may belong to it.
@@ -160,6 +181,9 @@ impl Stream<'_> {
                     return false;
                 }
             };
+            if let Some(progress) = &self.progress {
+                progress.read(count);
+            }
             framer.push(buffer.get(..count).unwrap_or_default());
             loop {
                 match framer.next_frame() {
@@ -208,15 +232,10 @@ impl Stream<'_> {
             }
             ItemKind::Entry => {
                 self.advance(Stage::Leaves, kind, offset)?;
-                self.learn_key(&content);
-                self.leaf(
-                    content.len(),
-                    Leaf::Entry {
-                        bytes: content,
-                        disclosures: None,
-                        proof: None,
-                    },
-                );
+                if let Some(progress) = &self.progress {
+                    progress.entry();
+                }
+                self.entry(content);
                 self.count(1, kind, offset)?;
             }
             ItemKind::Leaf => {
@@ -289,11 +308,29 @@ impl Stream<'_> {
         Ok(())
     }
 
+    fn entry(&mut self, bytes: Vec<u8>) {
+        let kind = Sign1::parse(&bytes).ok();
+        let kind = kind.and_then(|s| Kind::from_typ(s.typ()));
+        if kind == Some(Kind::Base) {
+            self.learn_key(&bytes);
+        }
+        let size = bytes.len();
+        let leaf = match (self.depth, kind) {
+            (Depth::TreeOnly, Some(kind)) if is_of_calls(kind) => Leaf::Unread {
+                bytes,
+                disclosures: None,
+            },
+            (Depth::TreeOnly | Depth::Full, _) => Leaf::Entry {
+                bytes,
+                disclosures: None,
+                proof: None,
+            },
+        };
+        self.leaf(size, leaf);
+    }
+
     /// The key of an epoch is needed by the threads before its base is judged. What it is worth is decided later.
     fn learn_key(&mut self, bytes: &[u8]) {
-        if Sign1::parse(bytes).map_or(true, |s| s.typ() != Kind::Base.typ()) {
-            return;
-        }
         let Ok(entry) = Entry::parse(bytes) else {
             return;
         };
@@ -396,20 +433,26 @@ impl Stream<'_> {
                 *slot = Some(given);
                 Ok(())
             }
-            Some(Leaf::Entry { .. } | Leaf::Withheld { .. }) | None => Err(format!(
-                "the tenant's proof at byte {offset} belongs to no entry"
-            )),
+            Some(Leaf::Entry { .. } | Leaf::Unread { .. } | Leaf::Withheld { .. }) | None => Err(
+                format!("the tenant's proof at byte {offset} belongs to no entry"),
+            ),
         }
     }
 
     fn disclosures(&mut self, content: Vec<u8>, offset: u64) -> Result<(), String> {
         let size = content.len();
         match self.last_entry() {
-            Some(Leaf::Entry {
-                disclosures: slot @ None,
-                ..
-            }) => *slot = Some(content),
-            Some(Leaf::Entry { .. } | Leaf::Withheld { .. }) | None => {
+            Some(
+                Leaf::Entry {
+                    disclosures: slot @ None,
+                    ..
+                }
+                | Leaf::Unread {
+                    disclosures: slot @ None,
+                    ..
+                },
+            ) => *slot = Some(content),
+            Some(Leaf::Entry { .. } | Leaf::Unread { .. } | Leaf::Withheld { .. }) | None => {
                 return Err(format!(
                     "the disclosures at byte {offset} belong to no entry"
                 ));
@@ -445,5 +488,22 @@ impl Stream<'_> {
         self.dispatch();
         while self.fold() {}
         self.due_notes();
+    }
+}
+
+/// Whether entries of this kind are of calls: the many, as against what the gateway says of itself.
+fn is_of_calls(kind: Kind) -> bool {
+    match kind {
+        Kind::Intent | Kind::Decision | Kind::Approval | Kind::Run => true,
+        Kind::Enrol
+        | Kind::Base
+        | Kind::Change
+        | Kind::Event
+        | Kind::Renewal
+        | Kind::Adopt
+        | Kind::Gap
+        | Kind::Erasure
+        | Kind::Hold
+        | Kind::Close => false,
     }
 }

@@ -81,7 +81,7 @@ fn the_jsons_field_names_are_frozen() {
     };
     assert_eq!(
         names(&json),
-        "axes checks complete counts exit_code first_failure headline not_checked not_proved now parties query reference report self_test subject summary trust verdict verifier"
+        "axes checks complete counts depth exit_code first_failure headline not_checked not_proved now parties query reference report self_test subject summary trust verdict verifier"
     );
     assert_eq!(
         names(&json["checks"][0]),

@@ -81,7 +81,9 @@ impl Kind {
         }
     }
 
-    fn from_typ(typ: &str) -> Option<Self> {
+    /// The kind whose entries have that type.
+    #[must_use]
+    pub fn from_typ(typ: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|k| k.typ() == typ)
     }
 }

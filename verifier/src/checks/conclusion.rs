@@ -21,6 +21,7 @@ impl Checks<'_> {
         self.receipts_end();
         self.who_end();
         self.adoptions_end();
+        self.depth_end();
         if self.ledger.state(Code::TrustSource) != State::Fail {
             self.ledger.held(Code::TrustSource);
         }
@@ -30,7 +31,14 @@ impl Checks<'_> {
         self.subject.root = self.log.root().to_string();
         let links = self.links();
         let class = self.weakest();
-        let summary = summary(&self.counts);
+        let summary = if self.reads_calls() {
+            summary(&self.counts)
+        } else {
+            format!(
+                "the tree of {} entries; calls were not read",
+                self.counts.entries
+            )
+        };
         let complete = self.completeness();
         let query = self.query_end();
         let seen = self.seen();
@@ -39,9 +47,14 @@ impl Checks<'_> {
         Report {
             report: REPORT_VERSION,
             verifier: env!("CARGO_PKG_VERSION"),
+            depth: self.options.depth,
             verdict,
             exit_code: verdict.exit_code(),
-            headline: format!("{}{}", first_words(&self.ledger), Self::vouched(class)),
+            headline: format!(
+                "{}{}",
+                first_words(&self.ledger, self.options.depth),
+                Self::vouched(class)
+            ),
             first_failure: first.map(|c| c.info().name),
             now: self.now.0,
             trust: Source {

@@ -10,6 +10,7 @@ mod adoption;
 mod calls;
 mod complete;
 mod conclusion;
+mod depth;
 mod epochs;
 mod outside;
 mod period;
@@ -72,6 +73,8 @@ pub struct Checks<'a> {
     kept: BTreeMap<u64, NodeHash>,
     /// The proof that came with the entry that is being looked at.
     proof: Option<TenantProof>,
+    /// Entries that were taken by their hashes.
+    unread: u64,
     witnessed: witnesses::Witnessed,
     outside: outside::Outside,
     counts: Counts,
@@ -101,6 +104,7 @@ impl<'a> Checks<'a> {
             tallied: query::Tallied::default(),
             kept: BTreeMap::new(),
             proof: None,
+            unread: 0,
             witnessed: witnesses::Witnessed::default(),
             outside: outside::Outside::default(),
             counts: Counts::default(),
@@ -169,13 +173,22 @@ impl<'a> Checks<'a> {
             Outcome::Withheld(level) => match self.log.append_withheld(level, judged.leaf) {
                 Ok(count) => {
                     self.counts.withheld = self.counts.withheld.saturating_add(count);
-                    self.withheld(index, count);
-                    self.receipts_withheld(index, count, (level == 0).then_some(digest));
+                    // Where calls are not read, nothing shows when they were, nor what lies between.
+                    if self.reads_calls() {
+                        self.withheld(index, count);
+                        self.receipts_withheld(index, count, (level == 0).then_some(digest));
+                    }
                 }
                 Err(error) => self
                     .ledger
                     .fail(Code::Leaves, Some(index), error.to_string()),
             },
+            Outcome::Unread => {
+                self.counts.entries = self.counts.entries.saturating_add(1);
+                self.unread = self.unread.saturating_add(1);
+                self.log.skip_index();
+                self.log.append(judged.leaf, None);
+            }
             Outcome::Malformed(error, signature) => {
                 self.counts.entries = self.counts.entries.saturating_add(1);
                 if let Some(signature) = signature {

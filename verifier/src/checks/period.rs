@@ -174,6 +174,9 @@ impl Checks<'_> {
 
     /// What can be said of the period at the end of the leaves.
     pub(super) fn period_end(&mut self) {
+        if !self.reads_calls() {
+            return;
+        }
         self.stretch_ends(None);
         if self.period().is_none() {
             return;

@@ -1,4 +1,4 @@
-//! Exports that are large, slow to come, or only looked at: progress, memory, interruption, the tree alone.
+//! Exports that are large, slow to come, or only looked at: progress, memory, interruption, many of one thing, the tree alone.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use countersign_record::binding::Profile;
 use countersign_record::body::{Event, EventKind, Mode, Verdict};
 use countersign_record::cbor::Bytes;
 use countersign_record::commitment::{Disclosure, Field, commit};
-use countersign_record::digest::Salt;
+use countersign_record::digest::{CallId, RunId, Salt, TenantId};
 use countersign_record::entry::Body;
 use countersign_record::export::ExportWriter;
 use countersign_verify::codes::Code;
@@ -263,6 +263,56 @@ fn with_memory(name: &str, kibibytes: u32) -> (Option<i32>, String) {
 fn an_export_of_twice_its_memory_is_verified() {
     let (code, printed) = with_memory("memory", 64 * 1024);
     assert_eq!(code, Some(0), "{printed}");
+}
+
+// Many of one thing.
+
+#[test]
+fn each_checkpoint_is_of_the_epoch_that_its_last_entry_is_in() {
+    let log = sample(Profile::Tpm);
+    let mut parts = Parts::of(&log);
+    let earlier = (1..log.leaves.len()).map(|n| checkpoint(&log.leaves[..n]));
+    parts.checkpoints.splice(0..0, earlier);
+    let report = check(&parts.bytes());
+    assert_eq!(failed(&report), Vec::<&str>::new());
+    assert_eq!(report.state(Code::CheckpointSignatures), State::Pass);
+}
+
+#[test]
+fn a_checkpoint_of_the_epoch_after_its_last_entry_is_not_signed() {
+    let mut log = sample(Profile::Tpm);
+    let opened = log.leaves.iter().position(|l| l.epoch == 2).unwrap();
+    log.leaves[opened - 1].epoch = 2;
+    let mut parts = Parts::of(&log);
+    parts
+        .checkpoints
+        .insert(0, checkpoint(&log.leaves[..opened]));
+    let report = check(&parts.bytes());
+    assert_eq!(failed(&report), ["checkpoint-signatures"]);
+}
+
+/// A log of many tenants, each new at a renewal of its own; then half of them come once more.
+fn tenants(count: u8) -> Mini {
+    let mut log = Mini::new(Profile::Tpm);
+    log.open();
+    log.enrol();
+    for number in (0..count).chain(0..count / 2) {
+        log.tenant = TenantId([number.wrapping_mul(91); 16]);
+        let call = Call {
+            id: CallId([number; 16]),
+            run: RunId([number; 16]),
+            ..call(1, Mode::Network)
+        };
+        log.decide(&call, Verdict::Deny, None);
+        log.renew();
+    }
+    log
+}
+
+#[test]
+fn the_last_numbers_of_many_tenants_are_compared_at_each_renewal() {
+    let report = check(&tenants(60).export());
+    assert_eq!(report.state(Code::TenantHeads), State::Pass);
 }
 
 // The tree alone.

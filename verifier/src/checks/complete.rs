@@ -5,9 +5,11 @@
 //! is bounded by one lease, not by the log.
 
 use super::period::{Absent, Step, Stepped};
-use super::{At, Checks, count, that};
+use super::tenant::Tenants;
+use super::tenant_tree::TenantTree;
+use super::{At, Checks, that};
 use crate::codes::Code;
-use countersign_record::body::{RunClosed, TenantHead, tenants_root};
+use countersign_record::body::RunClosed;
 use countersign_record::digest::{EntryDigest, NodeHash, RunId, TenantId, UnixMillis};
 use countersign_record::entry::{Body, RunPlace, TenantPlace};
 use countersign_record::export::Scope;
@@ -92,6 +94,8 @@ pub(super) struct Log {
     /// Roots at sizes that something refers to.
     roots: BTreeMap<u64, NodeHash>,
     tenants: Vec<Tenant>,
+    /// Their last numbers up to the last quoted size.
+    quoted_tenants: TenantTree,
     tenant_places: HashMap<TenantId, u32>,
     runs: HashMap<RunId, Run>,
     closed: HashSet<RunId>,
@@ -103,14 +107,6 @@ pub(super) struct Log {
     pub(super) counter: Option<u64>,
     /// Steps since then that entries of the log explain.
     pub(super) counter_steps: u64,
-}
-
-/// What the log was at a size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Past {
-    pub(super) root: NodeHash,
-    pub(super) tenants: NodeHash,
-    pub(super) tenant_count: u64,
 }
 
 impl Log {
@@ -244,8 +240,14 @@ impl Log {
         self.roots.insert(self.frontier.size(), root);
     }
 
-    /// Moves what counts as quoted forward to `size`.
-    pub(super) fn quote(&mut self, size: u64) -> Result<Past, String> {
+    /// All tenants' last numbers up to the size that was quoted last; nothing if they are too many to keep up with.
+    pub(super) fn quoted_tenants(&mut self) -> Option<Tenants> {
+        let (root, count) = self.quoted_tenants.root()?;
+        Some(Tenants { root, count })
+    }
+
+    /// Moves what counts as quoted forward to `size`; gives the root there.
+    pub(super) fn quote(&mut self, size: u64) -> Result<NodeHash, String> {
         if size < self.quoted.size() {
             return Err(format!(
                 "it covers {size} entries, fewer than the {} before it",
@@ -282,20 +284,12 @@ impl Log {
             });
             if let Some((tenant, seq)) = tenant {
                 tenant.quoted = Some(seq);
+                self.quoted_tenants.note(tenant.id, seq);
             }
         }
         let root = self.quoted.root();
         self.roots.insert(size, root);
-        let heads: Vec<TenantHead> = self
-            .tenants
-            .iter()
-            .filter_map(|t| t.quoted.map(|seq| TenantHead { tenant: t.id, seq }))
-            .collect();
-        Ok(Past {
-            root,
-            tenants: tenants_root(&heads),
-            tenant_count: count(heads.len()),
-        })
+        Ok(root)
     }
 }
 

@@ -378,8 +378,8 @@ impl Checks<'_> {
                 "the log before the export's first entry is not known",
             );
         }
-        let past = match self.log.quote(head.size) {
-            Ok(past) => past,
+        let root = match self.log.quote(head.size) {
+            Ok(root) => root,
             Err(text) => return self.ledger.fail(Code::Renewals, index, text),
         };
         let text = || {
@@ -389,8 +389,8 @@ impl Checks<'_> {
             )
         };
         self.ledger
-            .observe(Code::Renewals, index, that(past.root == head.root, text));
-        self.tenant_heads(at, head.size, tenants, &past);
+            .observe(Code::Renewals, index, that(root == head.root, text));
+        self.tenant_heads(at, head.size, tenants);
     }
 
     /// Whether the counter moved by one, in the same boot.

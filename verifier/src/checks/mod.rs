@@ -3,7 +3,7 @@
 //! [`Checks`] holds what they share. One file a subject: [`who`] (identity, evidence,
 //! enrolment), [`rules`] (reference values, bundles), [`unaltered`] (signatures, places,
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
-//! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out), [`query`] (questions), [`epochs`] (openings, renewals, counters, the tail), [`adoption`] (hand-overs),
+//! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out; [`tenant_tree`] has the tenants' numbers), [`query`] (questions), [`epochs`] (openings, renewals, counters, the tail), [`adoption`] (hand-overs),
 //! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), [`outside`] (outside clocks), and [`conclusion`], which turns what was seen into a report.
 
 mod adoption;
@@ -18,6 +18,7 @@ mod query;
 mod receipts;
 mod rules;
 mod tenant;
+mod tenant_tree;
 mod unaltered;
 mod who;
 mod witnesses;

@@ -6,7 +6,6 @@
 //!
 //! Spec: `docs/spec/verification.md`, "Completeness".
 
-use super::complete::Past;
 use super::{At, Checks, that};
 use crate::codes::{Code, Section, Severity};
 use crate::ledger::State;
@@ -50,17 +49,23 @@ struct Proved {
 
 impl Checks<'_> {
     /// What a renewal or close says of the tenants.
-    pub(super) fn tenant_heads(&mut self, at: At, size: u64, said: Tenants, past: &Past) {
+    pub(super) fn tenant_heads(&mut self, at: At, size: u64, said: Tenants) {
         self.heads.last = Some(at.index);
         let proof = self.proof.take();
         if !self.reads_calls() {
             return;
         }
         if self.counts.withheld == 0 {
-            let text = || "the tenants' last numbers are not those that it covers".to_owned();
-            let same = (said.root, said.count) == (past.tenants, past.tenant_count);
-            self.ledger
-                .observe(Code::TenantHeads, Some(at.index), that(same, text));
+            let found = self.log.quoted_tenants();
+            let same = found == Some(said);
+            if found.is_some() {
+                let text = || "the tenants' last numbers are not those that it covers".to_owned();
+                self.ledger
+                    .observe(Code::TenantHeads, Some(at.index), that(same, text));
+            } else {
+                let text = "too many tenants came one after the other for their last numbers to be compared";
+                self.ledger.unknown(Code::TenantHeads, Some(at.index), text);
+            }
             let shown = self.tenant_asked().and_then(|t| self.log.quoted_number(t));
             if let Some(seq) = shown.filter(|_| same) {
                 self.proved(at, size, seq);

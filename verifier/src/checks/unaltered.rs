@@ -177,10 +177,11 @@ impl Checks<'_> {
 
     fn epoch_key_at(&self, size: u64) -> Result<PublicKey, String> {
         // A checkpoint of this size has a last leaf in the epoch that signs it.
-        self.epochs
-            .iter()
-            .rev()
-            .find(|e| e.index < size)
+        // Epochs stand in order, and there may be as many of them as of checkpoints.
+        let opened = self.epochs.partition_point(|e| e.index < size);
+        opened
+            .checked_sub(1)
+            .and_then(|last| self.epochs.get(last))
             .map(|e| e.binding.epoch_key)
             .ok_or_else(|| {
                 format!("no epoch of this export has signed a checkpoint over {size} entries")

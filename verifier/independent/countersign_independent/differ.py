@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from . import cbor, checkpoint, cose, digests, export, merkle, schema
 from . import trust as files
+from .breakder import break_der
 from .cbor import Malformed
 from .judge import Judge
 
@@ -160,6 +161,10 @@ def change_item(rng, kind, content):
     if kind == export.ENTRY:
         with contextlib.suppress(Malformed):
             return resign(rng, content, lambda payload: change(rng, payload))
+    if kind == export.TIMESTAMP and rng.random() < 0.8:
+        with contextlib.suppress(Malformed):
+            one = schema.parse(content, schema.timestamp)
+            return cbor.encode({1: one.size, 2: break_der(rng, one.token)})
     if kind in (export.LEAF, export.CHECKPOINT) or rng.random() < 0.05:
         return other(rng, content)
     with contextlib.suppress(Malformed):
@@ -214,7 +219,10 @@ def break_structure(rng, data):
     intact = items[0]
     for _ in range(rng.choice((1, 1, 1, 2))):
         at = rng.randrange(len(items))
+        stamps = [i for i, (kind, _) in enumerate(items) if kind == export.TIMESTAMP]
         what = rng.randrange(10)
+        if stamps and rng.random() < 0.5:
+            at, what = rng.choice(stamps), 9
         if what == 0:
             del items[at]
         elif what == 1:

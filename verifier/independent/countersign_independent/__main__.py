@@ -56,7 +56,8 @@ def run(given):
         with contextlib.ExitStack() as stack:
             judge.read(sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb")))
         judges.append(judge)
-    if len(judges) == 1:
+    together = len(judges) > 1 or any(one is not None for one in (options.fleet, options.from_, options.until))
+    if not together:
         out = judges[0].report.as_dict()
     else:
         given = content(options.fleet) if options.fleet is not None else None

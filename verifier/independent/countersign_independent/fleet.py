@@ -50,14 +50,14 @@ def histories(report, judges):
 def fleet(report, judges, given, from_, until, now):
     latest = [one.statement for one in judges if one.statement is not None]
     highest = max(latest, key=lambda one: one.number, default=None)
+    if len({one.fleet for one in latest}) > 1 or any(one.number == highest.number and one != highest for one in latest):
+        report.fails("fleet", "statements differ")
     statement = highest
     if given is not None:
         statement = cose.genuine(given, "fleet", judges[0].governance, schema.fleet_statement)
     if statement is None:
         report.unknown("fleet", "no genuine statement")
         return
-    if len({one.fleet for one in latest}) > 1 or any(one.number == highest.number and one != highest for one in latest):
-        report.fails("fleet", "statements differ")
     if given is not None and highest is not None and statement.fleet == highest.fleet and statement.number < highest.number:
         report.not_made("fleet", "an older statement was given")
     for one in judges:

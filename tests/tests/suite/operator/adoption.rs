@@ -138,6 +138,11 @@ fn the_log_of_another_gateway_in_its_place_is_not_continued() {
     assert!(foreign.stop().success());
     fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
     fs::copy(other.state().join("log/log.sqlite"), &log).unwrap();
+    // What was written last may still stand beside the database.
+    let beside = other.state().join("log/log.sqlite-wal");
+    if beside.exists() {
+        fs::copy(beside, log.with_extension("sqlite-wal")).unwrap();
+    }
     expect_no_start(&new, &format!("log is of gateway {}", foreign.id));
 }
 

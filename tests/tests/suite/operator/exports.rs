@@ -63,15 +63,19 @@ fn a_cut_tail_is_named() {
 
 #[test]
 fn a_dropped_epoch_is_named() {
+    // An epoch may have an event more or less, such as of a tool server that was slow to start.
+    let mut missing = String::new();
     let (_, verdict) = judged(|parts| {
         let at = epochs(parts);
         parts.leaves.drain(at[1]..at[2]);
+        missing = format!(
+            "entries {} to {} are missing: entry {} stands in their place",
+            at[1],
+            at[2] - 1,
+            at[2]
+        );
     });
-    expect_altered(
-        &verdict,
-        "leaves",
-        "entries 10 to 17 are missing: entry 18 stands in their place",
-    );
+    expect_altered(&verdict, "leaves", &missing);
 }
 
 #[test]

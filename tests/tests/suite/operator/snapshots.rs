@@ -195,10 +195,11 @@ fn announcements_kept_from_a_longer_log_do_not_let_a_shorter_one_go_on() {
     let empty = machine.snapshot_state();
     let (state, kept) = (machine.state(), machine.path().join("kept"));
     let mut number = 0;
+    let into = kept.clone();
     bus.set(move |code| {
         if code == NV_INCREMENT {
             number += 1;
-            copy(&state, &kept.join(number.to_string()));
+            copy(&state, &into.join(number.to_string()));
         }
         super::bus::Pass::Through
     });
@@ -206,8 +207,10 @@ fn announcements_kept_from_a_longer_log_do_not_let_a_shorter_one_go_on() {
     serve_calls(&gateway, &["one"]);
     assert!(gateway.stop().success(), "{}", gateway.process.said());
     empty.restore();
+    // The log as it was at the first announcement: no entry, and that announcement.
+    copy(&kept.join("1/log"), &machine.state().join("log"));
     let log = rusqlite::Connection::open(machine.state().join("log/log.sqlite")).unwrap();
-    for number in 1..=3 {
+    for number in 2..=3 {
         let from = machine.path().join(format!("kept/{number}/log/log.sqlite"));
         log.execute("ATTACH ?1 AS kept", [from.to_str().unwrap()])
             .unwrap();

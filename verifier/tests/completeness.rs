@@ -715,3 +715,35 @@ fn a_statement_that_lists_nobody_for_the_time_is_no_success() {
     assert_eq!(state(&fleet, Code::Fleet), State::CannotTell);
     assert_eq!((fleet.exit_code, fleet.fleet.listed), (3, 0));
 }
+
+#[test]
+fn an_export_that_starts_late_accuses_nobody_of_two_histories() {
+    let mut parts = Parts::of(&two_tenants());
+    let whole = parts.bytes();
+    parts.manifest.first = 1;
+    parts.leaves.remove(0);
+    // As many leaves as the late export has been read to, in the whole one.
+    let sizes = [parts.manifest.end - 2, parts.manifest.end - 1];
+    let reports = vec![beside(&whole, &sizes), beside(&parts.bytes(), &sizes)];
+    let fleet = together(reports, &Asked::default());
+    assert_eq!(state(&fleet, Code::Histories), State::CannotTell);
+    assert_eq!(fleet.reports[0].exit_code, 0);
+}
+
+#[test]
+fn a_short_export_beside_one_that_starts_late_accuses_nobody() {
+    let short = two_tenants();
+    let mut long = two_tenants();
+    theirs(&mut long, 20);
+    long.renew();
+    let mut parts = Parts::of(&long);
+    parts.manifest.first = 1;
+    parts.leaves.remove(0);
+    let sizes = [short.next()];
+    let reports = vec![
+        beside(&short.export(), &sizes),
+        beside(&parts.bytes(), &sizes),
+    ];
+    let fleet = together(reports, &Asked::default());
+    assert_eq!(state(&fleet, Code::Histories), State::CannotTell);
+}

@@ -91,7 +91,11 @@ impl Checks<'_> {
             statement: self.fleet_statement().cloned(),
             size: self.log.position(),
             root: (!self.log.starts_late()).then(|| self.log.root()),
-            roots: self.kept.clone(),
+            // What starts late has roots of other trees.
+            roots: match self.log.starts_late() {
+                true => std::collections::BTreeMap::new(),
+                false => self.kept.clone(),
+            },
             whole: self.scope() == Scope::Whole && !self.log.starts_late(),
             period: self.period().cloned(),
             last: self.subject.last_at.map(UnixMillis),

@@ -488,7 +488,11 @@ impl Gateway {
         self.try_export_of(&[])
     }
 
-    fn try_export_of(&self, limits: &[&str]) -> (PathBuf, Result<(), String>) {
+    /// Fetches a part of the log with the real command, whatever comes of it.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn try_export_of(&self, limits: &[&str]) -> (PathBuf, Result<(), String>) {
         let path = self
             .out
             .join(crate::unique("export"))

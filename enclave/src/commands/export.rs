@@ -22,6 +22,9 @@ pub(crate) struct Export {
     /// File to write.
     #[arg(long)]
     out: PathBuf,
+    /// The log of this gateway, which is gone and whose work the one at `--url` continues: 64 hexadecimal digits.
+    #[arg(long, value_name = "GATEWAY")]
+    of: Option<String>,
     /// Only the entries of this tenant, by its name in the site.
     #[arg(long)]
     tenant: Option<String>,
@@ -82,7 +85,12 @@ impl Export {
                 parts.push(format!("{name}={}", at.0));
             }
         }
-        for (name, value) in [("tenant", &self.tenant), ("run", &self.run)] {
+        let named = [
+            ("gateway", &self.of),
+            ("tenant", &self.tenant),
+            ("run", &self.run),
+        ];
+        for (name, value) in named {
             if let Some(text) = value {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
                 anyhow::ensure!(text.chars().all(plain), "--{name}: {text} is no name");

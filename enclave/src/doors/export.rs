@@ -1,12 +1,12 @@
 //! `GET /v1/export`: the log, or a tenant's, a run's or a period's part of it, for people who may have it.
 //!
-//! In: a signed request of a person of group `exporter`, and which part is meant. Out: the file, as
+//! In: a signed request of a person of group `exporter`, and which part is meant, of this log or of one that the gateway continues. Out: the file, as
 //! a stream. A person gets the records of their own tenants: the whole log only if all tenants are
 //! theirs. Works while the gateway is held, too.
 
 use super::Taken;
 use super::log::refused;
-use crate::export::{self, ExportFault, Plan, Selection};
+use crate::export::{self, ExportFault, Plan, Selection, Source};
 use crate::serve::{EXPORTERS, Gateway};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_policies::site::people::Approver;
 use countersign_policies::site::settings::Tenant;
-use countersign_record::digest::{RunId, TenantId, UnixMillis};
+use countersign_record::digest::{GatewayId, RunId, TenantId, UnixMillis};
 use countersign_record::export::Period;
 use countersign_record::time;
 use std::sync::Arc;
@@ -30,6 +30,9 @@ enum QueryError {
     /// A parameter that stands twice.
     #[error("parameter {0} stands twice")]
     Repeated(&'static str),
+    /// Not a gateway.
+    #[error("gateway must be 64 hexadecimal digits")]
+    Gateway,
     /// Not a run.
     #[error("run must be 32 hexadecimal digits")]
     Run,
@@ -44,6 +47,7 @@ enum QueryError {
 /// The part of the log that is asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Query {
+    gateway: Option<GatewayId>,
     tenant: Option<String>,
     run: Option<RunId>,
     from: Option<UnixMillis>,
@@ -57,6 +61,10 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decoded(value);
             match name {
+                "gateway" => {
+                    let gateway = GatewayId::from_hex(&value).ok_or(QueryError::Gateway)?;
+                    once(&mut out.gateway, gateway, "gateway")?;
+                }
                 "tenant" => once(&mut out.tenant, value, "tenant")?,
                 "run" => {
                     let run = RunId::from_hex(&value).ok_or(QueryError::Run)?;
@@ -149,10 +157,15 @@ pub(super) async fn export(State(gateway): State<Arc<Gateway>>, request: Request
     };
     let theirs = tenants_of(&gateway, person);
     let planning = Arc::clone(&gateway);
-    let planned = tokio::task::spawn_blocking(move || Plan::make(&planning, selection)).await;
+    let of = query.gateway;
+    let planned = tokio::task::spawn_blocking(move || {
+        Source::of(&planning, of).map(|source| Plan::make(source, selection))
+    })
+    .await;
     let plan = match planned {
-        Ok(Ok(plan)) => plan,
-        Ok(Err(error)) => return unavailable(&error),
+        Ok(Some(Ok(plan))) => plan,
+        Ok(Some(Err(error))) => return unavailable(&error),
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
         Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     };
     // A run of another tenant does not exist for this person.
@@ -160,7 +173,7 @@ pub(super) async fn export(State(gateway): State<Arc<Gateway>>, request: Request
     if !plan.found() || tenant.is_some_and(|t| !theirs.contains(&t)) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    stream(gateway, plan)
+    stream(gateway, of, plan)
 }
 
 /// What a person with these tenants may have of what was asked for, of a site with those.
@@ -192,14 +205,18 @@ fn unavailable(error: &ExportFault) -> Response {
     StatusCode::SERVICE_UNAVAILABLE.into_response()
 }
 
-fn stream(gateway: Arc<Gateway>, plan: Plan) -> Response {
+fn stream(gateway: Arc<Gateway>, of: Option<GatewayId>, plan: Plan) -> Response {
     let (tx, rx) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(16);
     tokio::task::spawn_blocking(move || {
         let mut sink = |bytes: Vec<u8>| {
             tx.blocking_send(Ok(bytes.into()))
                 .map_err(|_| ExportFault::Gone)
         };
-        if let Err(error) = export::write(&gateway, &plan, &mut sink) {
+        let written = match Source::of(&gateway, of) {
+            Some(source) => export::write(source, &plan, &mut sink),
+            None => Err(ExportFault::Gone),
+        };
+        if let Err(error) = written {
             crate::boot::tracing_line(&format!("export broke off: {error}"));
             // The stream ends with an error, so that a cut export is never taken for a whole one.
             let _gone = tx.blocking_send(Err(std::io::Error::other("export broke off")));
@@ -241,6 +258,15 @@ mod tests {
     fn a_misspelt_limit_is_refused_and_not_left_out() {
         let error = Query::parse("tennant=north").unwrap_err();
         assert_eq!(error, QueryError::Unknown("tennant".to_owned()));
+    }
+
+    #[test]
+    fn a_gateway_is_named_by_64_digits() {
+        let query = format!("gateway={}", "ab".repeat(32));
+        let parsed = Query::parse(&query).unwrap();
+        assert_eq!(parsed.gateway, Some(GatewayId([0xab; 32])));
+        let error = Query::parse("gateway=ab").unwrap_err();
+        assert_eq!(error, QueryError::Gateway);
     }
 
     #[test]

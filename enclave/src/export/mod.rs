@@ -1,18 +1,19 @@
 //! The export: what of the log leaves, and how it is written.
 //!
-//! In: a [`Selection`] and the running gateway. Out: a [`Plan`] (one pass over the log), and the
+//! In: a [`Selection`] and a [`Source`]. Out: a [`Plan`] (one pass over the log), and the
 //! file as a stream of pieces (a second pass over what the plan wants). Nothing here decides who
 //! may have it; that is [`crate::doors`]'. Memory: a bit for each entry, and one piece.
 //!
 //! Spec: `docs/spec/export.md`.
 
 mod plan;
+mod source;
 
 pub use plan::{Plan, Selection};
+pub use source::Source;
 
 use crate::boot::epoch::SOFTWARE;
-use crate::serve::Gateway;
-use countersign_journal::{ReadError, StoredEntry};
+use countersign_journal::{ReadError, Reader, StoredEntry};
 use countersign_record::checkpoint::CheckpointError;
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::ArtifactDigest;
@@ -75,7 +76,7 @@ pub type Sink<'a> = &'a mut dyn FnMut(Vec<u8>) -> Result<(), ExportFault>;
 ///
 /// # Errors
 /// If the log cannot be read, or nobody wants more.
-pub fn write(gateway: &Gateway, plan: &Plan, sink: Sink<'_>) -> Result<(), ExportFault> {
+pub fn write(source: Source<'_>, plan: &Plan, sink: Sink<'_>) -> Result<(), ExportFault> {
     let Selection {
         tenant,
         run,
@@ -83,31 +84,44 @@ pub fn write(gateway: &Gateway, plan: &Plan, sink: Sink<'_>) -> Result<(), Expor
     } = plan.selection();
     let manifest = Manifest {
         format: EXPORT_FORMAT,
-        gateway: gateway.id,
-        identity_key: gateway.identity,
+        gateway: source.identity().gateway(),
+        identity_key: source.identity(),
         first: 0,
         end: plan.end(),
         scope: plan.selection().scope(),
-        profile: "everything".to_owned(),
-        created: gateway.clock.now().at,
+        profile: if source.has_values() {
+            "everything"
+        } else {
+            "nothing"
+        }
+        .to_owned(),
+        created: source.now(),
         software: SOFTWARE.to_owned(),
         period: period.clone(),
-        disclosed: Disclosed::everything(),
+        disclosed: if source.has_values() {
+            Disclosed::everything()
+        } else {
+            Disclosed::new(Vec::new(), Vec::new())
+        },
         tenant: *tenant,
         run: *run,
     };
     let (mut writer, bytes) = ExportWriter::start(&manifest);
     let mut out = Chunks { ready: bytes, sink };
+    let log = source.log();
+    if let Some(word) = source.word() {
+        out.add(writer.artifact(&word))?;
+    }
     for digest in plan.artifacts() {
-        let artifact = gateway.journal.artifact(*digest)?;
+        let artifact = log.artifact(*digest)?;
         let artifact = artifact.ok_or(ExportFault::ArtifactMissing { digest: *digest })?;
         out.add(writer.artifact(&artifact))?;
     }
     let mut pieces = plan.pieces();
     let mut notes = Notes {
-        gateway,
+        log,
         plan,
-        next: plan.note_after(&gateway.journal, 0)?,
+        next: plan.note_after(log, 0)?,
     };
     loop {
         let some: Vec<Piece> = pieces.by_ref().take(PIECES).collect();
@@ -115,13 +129,13 @@ pub fn write(gateway: &Gateway, plan: &Plan, sink: Sink<'_>) -> Result<(), Expor
             break;
         }
         let withheld: Vec<_> = some.iter().filter_map(Piece::withheld).collect();
-        let mut spans = gateway.journal.spans(&withheld)?.into_iter();
+        let mut spans = log.spans(&withheld)?.into_iter();
         for piece in some {
             match piece {
                 Piece::Entries(range) => {
-                    for stored in gateway.journal.entries(range)? {
+                    for stored in log.entries(range)? {
                         let stored = stored?;
-                        entry(gateway, plan, &mut writer, &mut out, &stored)?;
+                        entry(source, plan, &mut writer, &mut out, &stored)?;
                         notes.write(stored.index.saturating_add(1), &mut writer, &mut out)?;
                     }
                 }
@@ -139,44 +153,44 @@ pub fn write(gateway: &Gateway, plan: &Plan, sink: Sink<'_>) -> Result<(), Expor
             }
         }
     }
-    out.add(writer.checkpoint(plan.checkpoint().as_bytes()))?;
     out.add(writer.finish())?;
     out.flush()
 }
 
-/// Checkpoints that witnesses cosigned, each of which stands where its last entry does.
+/// Checkpoints, each of which stands where its last entry does: those that witnesses cosigned, and the newest.
 struct Notes<'a> {
-    gateway: &'a Gateway,
+    log: &'a Reader,
     plan: &'a Plan,
     next: Option<(u64, String)>,
 }
 
 impl Notes<'_> {
-    /// Writes the one over exactly `size` entries, if it is next.
+    /// Writes the one over exactly `size` entries, if there is one.
     fn write(
         &mut self,
         size: u64,
         writer: &mut ExportWriter,
         out: &mut Chunks<'_>,
     ) -> Result<(), ExportFault> {
-        let Some((_, note)) = self.next.take_if(|(at, _)| *at == size) else {
-            return Ok(());
-        };
-        out.add(writer.checkpoint(note.as_bytes()))?;
-        self.next = self.plan.note_after(&self.gateway.journal, size)?;
+        if let Some((_, note)) = self.next.take_if(|(at, _)| *at == size) {
+            out.add(writer.checkpoint(note.as_bytes()))?;
+            self.next = self.plan.note_after(self.log, size)?;
+        } else if let Some(note) = self.plan.checkpoint_at(size) {
+            out.add(writer.checkpoint(note.as_bytes()))?;
+        }
         Ok(())
     }
 }
 
 fn entry(
-    gateway: &Gateway,
+    source: Source<'_>,
     plan: &Plan,
     writer: &mut ExportWriter,
     out: &mut Chunks<'_>,
     stored: &StoredEntry,
 ) -> Result<(), ExportFault> {
     out.add(writer.entry(&stored.bytes))?;
-    let disclosures = disclosures(gateway, stored)?;
+    let disclosures = disclosures(source, stored)?;
     if !disclosures.is_empty() {
         out.add(writer.disclosures(&disclosures))?;
     }
@@ -187,11 +201,11 @@ fn entry(
 }
 
 /// What opens an entry's commitments.
-fn disclosures(gateway: &Gateway, stored: &StoredEntry) -> Result<Vec<Disclosure>, ExportFault> {
-    if stored.disclosures == 0 {
+fn disclosures(source: Source<'_>, stored: &StoredEntry) -> Result<Vec<Disclosure>, ExportFault> {
+    if stored.disclosures == 0 || !source.has_values() {
         return Ok(Vec::new());
     }
-    Ok(gateway.journal.opened(stored)?)
+    Ok(source.log().opened(stored)?)
 }
 
 /// Collects small items into larger pieces.

@@ -6,12 +6,11 @@
 //! something refers to a size of the log.
 
 use super::ExportFault;
-use crate::serve::Gateway;
-use countersign_journal::Journal;
+use super::source::{Extent, Source};
+use countersign_journal::Reader;
 use countersign_record::binding::{Binding, CloseStatement, RenewalStatement};
 use countersign_record::body::{EvidenceRef, TenantHead, TenantProof, tenant_proof};
 use countersign_record::cbor::Cbor as _;
-use countersign_record::checkpoint::Checkpoint;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{ArtifactDigest, CallId, RunId, TenantId};
 use countersign_record::entry::{Body, Entry, EntryRef, Kind};
@@ -46,8 +45,7 @@ impl Selection {
 #[derive(Debug)]
 pub struct Plan {
     selection: Selection,
-    checkpoint: String,
-    end: u64,
+    extent: Extent,
     wanted: Wanted,
     /// Sizes at which a withheld stretch ends.
     cuts: BTreeSet<u64>,
@@ -81,31 +79,21 @@ impl Plan {
     ///
     /// # Errors
     /// If the log cannot be read, or has no checkpoint.
-    pub fn make(gateway: &Gateway, selection: Selection) -> Result<Self, ExportFault> {
-        let checkpoint = match gateway.serving {
-            Some(_) => gateway
-                .journal
-                .checkpoint()
-                .map_err(|e| ExportFault::Refused(e.to_string()))?,
-            None => gateway
-                .journal
-                .latest_checkpoint()?
-                .ok_or(ExportFault::NoCheckpoint)?,
-        };
-        let end = Checkpoint::parse(checkpoint.as_bytes(), &gateway.id)?
-            .head()
-            .size;
+    pub fn make(source: Source<'_>, selection: Selection) -> Result<Self, ExportFault> {
+        let extent = source.extent()?;
+        let log = source.log();
         let mut scan = Scan::of(selection);
-        for stored in gateway.journal.entries(0..end)? {
+        for stored in log.entries(0..extent.end)? {
             let stored = stored?;
             scan.entry(stored.index, &stored.bytes)?;
         }
-        scan.finish(&gateway.journal)?;
+        scan.finish(log)?;
+        // A checkpoint stands where its last entry does.
+        scan.cuts.insert(extent.covered);
         // Entries name a bundle's payload alone; its signatures are in the signed form, of every bundle that was in force.
-        scan.artifacts
-            .extend(gateway.journal.artifacts_of(SIGNED_BUNDLE_KIND)?);
+        scan.artifacts.extend(log.artifacts_of(SIGNED_BUNDLE_KIND)?);
         let proof = scan.proof();
-        let noted = scan.noted(&gateway.journal, end)?;
+        let noted = scan.noted(log, extent.covered)?;
         scan.cuts.extend(&noted);
         let Scan {
             selection,
@@ -117,8 +105,7 @@ impl Plan {
         } = scan;
         Ok(Self {
             selection,
-            checkpoint,
-            end,
+            extent,
             wanted,
             cuts,
             noted,
@@ -141,11 +128,12 @@ impl Plan {
     }
 
     pub(super) fn end(&self) -> u64 {
-        self.end
+        self.extent.end
     }
 
-    pub(super) fn checkpoint(&self) -> &str {
-        &self.checkpoint
+    /// The checkpoint, if it covers the log up to this size.
+    pub(super) fn checkpoint_at(&self, size: u64) -> Option<&str> {
+        (size == self.extent.covered).then_some(self.extent.checkpoint.as_str())
     }
 
     pub(super) fn artifacts(&self) -> &BTreeSet<ArtifactDigest> {
@@ -163,16 +151,16 @@ impl Plan {
     /// the export is not among them.
     pub(super) fn note_after(
         &self,
-        journal: &Journal,
+        log: &Reader,
         size: u64,
     ) -> Result<Option<(u64, String)>, ExportFault> {
         if matches!(self.wanted, Wanted::All) {
-            let next = journal.cosigned_after(size)?;
-            return Ok(next.filter(|(size, _)| *size < self.end));
+            let next = log.cosigned_after(size)?;
+            return Ok(next.filter(|(size, _)| *size < self.extent.covered));
         }
         // One that newer ones have replaced since the plan was made is left out.
         for noted in self.noted.range(size.saturating_add(1)..) {
-            let found = journal.cosigned_after(noted.saturating_sub(1))?;
+            let found = log.cosigned_after(noted.saturating_sub(1))?;
             if let Some(found) = found.filter(|(size, _)| size == noted) {
                 return Ok(Some(found));
             }
@@ -184,15 +172,17 @@ impl Plan {
     pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> {
         let mut at = 0;
         std::iter::from_fn(move || {
-            if at >= self.end {
+            if at >= self.extent.end {
                 return None;
             }
             let (start, wanted) = (at, self.wanted.has(at));
             let limit = match wanted {
-                true => self.end,
+                true => self.extent.end,
                 false => {
                     let next = self.cuts.range(at.saturating_add(1)..).next();
-                    next.copied().unwrap_or(self.end).min(self.end)
+                    next.copied()
+                        .unwrap_or(self.extent.end)
+                        .min(self.extent.end)
                 }
             };
             while at < limit && self.wanted.has(at) == wanted {
@@ -455,14 +445,14 @@ impl Scan {
     }
 
     /// Adds what stands before the period, and what wanted entries refer to.
-    fn finish(&mut self, journal: &Journal) -> Result<(), ExportFault> {
+    fn finish(&mut self, log: &Reader) -> Result<(), ExportFault> {
         self.referred.extend(self.before);
         while let Some(index) = self.referred.pop() {
             if self.wanted.has(index) {
                 continue;
             }
             self.wanted.add(index);
-            let stored = journal.entry(index)?;
+            let stored = log.entry(index)?;
             let entry = Entry::parse(&stored.bytes)
                 .map_err(|source| ExportFault::Entry { index, source })?;
             self.referred.extend(refers(entry.body()));
@@ -472,19 +462,22 @@ impl Scan {
 
     /// Sizes of the cosigned checkpoints that a part of the log needs: the newest, and those that show that its calls
     /// were witnessed.
-    fn noted(&self, journal: &Journal, end: u64) -> Result<BTreeSet<u64>, ExportFault> {
+    fn noted(&self, log: &Reader, covered: u64) -> Result<BTreeSet<u64>, ExportFault> {
         let mut noted = BTreeSet::new();
         if matches!(self.wanted, Wanted::All) {
             return Ok(noted);
         }
         for Range { start, end } in &self.witnessed {
             let mut at = *start;
-            while let Some((size, _)) = journal.cosigned_after(at)?.filter(|(s, _)| s <= end) {
+            while let Some((size, _)) = log
+                .cosigned_after(at)?
+                .filter(|(s, _)| s <= end && *s < covered)
+            {
                 noted.insert(size);
                 at = size;
             }
         }
-        let newest = journal.cosigned_before(end)?;
+        let newest = log.cosigned_before(covered)?;
         noted.extend(newest);
         Ok(noted)
     }

@@ -2,6 +2,7 @@ mod callers;
 mod crash;
 mod doors;
 mod faults;
+mod handover;
 mod operator;
 mod replay;
 mod tamper;

@@ -37,6 +37,8 @@ use std::path::Path;
 /// Ends every headline here: the machines of these tests have software TPMs.
 const SOFTWARE: &str = " — no hardware vouches for this: the evidence comes from a software TPM";
 
+pub(super) use snapshots::snapshot_of_running;
+
 /// A call that has an effect.
 #[track_caller]
 fn append(gateway: &Gateway, line: &str) -> Answer {

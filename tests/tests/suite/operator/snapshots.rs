@@ -59,7 +59,7 @@ fn receipts(answers: &[Answer]) -> Vec<String> {
 }
 
 /// A copy of the disk of a process that stands still.
-pub(super) fn snapshot_of_running(machine: &Machine, gateway: &Gateway) -> Snapshot {
+pub(in crate::suite) fn snapshot_of_running(machine: &Machine, gateway: &Gateway) -> Snapshot {
     gateway.process.signal(Signal::STOP);
     let kept = machine.snapshot_state();
     gateway.process.signal(Signal::CONT);

@@ -364,6 +364,46 @@ impl Connection {
         .read(|_| Ok(()))
     }
 
+    /// Writes a secret to an index, by a policy session, encrypted on the bus.
+    pub(crate) fn nv_write_secret(
+        &mut self,
+        index: &(u32, NvName),
+        session: &mut Session,
+        secret: &[u8],
+    ) -> Result<(), TpmError> {
+        const WRITE: Command = Command::plain(0x137, "TPM2_NV_Write");
+        let parameters = Writer::new().sized(secret).u16(0);
+        let authorizations = &mut [Authorization::Session(session, Protect::Command)];
+        let handles = &[Named::from(index), Named::from(index)];
+        self.run(Request {
+            command: WRITE,
+            handles,
+            authorizations,
+            parameters,
+        })?
+        .read(|_| Ok(()))
+    }
+
+    /// Reads a secret from an index, by a policy session, encrypted on the bus.
+    pub(crate) fn nv_read_secret(
+        &mut self,
+        index: &(u32, NvName),
+        session: &mut Session,
+        size: u16,
+    ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        const READ: Command = Command::plain(0x14E, "TPM2_NV_Read");
+        let handles = &[Named::from(index), Named::from(index)];
+        let parameters = Writer::new().u16(size).u16(0);
+        let authorizations = &mut [Authorization::Session(session, Protect::Response)];
+        let reply = self.run(Request {
+            command: READ,
+            handles,
+            authorizations,
+            parameters,
+        })?;
+        reply.read(|r| Ok(Zeroizing::new(r.sized()?.to_vec())))
+    }
+
     /// Advances a counter, by a policy session.
     pub(crate) fn nv_increment(
         &mut self,

@@ -15,7 +15,7 @@ use crate::error::{
     PolicyError, RC_AUTH_FAIL, RC_BAD_AUTH, RC_ECC_POINT, RC_INTEGRITY, RC_SIGNATURE, SealError,
     TpmError, UnsealError,
 };
-use crate::nv::{NvIndex, Written, floor_branches};
+use crate::nv::{NvIndex, RING_SLOT_BYTES, Written, floor_branches};
 use crate::pcr::{PcrSet, PcrValues};
 use crate::policy::{ApprovalDigest, NvName, ReleaseKey, ReleasePolicy, name_of};
 use crate::session::{Protect, SaltKey, Session, SessionKind};
@@ -96,6 +96,38 @@ pub struct TpmIdentity {
     pub attestation_key: AttestationKey,
     /// Name of the storage key; blobs of another do not open here.
     pub storage_key_name: [u8; 34],
+}
+
+/// What an empty slot holds: version 0.
+const EMPTY_SLOT: [u8; 40] = [0; 40];
+
+/// A secret of the storage ring.
+pub struct RingSecret {
+    /// Version, from 1.
+    pub version: u32,
+    /// The secret.
+    pub secret: Zeroizing<[u8; 32]>,
+}
+
+impl RingSecret {
+    /// What a slot holds; nothing if it is empty.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, WireError> {
+        let mut r = Reader::new(bytes);
+        let version = r.u64()?;
+        let secret = Zeroizing::new(r.array()?);
+        r.end()?;
+        Ok(u32::try_from(version)
+            .ok()
+            .filter(|v| *v > 0)
+            .map(|version| Self { version, secret }))
+    }
+
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::from(RING_SLOT_BYTES)));
+        bytes.extend_from_slice(&u64::from(self.version).to_be_bytes());
+        bytes.extend_from_slice(self.secret.as_slice());
+        bytes
+    }
 }
 
 /// A certified counter.
@@ -322,7 +354,7 @@ impl Device {
         }
     }
 
-    /// Makes floor and counter where they are missing; never changes what is there.
+    /// Makes floor, counter and the ring's slots where they are missing; never changes what is there.
     pub(crate) fn provision(
         &mut self,
         release: &ReleasePolicy,
@@ -346,6 +378,9 @@ impl Device {
             self.in_session(SessionKind::Policy, |device, session| {
                 device.step(session, &appraised)
             })?;
+        }
+        for slot in NvIndex::ring(key) {
+            let _state = self.define(slot)?;
         }
         Ok(Provisioned {
             floor_index,
@@ -522,6 +557,71 @@ impl Device {
             Ok(device
                 .connection
                 .nv_write(&appraised.floor, session, floor)?)
+        })
+    }
+
+    /// Secrets of the storage ring, the oldest first: one, or two while a version replaces another, or none.
+    pub(crate) fn ring_secrets(
+        &mut self,
+        release: &ReleasePolicy,
+    ) -> Result<Vec<RingSecret>, PolicyError> {
+        let appraised = self.appraise(release)?;
+        let mut found = Vec::new();
+        for slot in NvIndex::ring(&release.release_key) {
+            if self.written(slot)? == Written::No {
+                continue;
+            }
+            let named = (slot.handle(), slot.name(Written::Yes));
+            let bytes: Zeroizing<Vec<u8>> =
+                self.in_session(SessionKind::Policy, |device, session| {
+                    device.satisfy(session, &appraised)?;
+                    Ok::<_, PolicyError>(device.connection.nv_read_secret(
+                        &named,
+                        session,
+                        RING_SLOT_BYTES,
+                    )?)
+                })?;
+            found.extend(
+                RingSecret::parse(&bytes).map_err(|wrong| TpmError::Malformed {
+                    command: "TPM2_NV_Read",
+                    wrong,
+                })?,
+            );
+        }
+        found.sort_by_key(|s| s.version);
+        Ok(found)
+    }
+
+    /// Writes the secret of a version into its slot.
+    pub(crate) fn write_ring(
+        &mut self,
+        release: &ReleasePolicy,
+        secret: &RingSecret,
+    ) -> Result<(), PolicyError> {
+        self.write_slot(release, secret.version, &secret.to_bytes())
+    }
+
+    /// Overwrites the slot of a version, so that its secret is gone.
+    pub(crate) fn clear_ring(
+        &mut self,
+        release: &ReleasePolicy,
+        version: u32,
+    ) -> Result<(), PolicyError> {
+        self.write_slot(release, version, &EMPTY_SLOT)
+    }
+
+    fn write_slot(
+        &mut self,
+        release: &ReleasePolicy,
+        version: u32,
+        bytes: &[u8],
+    ) -> Result<(), PolicyError> {
+        let appraised = self.appraise(release)?;
+        let slot = NvIndex::ring_of(&release.release_key, version);
+        let named = (slot.handle(), slot.name(self.written(slot)?));
+        self.in_session(SessionKind::Policy, |device, session| {
+            device.satisfy(session, &appraised)?;
+            Ok(device.connection.nv_write_secret(&named, session, bytes)?)
         })
     }
 

@@ -40,7 +40,7 @@ pub use attester::{
 };
 pub use blob::{BlobError, MAX_SECRET_BYTES, MIN_SECRET_BYTES, SealLabel, SealedBlob};
 pub use commands::TpmClock;
-pub use device::{IndexState, NvCertification, Provisioned, Quote, TpmIdentity};
+pub use device::{IndexState, NvCertification, Provisioned, Quote, RingSecret, TpmIdentity};
 pub use error::{PolicyError, SealError, TpmError, UnsealError};
 pub use locked::{LockError, LockedSecret};
 pub use pcr::{PcrError, PcrSet, PcrValues};

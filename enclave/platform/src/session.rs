@@ -39,6 +39,8 @@ pub(crate) enum SessionKind {
 pub(crate) enum Protect {
     /// Neither: there is no secret, or no parameter that could be encrypted.
     Neither,
+    /// That of the command.
+    Command,
     /// That of the response.
     Response,
     /// Both.
@@ -49,6 +51,7 @@ impl Protect {
     fn attributes(self) -> u8 {
         match self {
             Self::Neither => CONTINUE,
+            Self::Command => CONTINUE | DECRYPT,
             Self::Response => CONTINUE | ENCRYPT,
             Self::Both => CONTINUE | ENCRYPT | DECRYPT,
         }

@@ -1278,3 +1278,73 @@ fn the_name_of_a_release_key_is_the_tpms_own() {
         .unwrap();
     assert_eq!(theirs, key.name());
 }
+
+// secrets of the storage ring
+
+fn ring_secret(version: u32) -> RingSecret {
+    RingSecret {
+        version,
+        secret: Zeroizing::new([0xA0 + u8::try_from(version).unwrap(); 32]),
+    }
+}
+
+/// Versions and first bytes of the secrets that the TPM has.
+fn ring(bench: &Bench) -> Vec<(u32, u8)> {
+    let secrets = bench.tpm().ring_secrets(&bench.release(1)).unwrap();
+    secrets.iter().map(|s| (s.version, s.secret[0])).collect()
+}
+
+#[test]
+fn a_ring_begins_without_a_secret() {
+    assert_eq!(ring(&Bench::provisioned()), []);
+}
+
+#[test]
+fn a_secret_of_the_ring_survives_a_power_cut() {
+    let bench = Bench::provisioned();
+    let release = bench.release(1);
+    bench.tpm().write_ring(&release, ring_secret(1)).unwrap();
+    assert_eq!(ring(&bench.power_cut()), [(1, 0xA1)]);
+}
+
+#[test]
+fn the_next_secret_stands_beside_the_one_before_until_that_is_overwritten() {
+    let bench = Bench::provisioned();
+    let release = bench.release(1);
+    bench.tpm().write_ring(&release, ring_secret(1)).unwrap();
+    bench.tpm().write_ring(&release, ring_secret(2)).unwrap();
+    assert_eq!(ring(&bench), [(1, 0xA1), (2, 0xA2)]);
+    bench.tpm().clear_ring(&release, 1).unwrap();
+    assert_eq!(ring(&bench.power_cut()), [(2, 0xA2)]);
+}
+
+#[test]
+fn nobody_without_the_seal_policy_reads_or_writes_a_secret_of_the_ring() {
+    let bench = Bench::provisioned();
+    let release = bench.release(1);
+    bench.tpm().write_ring(&release, ring_secret(1)).unwrap();
+    let index = NvIndex::ring_of(&release_key(&bench.key), 1);
+    let index = (index.handle(), index.name(Written::Yes));
+    let by_password = bench.refusal(move |c| c.nv_read(&index, Authorization::EmptyPassword));
+    assert_eq!(by_password, RC_AUTH_UNAVAILABLE);
+    let by_policy = bench.refusal(move |c| {
+        stranger_session(c, |c, s| {
+            c.nv_read_secret(&index, s, nv::RING_SLOT_BYTES).map(|_| ())
+        })
+    });
+    assert_eq!(by_policy, RC_POLICY_FAIL);
+    let writing =
+        bench.refusal(move |c| stranger_session(c, |c, s| c.nv_write_secret(&index, s, &[0; 40])));
+    assert_eq!(writing, RC_POLICY_FAIL);
+    assert_eq!(ring(&bench), [(1, 0xA1)]);
+}
+
+#[test]
+fn a_secret_of_the_ring_stays_closed_where_the_machine_booted_otherwise() {
+    let bench = Bench::provisioned();
+    let release = bench.release(1);
+    bench.tpm().write_ring(&release, ring_secret(1)).unwrap();
+    bench.extend(11);
+    let found = bench.tpm().ring_secrets(&release).err();
+    assert_eq!(found, Some(PolicyError::PcrChanged { pcrs: vec![11] }));
+}

@@ -8,7 +8,7 @@
 use crate::attester::{Qualifying, TpmEvidence};
 use crate::blob::{SealLabel, SealedBlob};
 use crate::commands::TpmClock;
-use crate::device::{Device, NvCertification, Provisioned, Quote, TpmIdentity};
+use crate::device::{Device, NvCertification, Provisioned, Quote, RingSecret, TpmIdentity};
 use crate::error::{PolicyError, SealError, TpmError, UnsealError};
 use crate::pcr::{PcrSet, PcrValues};
 use crate::policy::{ReleaseKey, ReleasePolicy};
@@ -294,6 +294,37 @@ impl Tpm {
     pub fn increment(&self, release: &ReleasePolicy) -> Result<u64, PolicyError> {
         let release = release.clone();
         self.ask(move |device| device.increment(&release))
+    }
+
+    /// Secrets of the storage ring, the oldest first: one, or two while a version replaces another, or none.
+    ///
+    /// # Errors
+    /// When the policy is not satisfied or a slot is missing or foreign.
+    pub fn ring_secrets(&self, release: &ReleasePolicy) -> Result<Vec<RingSecret>, PolicyError> {
+        let release = release.clone();
+        self.ask(move |device| device.ring_secrets(&release))
+    }
+
+    /// Writes the secret of a version of the storage ring; that of the version two before is gone then.
+    ///
+    /// # Errors
+    /// When the policy is not satisfied or the slot is missing or foreign.
+    pub fn write_ring(
+        &self,
+        release: &ReleasePolicy,
+        secret: RingSecret,
+    ) -> Result<(), PolicyError> {
+        let release = release.clone();
+        self.ask(move |device| device.write_ring(&release, &secret))
+    }
+
+    /// Overwrites the secret of a version of the storage ring.
+    ///
+    /// # Errors
+    /// When the policy is not satisfied or the slot is missing or foreign.
+    pub fn clear_ring(&self, release: &ReleasePolicy, version: u32) -> Result<(), PolicyError> {
+        let release = release.clone();
+        self.ask(move |device| device.clear_ring(&release, version))
     }
 
     /// Certifies the epoch counter. Counts only beside a quote with the same qualifying data

@@ -103,7 +103,7 @@ impl Archive {
     /// Whether its values open.
     #[must_use]
     pub fn has_values(&self) -> bool {
-        self.0.shared.side.ring.has_keys()
+        self.0.shared.side.has_keys()
     }
 }
 

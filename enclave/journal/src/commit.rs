@@ -9,9 +9,11 @@
 //! has arrived is signed, so that one flush carries it all.
 
 use crate::append::{Appended, Failed, Signed};
+use crate::erase::{SubjectName, destroy, wrap_rows, wrap_some};
 use crate::error::{Fault, StoreError};
 use crate::journal::{Durable, EpochSigner, Health, Shared, locked};
 use crate::lookup::{EntryKeys, Key, SEGMENT, call_of};
+use crate::side::{PREFIX, Purpose};
 use crate::store::{Ballast, Watch, sql};
 use crate::tree::{Tile, Tree};
 use countersign_record::checkpoint::{epoch_name, note_text, origin, signature_line};
@@ -50,6 +52,24 @@ pub(crate) enum Command {
         bytes: Vec<u8>,
         reply: SyncSender<Result<(), StoreError>>,
     },
+    /// Keep a subject's secret, if there is none under that name.
+    Subject {
+        name: SubjectName,
+        sealed: Vec<u8>,
+        reply: SyncSender<Result<(), StoreError>>,
+    },
+    /// Destroy a subject's secret.
+    Forget {
+        name: SubjectName,
+        reply: SyncSender<Result<(), StoreError>>,
+    },
+    /// Wrap data keys of a few rows anew.
+    WrapSome {
+        after: i64,
+        reply: SyncSender<Result<Option<i64>, StoreError>>,
+    },
+    /// Wrap data keys of the rows anew that belong to no entry.
+    WrapRows(SyncSender<Result<(), StoreError>>),
     /// Try to write again after a fault.
     Resume(SyncSender<Result<(), StoreError>>),
     /// Break something.
@@ -64,9 +84,13 @@ impl Command {
         // Whoever asked may have gone away.
         match self {
             Self::Checkpoint(_, reply) => drop(reply.send(Err(error))),
+            Self::WrapSome { reply, .. } => drop(reply.send(Err(error))),
             Self::Pending { reply, .. }
             | Self::Artifact { reply, .. }
             | Self::Cosigned(_, reply)
+            | Self::Subject { reply, .. }
+            | Self::Forget { reply, .. }
+            | Self::WrapRows(reply)
             | Self::Resume(reply) => {
                 drop(reply.send(Err(error)));
             }
@@ -138,6 +162,7 @@ struct Statements<'c> {
     commit: Statement<'c>,
     entry: Statement<'c>,
     side: Statement<'c>,
+    wrap: Statement<'c>,
     tile: Statement<'c>,
     lookup: Statement<'c>,
     head: Statement<'c>,
@@ -150,6 +175,7 @@ impl<'c> Statements<'c> {
             commit: conn.prepare("COMMIT")?,
             entry: conn.prepare("INSERT INTO entry(idx, opened, bytes) VALUES (?1, ?2, ?3)")?,
             side: conn.prepare("INSERT INTO side(idx, sealed) VALUES (?1, ?2)")?,
+            wrap: conn.prepare("INSERT INTO wrap(idx, wrapped) VALUES (?1, ?2)")?,
             tile: conn.prepare("INSERT INTO tile(id, hashes) VALUES (?1, ?2)")?,
             lookup: conn.prepare("INSERT INTO lookup(id, keys) VALUES (?1, ?2)")?,
             head: conn.prepare("INSERT OR REPLACE INTO head(id, size, root) VALUES (1, ?1, ?2)")?,
@@ -228,10 +254,21 @@ impl Committer<'_> {
     fn flush(&mut self, batch: Vec<Signed>) {
         let mut tree = locked(&self.shared.durable).tree.clone();
         let keys: Vec<EntryKeys> = batch.iter().map(keys_of).collect();
+        // ORDER: known as erased before the rows go, so that nobody takes them for missing.
+        let mut added = 0usize;
+        for signed in &batch {
+            if let Body::Erasure(erasure) = &signed.payload.body {
+                locked(&self.shared.durable).erased.add(erasure);
+                added = added.saturating_add(1);
+            }
+        }
         match self.write(&batch, &keys, &mut tree) {
             Ok(()) => self.release(batch, keys, tree),
             Err(fault) => {
                 rollback(&self.files.conn);
+                let mut durable = locked(&self.shared.durable);
+                (0..added).for_each(|_| durable.erased.take_back());
+                drop(durable);
                 // A full disk, or any write that failed, may be helped by the room that was set aside.
                 if fault.passes() {
                     self.files.ballast.release();
@@ -252,6 +289,7 @@ impl Committer<'_> {
             commit,
             entry,
             side,
+            wrap,
             tile,
             lookup,
             head,
@@ -266,10 +304,18 @@ impl Committer<'_> {
                 signed.bytes
             ])?;
             if let Some(sealed) = &signed.sealed {
-                side.execute(params![index, sealed])?;
+                let (wrapped, value) = sealed.split_at_checked(PREFIX).ok_or(Fault::Malformed)?;
+                // The storage key may have advanced while the entry waited; nothing is written under an earlier one.
+                let anew = self.shared.side.wrap_anew(Purpose::Disclosures, wrapped);
+                let anew = anew.map_err(|_| Fault::Malformed)?;
+                wrap.execute(params![index, anew.as_deref().unwrap_or(wrapped)])?;
+                side.execute(params![index, value])?;
             }
             tree.append(NodeHash(signed.digest.0), |t| tiles.push(t));
             self.files.spend_pending(&signed.payload.body)?;
+            if let Body::Erasure(erasure) = &signed.payload.body {
+                destroy(&self.files.conn, signed.payload.place.index, erasure)?;
+            }
         }
         for full in &tiles {
             tile.execute(params![full.id.row(), full.bytes()])?;
@@ -375,6 +421,31 @@ impl Committer<'_> {
                     )
                 });
                 drop(reply.send(stored));
+            }
+            Command::Subject {
+                name,
+                sealed,
+                reply,
+            } => {
+                let stored = self.transact(|c| {
+                    c.execute(
+                        "INSERT OR IGNORE INTO subject(name, sealed) VALUES (?1, ?2)",
+                        params![name, sealed],
+                    )
+                });
+                drop(reply.send(stored));
+            }
+            Command::Forget { name, reply } => {
+                let gone = self
+                    .transact(|c| c.execute("DELETE FROM subject WHERE name = ?1", params![name]));
+                drop(reply.send(gone));
+            }
+            Command::WrapSome { after, reply } => {
+                let side = &self.shared.side;
+                drop(reply.send(wrap_some(&self.files.conn, side, after)));
+            }
+            Command::WrapRows(reply) => {
+                drop(reply.send(wrap_rows(&self.files.conn, &self.shared.side)));
             }
             Command::Resume(reply) => drop(reply.send(self.resume())),
             #[cfg(test)]

@@ -418,6 +418,12 @@ pub enum OpenError {
         /// Which segment.
         segment: u64,
     },
+    /// A row points to an erasure where the log has none, or the log has one without a row.
+    #[error("what is known of erasures does not agree with entry {index}")]
+    Erasures {
+        /// Which entry.
+        index: u64,
+    },
     /// Claimed time runs backwards.
     #[error("time of entry {index} is before that of the entry before")]
     Time {

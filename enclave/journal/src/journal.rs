@@ -3,6 +3,7 @@
 use crate::append::Appended;
 use crate::append::{Done, Draft, Queue, Sequencing, closing, prepare, run_sequencer, submit};
 use crate::commit::{Command, Cosigned, Files, Keep, run_committer};
+use crate::erase::Erased;
 use crate::error::{AppendError, Fault, OpenError, Refusal, StoreError};
 use crate::lookup::Recent;
 use crate::open::{Fold, Found, FoundEntry, PendingOpening, PendingRenewal, Scan, Whose};
@@ -125,6 +126,8 @@ pub(crate) struct Durable {
     pub(crate) last: Option<FoundEntry>,
     pub(crate) base: Option<EntryDigest>,
     pub(crate) recent: Recent,
+    /// What erasures have destroyed.
+    pub(crate) erased: Erased,
     pub(crate) signer: Option<Arc<EpochSigner>>,
     /// Head of the newest checkpoint.
     pub(crate) noted: Option<Head>,

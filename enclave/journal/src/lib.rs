@@ -19,6 +19,7 @@
 mod append;
 mod archive;
 mod commit;
+mod erase;
 mod error;
 mod journal;
 mod lookup;
@@ -32,6 +33,7 @@ mod tree;
 pub use append::{Appended, Done, Draft};
 pub use archive::Archive;
 pub use commit::{Cosigned, Keep};
+pub use erase::{SubjectName, SubjectSecret};
 pub use error::{
     AppendError, Fault, NoSuchEntry, OpenError, ReadError, Refusal, SideError, StoreError,
 };

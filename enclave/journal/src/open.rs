@@ -9,6 +9,7 @@
 //! checkpoint, its signature holds; (5) it has its stored hash, once its tile is full.
 //! At each stored checkpoint the root is compared; at the end the stored head.
 
+use crate::erase::Erased;
 use crate::error::{Fault, OpenError, ReadError, Refusal};
 use crate::journal::{Durable, Limits};
 use crate::lookup::{EntryKeys, Key, Recent, SEGMENT, call_of};
@@ -41,10 +42,11 @@ pub struct Disclosures<'a> {
     index: u64,
     bytes: &'a [u8],
     opened: u64,
+    erased: bool,
 }
 
 impl Disclosures<'_> {
-    /// Reads them, and compares them with the entry's commitments.
+    /// Reads them, and compares them with the entry's commitments; there are none if they were erased.
     ///
     /// # Errors
     /// If they are gone, or not what was written.
@@ -56,6 +58,7 @@ impl Disclosures<'_> {
                 index: self.index,
                 bytes: self.bytes,
                 opened: self.opened,
+                erased: self.erased,
             },
         )
     }
@@ -203,6 +206,7 @@ pub(crate) fn scan(
     };
     expect_own(conn, identity)?;
     let notes = Notes::read(conn, identity)?;
+    let (erased, erasures) = Erased::read(conn)?;
     let bounds = Bounds {
         runs: limits.open_runs,
         tenants: limits.tenants,
@@ -222,6 +226,8 @@ pub(crate) fn scan(
         base: None,
         renewal: None,
         close: None,
+        erasures,
+        erasures_met: 0,
     };
     let mut statement = conn
         .prepare("SELECT idx, opened, bytes FROM entry ORDER BY idx")
@@ -242,6 +248,7 @@ pub(crate) fn scan(
             index,
             bytes,
             opened,
+            erased: erased.covers(index),
         };
         fold(&entry, &disclosures).map_err(|reason| OpenError::Fold { index, reason })?;
     }
@@ -249,7 +256,7 @@ pub(crate) fn scan(
         Whose::Own(_) => read_pending(conn, side, size),
         Whose::Kept => Ok(PendingRows::default()),
     };
-    scanner.finish(pending)
+    scanner.finish(erased, pending)
 }
 
 /// A log of another gateway is told apart before its checkpoints are looked at.
@@ -284,6 +291,9 @@ struct Scanner<'c> {
     base: Option<(FoundEntry, Base)>,
     renewal: Option<(FoundEntry, Renewal)>,
     close: Option<FoundEntry>,
+    /// Erasures that rows point to, and how many of them were met.
+    erasures: Vec<u64>,
+    erasures_met: usize,
 }
 
 impl Scanner<'_> {
@@ -316,6 +326,7 @@ impl Scanner<'_> {
             call: call.as_ref().map(Key::of_call),
         });
         self.segment()?;
+        self.erasure(&entry)?;
         self.remember(&entry, digest);
         Ok(entry)
     }
@@ -461,6 +472,19 @@ impl Scanner<'_> {
         Ok(())
     }
 
+    /// Each erasure has its row, or what it destroyed would seem to be missing.
+    fn erasure(&mut self, entry: &Entry<'_>) -> Result<(), OpenError> {
+        let index = entry.place().index;
+        if !matches!(entry.body(), Body::Erasure(_)) {
+            return Ok(());
+        }
+        if self.erasures.get(self.erasures_met) != Some(&index) {
+            return Err(OpenError::Erasures { index });
+        }
+        self.erasures_met = self.erasures_met.saturating_add(1);
+        Ok(())
+    }
+
     fn remember(&mut self, entry: &Entry<'_>, digest: EntryDigest) {
         let place = entry.place();
         let found = FoundEntry {
@@ -505,8 +529,12 @@ impl Scanner<'_> {
 
     fn finish(
         self,
+        erased: Erased,
         pending: impl FnOnce(u64) -> Result<PendingRows, OpenError>,
     ) -> Result<Scan, OpenError> {
+        if let Some(index) = self.erasures.get(self.erasures_met) {
+            return Err(OpenError::Erasures { index: *index });
+        }
         let head = self.tree.head();
         if head.size < self.head.size {
             return Err(OpenError::MissingEntry { index: head.size });
@@ -547,6 +575,7 @@ impl Scanner<'_> {
             last: self.last,
             base: self.base.as_ref().map(|(found, _)| found.digest),
             recent: self.recent,
+            erased,
             signer: None,
             noted: checkpoint,
         };

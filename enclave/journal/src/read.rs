@@ -42,6 +42,7 @@ pub(crate) struct Row<'a> {
     pub(crate) index: u64,
     pub(crate) bytes: &'a [u8],
     pub(crate) opened: u64,
+    pub(crate) erased: bool,
 }
 
 /// Reads a durable log: this gateway's own, or one that it keeps for another.
@@ -139,7 +140,7 @@ impl Reader {
         })
     }
 
-    /// Disclosures that were stored with an entry, each compared with the entry's commitments.
+    /// Disclosures that were stored with an entry, each compared with the entry's commitments; none if they were erased.
     ///
     /// # Errors
     /// If they are gone, or not what was written.
@@ -151,15 +152,21 @@ impl Reader {
                 bytes,
                 disclosures,
             } = read_entry(conn, index)?;
-            disclosures_of(
-                conn,
-                &self.shared.side,
-                &Row {
-                    index,
-                    bytes: &bytes,
-                    opened: disclosures,
-                },
-            )
+            // ORDER: asked before the rows are read, and again after: an erasure is known before its rows go.
+            let row = Row {
+                index,
+                bytes: &bytes,
+                opened: disclosures,
+                erased: false,
+            };
+            let erased = || locked(&self.shared.durable).erased.covers(index);
+            if erased() {
+                return Ok(Vec::new());
+            }
+            match disclosures_of(conn, &self.shared.side, &row) {
+                Err(ReadError::DisclosuresMissing { .. }) if erased() => Ok(Vec::new()),
+                result => result,
+            }
         })
     }
 
@@ -168,14 +175,26 @@ impl Reader {
     /// # Errors
     /// If they are gone, or not what was written.
     pub fn opened(&self, entry: &StoredEntry) -> Result<Vec<Disclosure>, ReadError> {
+        // ORDER: asked before the rows are read, and again after: an erasure is known before its rows go.
+        let index = entry.index;
         let row = Row {
-            index: entry.index,
+            index,
             bytes: &entry.bytes,
             opened: entry.disclosures,
+            erased: false,
         };
-        self.shared
+        let erased = || locked(&self.shared.durable).erased.covers(index);
+        if erased() {
+            return Ok(Vec::new());
+        }
+        let read = self
+            .shared
             .readers
-            .with(|conn| disclosures_of(conn, &self.shared.side, &row))
+            .with(|conn| disclosures_of(conn, &self.shared.side, &row));
+        match read {
+            Err(ReadError::DisclosuresMissing { .. }) if erased() => Ok(Vec::new()),
+            result => result,
+        }
     }
 
     /// Stretches of the log by the roots of their full subtrees.
@@ -361,7 +380,7 @@ impl Reader {
         Ok(found.into_iter().map(ArtifactDigest).collect())
     }
 
-    fn within(&self, index: u64) -> Result<(), ReadError> {
+    pub(crate) fn within(&self, index: u64) -> Result<(), ReadError> {
         let size = locked(&self.shared.durable).tree.size();
         if index < size {
             Ok(())
@@ -475,11 +494,17 @@ pub(crate) fn disclosures_of(
     row: &Row<'_>,
 ) -> Result<Vec<Disclosure>, ReadError> {
     let index = row.index;
-    if row.opened == 0 {
+    if row.opened == 0 || row.erased {
         return Ok(Vec::new());
     }
-    let sealed: Option<Vec<u8>> = one(conn, "SELECT sealed FROM side WHERE idx = ?1", sql(index)?)?;
-    let sealed = sealed.ok_or(ReadError::DisclosuresMissing { index })?;
+    let query = "SELECT wrapped, sealed FROM wrap JOIN side USING(idx) WHERE idx = ?1";
+    let row_of = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let found: Option<(Vec<u8>, Vec<u8>)> = conn
+        .query_row(query, [sql(index)?], row_of)
+        .optional()
+        .map_err(Fault::from)?;
+    let (wrapped, sealed) = found.ok_or(ReadError::DisclosuresMissing { index })?;
+    let sealed = [wrapped, sealed].concat();
     let disclosures = side
         .open_disclosures(&sealed)
         .map_err(|source| ReadError::Side { index, source })?;

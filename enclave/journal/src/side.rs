@@ -4,7 +4,8 @@
 //! Each value has a random data key of its own (AES-256-GCM, used once), wrapped under the
 //! storage key with XAES-256-GCM, whose 24-byte random nonces have no practical limit
 //! (plain AES-GCM allows 2³² random nonces a key: one day at 40,000 entries/s).
-//! Destroying the wrapped key erases the value.
+//! Destroying the wrapped key erases the value. Wrapping it anew under the storage key's next version leaves the value's
+//! own bytes as they are, so that it costs as little for a large value as for a small one.
 //!
 //! A sealed value that is moved to another entry still decrypts; it then opens none of
 //! that entry's commitments, which [`opens`] finds.
@@ -24,10 +25,14 @@ use countersign_record::cbor::{Cbor, Reader, Writer};
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::{Commitment, GatewayId};
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use zeroize::Zeroizing;
 
 const NONCE: usize = 24;
 const WRAPPED: usize = 48;
+
+/// What stands before a value's own bytes: version, nonce, wrapped key.
+pub(crate) const PREFIX: usize = 4 + NONCE + WRAPPED;
 
 /// Bytes that sealing adds to a value.
 #[cfg(test)]
@@ -46,7 +51,11 @@ impl StorageKey {
 
 /// Storage keys by version; the highest seals.
 #[derive(Default)]
-pub struct KeyRing(BTreeMap<u32, StorageKey>);
+pub struct KeyRing {
+    keys: BTreeMap<u32, Arc<StorageKey>>,
+    /// A key whose version nobody told us; it is tried where there is no other.
+    recovered: Option<Arc<StorageKey>>,
+}
 
 impl KeyRing {
     /// A ring of one key.
@@ -61,27 +70,37 @@ impl KeyRing {
         Self::default()
     }
 
+    /// A ring of one key that somebody recovered, of whatever version. Nothing is sealed with it.
+    #[must_use]
+    pub fn recovered(key: StorageKey) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            recovered: Some(Arc::new(key)),
+        }
+    }
+
     /// Whether anything can open with it.
     #[must_use]
     pub fn has_keys(&self) -> bool {
-        !self.0.is_empty()
+        !self.keys.is_empty() || self.recovered.is_some()
     }
 
     /// Adds a key; the one with the highest version seals from now on.
     #[must_use]
     pub fn with(mut self, version: u32, key: StorageKey) -> Self {
-        self.0.entry(version).or_insert(key);
+        self.keys.entry(version).or_insert(Arc::new(key));
         self
     }
 
-    fn get(&self, version: u32) -> Result<&StorageKey, SideError> {
-        self.0.get(&version).ok_or(SideError::NoKey { version })
+    fn get(&self, version: u32) -> Result<Arc<StorageKey>, SideError> {
+        let key = self.keys.get(&version).or(self.recovered.as_ref());
+        key.map(Arc::clone).ok_or(SideError::NoKey { version })
     }
 
-    fn newest(&self) -> Result<(u32, &StorageKey), SideError> {
-        let newest = self.0.last_key_value();
+    fn newest(&self) -> Result<(u32, Arc<StorageKey>), SideError> {
+        let newest = self.keys.last_key_value();
         newest
-            .map(|(version, key)| (*version, key))
+            .map(|(version, key)| (*version, Arc::clone(key)))
             .ok_or(SideError::NoKey { version: 0 })
     }
 }
@@ -93,29 +112,62 @@ pub(crate) enum Purpose {
     Disclosures,
     /// A row that precedes an entry.
     Pending,
+    /// The secret of a subject.
+    Subject,
 }
 
 /// Seals and opens for one gateway.
 pub(crate) struct Side {
-    pub(crate) ring: KeyRing,
+    ring: RwLock<KeyRing>,
     gateway: GatewayId,
 }
 
 impl Side {
     pub(crate) fn new(ring: KeyRing, gateway: GatewayId) -> Self {
-        Self { ring, gateway }
+        Self {
+            ring: RwLock::new(ring),
+            gateway,
+        }
+    }
+
+    /// A panic elsewhere leaves the ring as it was: it is only ever replaced key by key.
+    fn ring(&self) -> RwLockReadGuard<'_, KeyRing> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has_keys(&self) -> bool {
+        self.ring().has_keys()
+    }
+
+    pub(crate) fn newest_version(&self) -> Option<u32> {
+        self.ring().newest().ok().map(|(version, _)| version)
+    }
+
+    /// Adds a key; the newest seals.
+    pub(crate) fn add(&self, version: u32, key: StorageKey) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.keys.entry(version).or_insert(Arc::new(key));
+    }
+
+    /// Drops every key but the newest.
+    pub(crate) fn retire(&self) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        while ring.keys.len() > 1 {
+            ring.keys.pop_first();
+        }
     }
 
     fn aad(&self, purpose: Purpose) -> Vec<u8> {
         let text: &[u8] = match purpose {
             Purpose::Disclosures => b"countersign/side/disclosures/v1\0",
             Purpose::Pending => b"countersign/side/pending/v1\0",
+            Purpose::Subject => b"countersign/side/subject/v1\0",
         };
         [text, &self.gateway.0].concat()
     }
 
     pub(crate) fn seal(&self, purpose: Purpose, value: &[u8]) -> Result<Vec<u8>, SideError> {
-        let (version, key) = self.ring.newest()?;
+        let (version, key) = self.ring().newest()?;
         let mut random = Zeroizing::new([0u8; NONCE + 32]);
         getrandom::fill(random.as_mut()).map_err(|_| SideError::Random)?;
         let (nonce, data_key) = random
@@ -150,7 +202,7 @@ impl Side {
         let (wrapped, sealed) = rest
             .split_first_chunk::<WRAPPED>()
             .ok_or(SideError::Short)?;
-        let key = self.ring.get(u32::from_be_bytes(*version))?;
+        let key = self.ring().get(u32::from_be_bytes(*version))?;
         let aad = self.aad(purpose);
         let data_key = Xaes { key: &key.0, nonce }.open(Payload {
             msg: wrapped,
@@ -170,6 +222,45 @@ impl Side {
             )
             .map(Zeroizing::new)
             .map_err(|_| SideError::Decrypt)
+    }
+
+    /// The same data key, wrapped under the newest version; nothing if it is already. Looks at the first bytes alone.
+    pub(crate) fn wrap_anew(
+        &self,
+        purpose: Purpose,
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, SideError> {
+        let (version, rest) = sealed.split_first_chunk::<4>().ok_or(SideError::Short)?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(SideError::Short)?;
+        let (wrapped, _) = rest
+            .split_first_chunk::<WRAPPED>()
+            .ok_or(SideError::Short)?;
+        let version = u32::from_be_bytes(*version);
+        let ring = self.ring();
+        let (newest, key) = ring.newest()?;
+        if version == newest {
+            return Ok(None);
+        }
+        let old = ring.get(version)?;
+        drop(ring);
+        let aad = self.aad(purpose);
+        let data_key = Xaes { key: &old.0, nonce }.open(Payload {
+            msg: wrapped,
+            aad: &aad,
+        })?;
+        let mut nonce = [0u8; NONCE];
+        getrandom::fill(&mut nonce).map_err(|_| SideError::Random)?;
+        let anew = Xaes {
+            key: &key.0,
+            nonce: &nonce,
+        }
+        .seal(Payload {
+            msg: &data_key,
+            aad: &aad,
+        })?;
+        Ok(Some(
+            [newest.to_be_bytes().as_slice(), &nonce, &anew].concat(),
+        ))
     }
 
     pub(crate) fn seal_disclosures(
@@ -345,6 +436,43 @@ mod tests {
             side(7).open(Purpose::Pending, &newer),
             Err(SideError::NoKey { version: 2 })
         );
+    }
+
+    #[test]
+    fn a_value_that_is_wrapped_anew_opens_under_the_new_key_alone() {
+        let key = |n| StorageKey::new(Zeroizing::new([n; 32]));
+        let both = side(7);
+        let sealed = both.seal(Purpose::Pending, b"value").unwrap();
+        both.add(2, key(8));
+        let anew = both.wrap_anew(Purpose::Pending, &sealed).unwrap().unwrap();
+        let sealed = [&anew, &sealed[PREFIX..]].concat();
+        assert_eq!(both.wrap_anew(Purpose::Pending, &sealed), Ok(None));
+        both.retire();
+        assert_eq!(&*both.open(Purpose::Pending, &sealed).unwrap(), b"value");
+        assert_eq!(
+            side(7).open(Purpose::Pending, &sealed),
+            Err(SideError::NoKey { version: 2 })
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_key_sealed_does_not_open_once_it_is_retired() {
+        let side = side(7);
+        let sealed = side.seal(Purpose::Pending, b"value").unwrap();
+        side.add(2, StorageKey::new(Zeroizing::new([8; 32])));
+        side.retire();
+        assert_eq!(
+            side.open(Purpose::Pending, &sealed),
+            Err(SideError::NoKey { version: 1 })
+        );
+    }
+
+    #[test]
+    fn a_recovered_key_opens_whatever_version_sealed() {
+        let sealed = side(7).seal(Purpose::Pending, b"value").unwrap();
+        let recovered = KeyRing::recovered(StorageKey::new(Zeroizing::new([7; 32])));
+        let side = Side::new(recovered, GatewayId([9; 32]));
+        assert_eq!(&*side.open(Purpose::Pending, &sealed).unwrap(), b"value");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// `PRAGMA application_id` of a log: "CSLG".
 const APPLICATION_ID: i64 = 0x4353_4c47;
 /// `PRAGMA user_version` of this layout.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 /// Size of a page, in bytes. With 4 KiB a page holds one set of disclosures and half of it stays empty: 5.2 KiB of
 /// database an entry instead of 3.7, and a fifth more processor time; 16 KiB gains little more and makes single entries dearer.
 const PAGE_BYTES: u32 = 8192;
@@ -33,6 +33,9 @@ const CACHE_KIB: i64 = -16_384;
 const SCHEMA: &str = "
 CREATE TABLE entry(idx INTEGER PRIMARY KEY, opened INTEGER NOT NULL, bytes BLOB NOT NULL);
 CREATE TABLE side(idx INTEGER PRIMARY KEY, sealed BLOB NOT NULL);
+CREATE TABLE wrap(idx INTEGER PRIMARY KEY, wrapped BLOB NOT NULL);
+CREATE TABLE subject(name BLOB NOT NULL UNIQUE, sealed BLOB NOT NULL);
+CREATE TABLE erased(idx INTEGER PRIMARY KEY);
 CREATE TABLE tile(id INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
 CREATE TABLE lookup(id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
 CREATE TABLE note(size INTEGER PRIMARY KEY, kept INTEGER NOT NULL, note TEXT NOT NULL);
@@ -242,7 +245,8 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
         "PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};
          PRAGMA cache_size = {CACHE_KIB};
-         PRAGMA temp_store = MEMORY;"
+         PRAGMA temp_store = MEMORY;
+         PRAGMA secure_delete = ON;"
     ))
 }
 

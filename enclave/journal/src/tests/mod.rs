@@ -4,6 +4,7 @@
 mod appending;
 mod cosigned;
 mod crash;
+mod erasing;
 mod faults;
 mod keeping;
 mod order;

@@ -292,7 +292,8 @@ fn swapped_disclosures_open_no_commitment() {
     change(
         dir.path(),
         "UPDATE side SET idx = -1 WHERE idx = 598; UPDATE side SET idx = 598 WHERE idx = 599;
-                        UPDATE side SET idx = 599 WHERE idx = -1",
+                        UPDATE side SET idx = 599 WHERE idx = -1; UPDATE wrap SET idx = -1 WHERE idx = 598;
+                        UPDATE wrap SET idx = 598 WHERE idx = 599; UPDATE wrap SET idx = 599 WHERE idx = -1",
     );
     let (journal, _) = open(dir.path());
     assert_eq!(

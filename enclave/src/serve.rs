@@ -9,6 +9,8 @@ use crate::boot::held::Held;
 use crate::boot::{Opened, tracing_line};
 use crate::clock::Clock;
 use crate::renewal::{Lease, Parts, Renewer};
+use crate::ring::StorageRing;
+use crate::subjects::Subjects;
 use crate::upstreams::{LISTING_INTERVAL, Upstreams};
 use crate::witnesses::{self, Asked, Witnesses};
 use anyhow::Context as _;
@@ -71,6 +73,12 @@ pub struct Gateway {
     pub adopted: Vec<Adopted>,
     /// Who cosigns its checkpoints.
     pub witnesses: Witnesses,
+    /// The storage key, by version.
+    pub ring: StorageRing,
+    /// Pseudonyms.
+    pub subjects: Subjects,
+    /// Held while an erasure is carried out, or a hold is entered: one at a time.
+    pub forgetting: tokio::sync::Mutex<()>,
     /// The upstreams.
     pub upstreams: Upstreams,
     /// Clocks.
@@ -151,6 +159,7 @@ impl Gateway {
             adopted,
             clock,
             release,
+            ring,
             ..
         } = opened;
         let engine = Engine::compile(&bundle.0).context("the bundle does not compile")?;
@@ -187,6 +196,8 @@ impl Gateway {
                 )
             }
         };
+        let subjects = Subjects::new(Arc::clone(&journal), ring.lookup_key()?);
+        know(&subjects, &registry, held.is_some())?;
         let gateway = Self {
             id,
             identity,
@@ -204,6 +215,9 @@ impl Gateway {
             ),
             journal,
             adopted,
+            ring,
+            subjects,
+            forgetting: tokio::sync::Mutex::new(()),
             clock,
             lease,
             attester,
@@ -272,6 +286,24 @@ impl Gateway {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
+}
+
+/// Makes the keys of all subjects that the bundle names, so that no call waits for one.
+fn know(subjects: &Subjects, registry: &Registry, held: bool) -> anyhow::Result<()> {
+    if held {
+        // A held gateway answers questions about its log, and adds nothing to it.
+        return Ok(());
+    }
+    for agent in &registry.agents {
+        let Some(tenant) = registry.tenants.iter().find(|t| t.name == agent.tenant) else {
+            continue;
+        };
+        let name = agent.user.as_ref().unwrap_or(&agent.urn);
+        subjects
+            .of(tenant.id, name)
+            .context("a subject's key cannot be kept")?;
+    }
+    Ok(())
 }
 
 /// People sign requests as agents do; their place among callers is their short identifier, in each of their tenants.

@@ -235,6 +235,22 @@ impl StateDir {
         }
     }
 
+    /// Removes a file in it, durably.
+    ///
+    /// # Errors
+    /// If it is there and cannot be removed.
+    pub fn remove(&self, name: StateFile) -> anyhow::Result<()> {
+        let path = self.file(name);
+        let remove = || -> std::io::Result<()> {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                Ok(()) | Err(_) => (),
+            }
+            fs::File::open(&self.0)?.sync_all()
+        };
+        remove().with_context(|| format!("cannot remove {}", path.display()))
+    }
+
     /// Replaces a file in it, durably: a crash leaves the old one or the new one.
     ///
     /// # Errors
@@ -276,6 +292,8 @@ pub enum StateFile {
     Adopt,
     /// In one of those: the storage key, wrapped for this gateway.
     AdoptStorage,
+    /// The storage key before the newest, wrapped to the recovery key, while an erasure is carried out.
+    RecoveryBefore,
 }
 
 impl StateFile {
@@ -297,6 +315,7 @@ impl StateFile {
             Self::Adopting => "adopting",
             Self::Adopt => "adopt.cose",
             Self::AdoptStorage => "adopt.storage",
+            Self::RecoveryBefore => "storage-before.recovery",
         }
     }
 }

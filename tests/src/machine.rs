@@ -510,6 +510,36 @@ impl Gateway {
         (path, result)
     }
 
+    /// `countersign erase …` or `countersign hold …`, with a key file of the site.
+    #[must_use]
+    pub fn ordering(&self, key: &str, what: &[&str]) -> Command {
+        let mut order = Command::new(program("countersign"));
+        order.args(what).args(["--url", &self.url, "--key"]);
+        order.arg(self.site.key_file(key));
+        order
+    }
+
+    /// Runs `countersign erase …` or `countersign hold …` as the officer.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn order(&self, what: &[&str]) -> Result<String, String> {
+        self.order_as(OFFICER_KEY, what)
+    }
+
+    /// The same, with another key file of the site.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn order_as(&self, key: &str, what: &[&str]) -> Result<String, String> {
+        let (status, out, err) = outcome(&mut self.ordering(key, what));
+        if status.success() {
+            Ok(out)
+        } else {
+            Err(out + &err)
+        }
+    }
+
     /// Runs `countersign approve <what> …` as the officer; its output.
     #[must_use]
     pub fn approve(&self, what: &[&str]) -> String {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use countersign_gateway::approval::{self, Clearance};
 use countersign_gateway::budget::budget;
-use countersign_gateway::call::{Moment, Seed};
+use countersign_gateway::call::{Moment, Seed, Who};
 use countersign_gateway::identity::{Callers, Clock, Nonces, identify};
 use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::request::{Request, Untrusted};
@@ -20,7 +20,9 @@ use countersign_gateway::surface::{Observed, surface};
 use countersign_policies::decision::BudgetFact;
 use countersign_policies::example::{ExampleCredential, ExampleKeys, files};
 use countersign_policies::{Bundle, CallFacts, Engine, Facts, Pins, Site, SiteFiles, Viewer};
-use countersign_record::digest::{GatewayId, PublicKey, Signature, TenantId, UnixMillis, sha256};
+use countersign_record::digest::{
+    GatewayId, PublicKey, Signature, SubjectId, TenantId, UnixMillis, sha256,
+};
 use countersign_signatures::ed25519;
 use countersign_signatures::http::{
     Header, HttpRequest, Scheme, SigningParameters, UnixSeconds, sign_request,
@@ -189,7 +191,10 @@ impl Built {
             epoch_opened: UnixMillis(NOW - 3_600_000),
         };
         let request = Request::parse_call(untrusted).map_err(refused)?;
-        let identified = identify(request, &presented(headers), &self.callers, nonces, clock)
+        // Looked up in memory by the gateway; here it is given.
+        let subject = |_: &Who| Some(SubjectId([7; 32]));
+        let presented = presented(headers);
+        let identified = identify(request, &presented, &self.callers, nonces, clock, subject)
             .map_err(refused)?;
         let surfaced = surface(identified, &self.engine, |c| {
             Observed::Descriptor(c.descriptor)

@@ -10,7 +10,7 @@ use countersign_record::body::{
 use countersign_record::cbor;
 use countersign_record::commitment::{Disclosure, Field, commit};
 use countersign_record::digest::{
-    ActionDigest, CallId, Commitment, KeyId, Salt, TenantId, UnixMillis, sha256_in,
+    ActionDigest, CallId, Commitment, KeyId, Salt, SubjectId, TenantId, UnixMillis, sha256_in,
 };
 use countersign_record::entry::EntryRef;
 use std::collections::BTreeMap;
@@ -124,6 +124,8 @@ pub struct Who {
     pub key: Option<KeyId>,
     /// An encoded `CallerProof`, for callers that sign.
     pub proof: Option<Vec<u8>>,
+    /// Pseudonym of the person, or of the agent where it acts for nobody; absent before a call is identified.
+    pub subject: Option<SubjectId>,
 }
 
 /// What the registry says about the capability.
@@ -167,6 +169,14 @@ pub(crate) struct Progress {
     pub(crate) basis: Option<u64>,
 }
 
+impl Who {
+    /// Whose call it is: the person, or the agent itself where it acts for nobody.
+    #[must_use]
+    pub fn subject_name(&self) -> &str {
+        self.user.as_deref().unwrap_or(&self.agent)
+    }
+}
+
 impl Progress {
     /// The part of the record about the caller. Who is not known has an empty name.
     pub(crate) fn caller(&self, open: &mut Vec<Disclosure>) -> Caller {
@@ -196,7 +206,7 @@ impl Progress {
                 .map(|p| put(Field::CallerProof, p)),
             claims: None,
             principal_chain: None,
-            subject: None,
+            subject: who.and_then(|w| w.subject),
         }
     }
 

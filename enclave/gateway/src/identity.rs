@@ -17,7 +17,7 @@ use bytes::Bytes;
 use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::cbor::{self, Cbor};
 use countersign_record::commitment::CallerProof;
-use countersign_record::digest::{PublicKey, Signature, TenantId, UnixMillis};
+use countersign_record::digest::{PublicKey, Signature, SubjectId, TenantId, UnixMillis};
 use countersign_signatures::ed25519;
 use countersign_signatures::http::{HttpRequest, SignedRequest, UnixSeconds, VerifiedCall, Window};
 use countersign_signatures::token::TokenHash;
@@ -101,6 +101,7 @@ impl Callers {
             assurance,
             key: None,
             proof: None,
+            subject: None,
         })
     }
 }
@@ -240,23 +241,34 @@ pub fn recognize(
     }
 }
 
-/// Stage 2.
+/// Stage 2. `subject` looks up the pseudonym of whom the call is about.
 ///
 /// # Errors
-/// A refusal, if the caller is not known. It is counted, not recorded, so that a stranger cannot fill the log.
+/// A refusal, if the caller is not known or has no pseudonym. It is counted, not recorded, so that a stranger cannot fill the log.
 pub fn identify(
     request: Request,
     presented: &HttpRequest<'_>,
     callers: &Callers,
     nonces: &mut Nonces,
     clock: Clock,
+    subject: impl FnOnce(&Who) -> Option<SubjectId>,
 ) -> Result<Identified, Box<Refused>> {
-    match recognize(presented, callers, nonces, clock) {
-        Ok(who) => Ok(known(request, who)),
-        Err(refusal) => Err(Box::new(Refused {
+    let refuse = |request: Request, refusal| {
+        Err(Box::new(Refused {
             progress: request.progress,
             refusal,
-        })),
+        }))
+    };
+    match recognize(presented, callers, nonces, clock) {
+        Ok(mut who) => {
+            who.subject = subject(&who);
+            if who.subject.is_none() {
+                // A call that could not be found again by whom it is about is not taken.
+                return refuse(request, Refusal::never(Code::AuditUnavailable));
+            }
+            Ok(known(request, who))
+        }
+        Err(refusal) => refuse(request, refusal),
     }
 }
 

@@ -14,7 +14,7 @@ use countersign_record::body::Action;
 use countersign_record::bundle::AgentEntry;
 use countersign_record::cbor::Cbor;
 use countersign_record::commitment::{CallerProof, Disclosure};
-use countersign_record::digest::{CallId, KeyId, TenantId, UnixMillis, sha256_in};
+use countersign_record::digest::{CallId, KeyId, SubjectId, TenantId, UnixMillis, sha256_in};
 use countersign_signatures::ed25519;
 use thiserror::Error;
 
@@ -69,7 +69,7 @@ pub fn danger_identify(
     request: Request,
     agent: &AgentEntry,
     tenant: TenantId,
-    presented: Presented<'_>,
+    (presented, subject): (Presented<'_>, Option<SubjectId>),
 ) -> Result<Identified, NotRecalled> {
     let mut who = Who {
         tenant,
@@ -79,6 +79,7 @@ pub fn danger_identify(
         assurance: ASSURANCE_TOKEN,
         key: None,
         proof: None,
+        subject,
     };
     match presented {
         Presented::Token => {

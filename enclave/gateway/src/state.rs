@@ -11,13 +11,14 @@
 //! Memory: [`keys`] and [`windows`] are bounded by themselves, halted actions by number, by
 //! bytes and by age, runs by agent.
 
+pub mod holds;
 pub mod keys;
 pub mod runs;
 pub mod windows;
 
 use crate::approval::WAIT_MILLIS;
 use crate::refusal::Code;
-use countersign_record::body::{Action, Approval, Decision, Effect, Intent, Verdict};
+use countersign_record::body::{Action, Approval, Decision, Effect, Erasure, Intent, Verdict};
 use countersign_record::cbor::Cbor;
 use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::digest::{
@@ -25,8 +26,9 @@ use countersign_record::digest::{
 };
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::statement::Choice;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use holds::Holds;
 pub use keys::Earlier;
 use keys::{Keys, Owner};
 pub use runs::Run;
@@ -160,6 +162,9 @@ pub struct State {
     keys: Keys,
     halted: HashMap<MatchKey, Halted>,
     by_action: HashMap<ActionDigest, MatchKey>,
+    /// Records of halted calls whose action waits.
+    halt_entries: BTreeMap<u64, ActionDigest>,
+    holds: Holds,
     signatures: VecDeque<(UnixMillis, [u8; 32])>,
     // Beside the fold: what running calls hold, and what only changes words.
     running: HashMap<CallId, Reservation>,
@@ -184,6 +189,8 @@ impl State {
             keys: Keys::default(),
             halted: HashMap::new(),
             by_action: HashMap::new(),
+            halt_entries: BTreeMap::new(),
+            holds: Holds::default(),
             signatures: VecDeque::new(),
             running: HashMap::new(),
             reserved_keys: HashMap::new(),
@@ -249,17 +256,15 @@ impl State {
         match body {
             Body::Base(_) | Body::Change(_) => self.in_force = Some(entry.clone()),
             Body::Enrol(enrol) => self.enrolled = Some(enrol.number),
-            Body::Intent(intent) => self.apply_intent(intent, at, disclosures),
+            Body::Intent(intent) => {
+                self.apply_intent(intent, (at, Some(entry.index)), disclosures);
+            }
             Body::Approval(approval) => self.apply_approval(approval, entry),
             Body::Decision(decision) => self.apply_decision(decision, entry, tenant, disclosures),
             Body::Run(closed) => self.runs.close(closed.run),
-            Body::Event(_)
-            | Body::Renewal(_)
-            | Body::Adopt(_)
-            | Body::Gap(_)
-            | Body::Erasure(_)
-            | Body::Hold(_)
-            | Body::Close(_) => (),
+            Body::Event(_) | Body::Renewal(_) | Body::Adopt(_) | Body::Gap(_) | Body::Close(_) => {}
+            Body::Erasure(erasure) => self.erase(erasure),
+            Body::Hold(hold) => self.holds.apply(hold, entry, at),
         }
     }
 
@@ -268,7 +273,9 @@ impl State {
     /// Nothing else of another's log holds here: its approvals name another gateway, its runs and its policy are over.
     pub fn inherit(&mut self, entry: &Entry<'_>, disclosures: &[Disclosure]) {
         match entry.body() {
-            Body::Intent(intent) => self.apply_intent(intent, entry.place().at, disclosures),
+            Body::Intent(intent) => {
+                self.apply_intent(intent, (entry.place().at, None), disclosures);
+            }
             Body::Decision(decision) if decision.intent.is_some() => {
                 let outcome = match decision.effect {
                     Effect::None => None,
@@ -300,7 +307,12 @@ impl State {
         self.keys.abandon();
     }
 
-    fn apply_intent(&mut self, intent: &Intent, at: UnixMillis, disclosures: &[Disclosure]) {
+    fn apply_intent(
+        &mut self,
+        intent: &Intent,
+        (at, index): (UnixMillis, Option<u64>),
+        disclosures: &[Disclosure],
+    ) {
         // The entry replaces what the call had reserved: from here on nothing of it can be given back.
         self.release(intent.call);
         let Ok(action) = Action::from_bytes(&intent.action.0) else {
@@ -322,7 +334,7 @@ impl State {
         let request = MatchKey::new(action.tenant, &agent, capability, arguments);
         let slot = idempotency_slot(action.tenant, &agent, capability, key);
         let owner = Owner::new(action.tenant, &agent);
-        self.keys.open(intent.call, slot, request, owner);
+        self.keys.open(intent.call, slot, request, (owner, index));
     }
 
     fn apply_approval(&mut self, approval: &Approval, entry: &EntryRef) {
@@ -356,7 +368,7 @@ impl State {
         if decision.intent.is_none() {
             self.release(decision.call);
             if decision.verdict == Verdict::StepUp {
-                self.halt_recorded(decision, tenant, disclosures);
+                self.halt_recorded(decision, (tenant, entry.index), disclosures);
             }
             return;
         }
@@ -377,7 +389,7 @@ impl State {
     fn halt_recorded(
         &mut self,
         decision: &Decision,
-        tenant: Option<TenantId>,
+        (tenant, index): (Option<TenantId>, u64),
         disclosures: &[Disclosure],
     ) {
         let (Some(tenant), Some(capability), Some(policy), Some(forwarded), Some(preview)) = (
@@ -431,6 +443,27 @@ impl State {
             self.by_action.remove(&old.digest);
         }
         self.by_action.insert(digest, key);
+        self.halt_entries.insert(index, digest);
+    }
+
+    /// Forgets what stood in values that are gone: halted actions wait no more, idempotency keys are unknown.
+    /// A restart, which cannot read those values, comes to the same state.
+    fn erase(&mut self, erasure: &Erasure) {
+        let covered = self
+            .halt_entries
+            .iter()
+            .filter(|(index, _)| erasure.covers(**index));
+        let covered: Vec<ActionDigest> = covered.map(|(_, digest)| *digest).collect();
+        for digest in covered {
+            self.forget_halted(digest);
+        }
+        self.keys.erase(|intent| erasure.covers(intent));
+    }
+
+    /// Legal holds.
+    #[must_use]
+    pub fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// Forgets actions that waited too long, by the time of the log.
@@ -443,6 +476,8 @@ impl State {
             }
             waits
         });
+        self.halt_entries
+            .retain(|_, digest| by_action.contains_key(digest));
     }
 
     fn forget_halted(&mut self, digest: ActionDigest) {
@@ -663,7 +698,7 @@ impl State {
             self.latest,
             self.keys.folded(),
             self.by_action.len(),
-        )
+        ) + &self.holds.folded()
     }
 }
 

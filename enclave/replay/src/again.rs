@@ -464,7 +464,7 @@ pub(crate) fn identified(
         clippy::disallowed_methods,
         reason = "who called is taken from the record, as far as it cannot be shown again"
     )]
-    let identified = danger_identify(request, agent, tenant, presented);
+    let identified = danger_identify(request, agent, tenant, (presented, caller.subject));
     identified.map_err(|e| differs(e.to_string()))
 }
 

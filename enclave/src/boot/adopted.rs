@@ -119,7 +119,7 @@ fn open_one(
         );
     }
     let ring = match statement.stored {
-        Stored::Recovered => KeyRing::new(1, storage_key(place, vault)?),
+        Stored::Recovered => KeyRing::recovered(storage_key(place, vault)?),
         Stored::Lost => KeyRing::without_keys(),
     };
     let readable = ring.has_keys();

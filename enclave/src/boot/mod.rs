@@ -22,10 +22,11 @@ pub mod vault;
 
 use crate::boot::adopted::Adopted;
 use crate::clock::Clock;
+use crate::ring::{Parts, StorageRing};
 use crate::site::{SiteDir, StateDir, StateFile};
 use anyhow::Context as _;
 use countersign_gateway::state::State;
-use countersign_journal::{Found, Journal, KeyRing, Limits, Options};
+use countersign_journal::{Found, Journal, Limits, Options};
 use countersign_platform::{Attester, Tpm, TpmAddress, TpmAttester};
 use countersign_policies::bundle::{Bundle, Pins};
 use countersign_policies::site::settings::Settings;
@@ -64,6 +65,8 @@ pub struct Opened {
     pub state_dir: StateDir,
     /// The release policy in force.
     pub release: countersign_platform::policy::ReleasePolicy,
+    /// The storage key, by version.
+    pub ring: StorageRing,
 }
 
 /// Where a boot finds its things.
@@ -155,12 +158,19 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
     } = unseal(place)?;
     let log = state_dir.file(StateFile::Log);
     let clock = Arc::new(Clock::start());
+    let ring = StorageRing::open(Parts {
+        tpm: tpm.clone(),
+        release: release.clone(),
+        vault: Arc::clone(&vault),
+        recovery: settings.recovery,
+        state: state_dir.clone(),
+    })?;
     let mut state = State::new(vault.identity().gateway());
     let adopted = adopted::open(&state_dir, &vault, settings.governance, &mut state)?;
     let mut ledger = ledger::Ledger::new(vault.counter_at_creation());
     let options = Options {
         identity: vault.identity(),
-        ring: KeyRing::new(1, vault.storage_key()),
+        ring: ring.keys()?,
         limits: Limits::default(),
     };
     let (journal, found) = Journal::open(&log, options, &mut |entry, disclosures| {
@@ -175,6 +185,8 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
         Ok(())
     })
     .context("the log cannot be opened")?;
+    // What an erasure had begun when the process ended is completed before anything else happens.
+    ring.finish(&journal)?;
     ledger.forbid_downgrade(&bundle.0)?;
     adopted::expect_all(&ledger, &adopted)?;
     let attester = Arc::new(TpmAttester::new(tpm.clone(), release.clone(), None)?);
@@ -194,6 +206,7 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
         clock,
         state_dir,
         release,
+        ring,
     })
 }
 

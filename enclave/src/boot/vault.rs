@@ -1,15 +1,14 @@
 //! The gateway's keys: sealed in the TPM, open in locked memory.
 //!
 //! In: sealed files of the state directory. Out: the identity key, which signs but is never
-//! shown, and the storage key. On a first start both are made inside, and the storage key is
-//! also wrapped to the customer's recovery key. Neither is ever written in the clear.
+//! shown, and the storage root, from which [`crate::ring`] makes the storage key. On a first start
+//! both are made inside. Neither is ever written in the clear.
 
 use crate::keys::random;
 use crate::site::{StateDir, StateFile};
 use anyhow::{Context as _, bail};
-use countersign_journal::StorageKey;
 use countersign_platform::policy::ReleasePolicy;
-use countersign_platform::recovery::{EphemeralSeed, RecoveryKey, RecoveryWrap, TransportKey};
+use countersign_platform::recovery::TransportKey;
 use countersign_platform::{LockedSecret, SealLabel, SealedBlob, Tpm};
 use countersign_policies::site::settings::Settings;
 use countersign_record::digest::{PublicKey, Signature};
@@ -18,14 +17,14 @@ use zeroize::Zeroizing;
 
 const KEYS: SealLabel = SealLabel("gateway-keys");
 
-/// Seed, storage key, counter value: what is sealed, in bytes.
+/// Seed, storage root, counter value: what is sealed, in bytes.
 const SEALED_BYTES: usize = 32 + 32 + 8;
 
 /// The gateway's long-lived keys.
 pub struct Vault {
     seed: LockedSecret<32>,
     public: PublicKey,
-    storage: LockedSecret<32>,
+    root: LockedSecret<32>,
     counter_at_creation: u64,
     created: bool,
 }
@@ -50,7 +49,7 @@ impl Vault {
         }
         match state.read(StateFile::Keys)? {
             Some(sealed) => Self::unseal(tpm, release, &sealed),
-            None => Self::create(tpm, release, settings, state),
+            None => Self::create(tpm, release, state),
         }
     }
 
@@ -68,7 +67,7 @@ impl Vault {
         let (seed, rest) = keys
             .split_first_chunk::<32>()
             .context("keys.sealed is too short")?;
-        let (storage, rest) = rest
+        let (root, rest) = rest
             .split_first_chunk::<32>()
             .context("keys.sealed is too short")?;
         let (counter, _) = rest
@@ -76,18 +75,13 @@ impl Vault {
             .context("keys.sealed is too short")?;
         Self::of(
             &Zeroizing::new(*seed),
-            &Zeroizing::new(*storage),
+            &Zeroizing::new(*root),
             u64::from_be_bytes(*counter),
             false,
         )
     }
 
-    fn create(
-        tpm: &Tpm,
-        release: &ReleasePolicy,
-        settings: &Settings,
-        state: &StateDir,
-    ) -> anyhow::Result<Self> {
+    fn create(tpm: &Tpm, release: &ReleasePolicy, state: &StateDir) -> anyhow::Result<Self> {
         if state.file(StateFile::Log).exists() {
             bail!("the state directory has a log but no sealed keys; it is not this gateway's");
         }
@@ -96,36 +90,30 @@ impl Vault {
         let counter = tpm
             .counter(release)
             .context("the epoch counter cannot be read")?;
-        let (seed, storage) = (mixed(tpm)?, mixed(tpm)?);
-        let wrap = RecoveryWrap::wrap(
-            &storage,
-            RecoveryKey(settings.recovery),
-            EphemeralSeed::new(mixed(tpm)?),
-        )?;
-        // One blob: whoever could exchange the storage key alone could read what the gateway keeps.
+        let (seed, root) = (mixed(tpm)?, mixed(tpm)?);
+        // One blob: whoever could exchange the storage root alone could read what the gateway keeps.
         let mut keys = Zeroizing::new(Vec::with_capacity(SEALED_BYTES));
         keys.extend_from_slice(seed.as_slice());
-        keys.extend_from_slice(storage.as_slice());
+        keys.extend_from_slice(root.as_slice());
         keys.extend_from_slice(&counter.to_be_bytes());
         let sealed = tpm.seal(keys, KEYS, &release.release_key)?;
-        state.write(StateFile::Recovery, &wrap.to_bytes())?;
-        // ORDER: the keys last; with them the gateway exists.
+        // ORDER: with the keys the gateway exists; no value is sealed before its recovery wrap is there.
         state.write(StateFile::Keys, &sealed.to_bytes())?;
-        Self::of(&seed, &storage, counter, true)
+        Self::of(&seed, &root, counter, true)
     }
 
     fn of(
         seed: &Zeroizing<[u8; 32]>,
-        storage: &Zeroizing<[u8; 32]>,
+        root: &Zeroizing<[u8; 32]>,
         counter_at_creation: u64,
         created: bool,
     ) -> anyhow::Result<Self> {
         let public = PublicKey(SigningKey::from_bytes(seed).verifying_key().to_bytes());
-        let (seed, storage) = (LockedSecret::copied(seed)?, LockedSecret::copied(storage)?);
+        let (seed, root) = (LockedSecret::copied(seed)?, LockedSecret::copied(root)?);
         Ok(Self {
             seed,
             public,
-            storage,
+            root,
             counter_at_creation,
             created,
         })
@@ -153,10 +141,9 @@ impl Vault {
         )
     }
 
-    /// The storage key.
-    #[must_use]
-    pub fn storage_key(&self) -> StorageKey {
-        StorageKey::new(Zeroizing::new(*self.storage.expose()))
+    /// The storage root. By itself it opens nothing.
+    pub(crate) fn root(&self) -> &[u8; 32] {
+        self.root.expose()
     }
 
     /// The key to which another gateway's storage key is wrapped when this one continues its work.
@@ -175,7 +162,7 @@ impl Vault {
 }
 
 /// Random bytes of two sources: neither the TPM nor the host alone knows them.
-fn mixed(tpm: &Tpm) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+pub(crate) fn mixed(tpm: &Tpm) -> anyhow::Result<Zeroizing<[u8; 32]>> {
     let host = random::<32>()?;
     let device = tpm.random(32).context("the TPM gives no random bytes")?;
     let mut out = Zeroizing::new([0u8; 32]);

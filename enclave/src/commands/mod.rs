@@ -13,6 +13,8 @@
 //! | `approve …` | approvers | lists, shows and answers actions that wait |
 //! | `export` | exporters | fetches the log |
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
+//! | `erase` | people of group `privacy` | has values destroyed |
+//! | `hold …` | people of group `legal` | has values kept |
 //! | `dev`, `swtpm` | developers | everything on a software TPM, which vouches for nothing |
 //!
 //! `bundle`, `enrol` and `adopt` also work detached: `digest` prints what to sign, `attach` takes the signature.
@@ -24,6 +26,7 @@ mod client;
 mod enrol;
 mod export;
 mod init;
+mod privacy;
 mod recovery;
 mod release;
 mod replay;
@@ -76,6 +79,11 @@ enum Command {
     Export(export::Export),
     /// Run the gateway's stages again on what an export recorded, and compare; also with another bundle.
     Replay(replay::Replay),
+    /// Have values destroyed, of a subject, a call or named entries.
+    Erase(privacy::Erase),
+    /// Place, lift and list legal holds.
+    #[command(subcommand)]
+    Hold(privacy::HoldCommand),
 }
 
 /// A site directory.
@@ -114,6 +122,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Swtpm(command) => command.run(),
         Command::Approve(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Erase(command) => command.run(),
+        Command::Hold(command) => command.run(),
     }
     .map(|()| ExitCode::SUCCESS)
 }

@@ -211,8 +211,17 @@ async fn tools_call(
         }
     };
     let clock = gateway.signature_clock();
-    let identified =
-        taken.presented(|p| identify(request, p, &gateway.callers, &mut gateway.nonces(), clock));
+    let identified = taken.presented(|p| {
+        let subject = |who: &Who| gateway.subject(who);
+        identify(
+            request,
+            p,
+            &gateway.callers,
+            &mut gateway.nonces(),
+            clock,
+            subject,
+        )
+    });
     let identified = match identified {
         Ok(identified) => identified,
         Err(refused) => {

@@ -7,6 +7,8 @@
 //! | `GET /v1/records/<digest>` | agents, people | an entry with its proof |
 //! | `GET, POST /v1/approvals` | people | what waits, and their word on it |
 //! | `GET /v1/export?tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
+//! | `POST /v1/subjects`, `POST /v1/erasures` | people of group `privacy` | what is forgotten |
+//! | `GET, POST /v1/holds` | people of group `legal` | what must be kept |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | anyone | |
 //!
@@ -19,6 +21,7 @@ mod calls;
 mod export;
 mod log;
 mod mcp;
+mod privacy;
 
 use crate::serve::Gateway;
 use axum::Router;
@@ -33,6 +36,7 @@ use countersign_gateway::call::{Seed, Who};
 use countersign_gateway::identity::{Callers, Clock, recognize};
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_gateway::request::MAX_BODY_BYTES;
+use countersign_record::digest::SubjectId;
 use countersign_signatures::http::{Header, HttpRequest, Scheme};
 use std::sync::Arc;
 
@@ -49,6 +53,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             get(approvals::waiting).post(approvals::give),
         )
         .route("/v1/export", get(export::export))
+        .route("/v1/subjects", post(privacy::look))
+        .route("/v1/erasures", post(privacy::erase))
+        .route("/v1/holds", get(privacy::holds).post(privacy::hold))
         .route("/attestation", get(log::attestation))
         .route("/healthz", get(log::health))
         .route("/readyz", get(log::readiness))
@@ -156,6 +163,15 @@ impl Gateway {
             self.count_unknown();
         }
         who
+    }
+
+    /// The pseudonym of whom a caller's call is about. All that the bundle names are in memory.
+    fn subject(&self, who: &Who) -> Option<SubjectId> {
+        let subject = self.subjects.of(who.tenant, who.subject_name());
+        if let Err(error) = &subject {
+            crate::boot::tracing_line(&format!("a subject's key cannot be had: {error:#}"));
+        }
+        subject.ok()
     }
 
     fn signature_clock(&self) -> Clock {

@@ -7,7 +7,7 @@
 use super::{MatchKey, lengths_hash};
 use crate::refusal::Code;
 use countersign_record::digest::{CallId, TenantId};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// Keys of settled calls that are remembered.
 ///
@@ -45,6 +45,8 @@ struct Keyed {
     request: MatchKey,
     earlier: Earlier,
     owner: Owner,
+    /// Leaf index of the intent of its first call, if that stands in this log.
+    intent: Option<u64>,
 }
 
 /// All keys.
@@ -60,11 +62,18 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The first call with a key is about to be carried out.
-    pub(super) fn open(&mut self, call: CallId, slot: [u8; 32], request: MatchKey, owner: Owner) {
+    pub(super) fn open(
+        &mut self,
+        call: CallId,
+        slot: [u8; 32],
+        request: MatchKey,
+        (owner, intent): (Owner, Option<u64>),
+    ) {
         let keyed = Keyed {
             request,
             earlier: Earlier::Running,
             owner,
+            intent,
         };
         self.keyed.insert(slot, keyed);
         self.open.insert(call, slot);
@@ -96,6 +105,28 @@ impl Keys {
         for call in open {
             self.settle(call, Some(Earlier::Unknown));
         }
+    }
+
+    /// Forgets keys of calls whose intents were erased: what they were made of is gone, and a restart could not know them.
+    pub(super) fn erase(&mut self, covers: impl Fn(u64) -> bool) {
+        let gone: HashSet<[u8; 32]> = self
+            .keyed
+            .iter()
+            .filter(|(_, k)| k.intent.is_some_and(&covers))
+            .map(|(slot, _)| *slot)
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.keyed.retain(|slot, _| !gone.contains(slot));
+        self.open.retain(|_, slot| !gone.contains(slot));
+        let count = &mut self.count;
+        self.settled.retain(|_, slots| {
+            let before = slots.len();
+            slots.retain(|slot| !gone.contains(slot));
+            *count = count.saturating_sub(before.saturating_sub(slots.len()));
+            !slots.is_empty()
+        });
     }
 
     fn forget_one(&mut self) {
@@ -144,7 +175,7 @@ mod tests {
 
     fn settle(keys: &mut Keys, n: usize, owner: Owner) {
         let call = CallId((n as u128).to_be_bytes());
-        keys.open(call, slot(n), MatchKey([0; 32]), owner);
+        keys.open(call, slot(n), MatchKey([0; 32]), (owner, None));
         keys.settle(call, Some(Earlier::Settled(1)));
     }
 
@@ -165,7 +196,7 @@ mod tests {
     fn the_key_of_an_open_call_is_never_forgotten() {
         let owner = Owner([1; 32]);
         let mut keys = Keys::default();
-        keys.open(CallId([9; 16]), slot(0), MatchKey([0; 32]), owner);
+        keys.open(CallId([9; 16]), slot(0), MatchKey([0; 32]), (owner, None));
         for n in 1..=MAX_IDEMPOTENCY_KEYS + 10 {
             settle(&mut keys, n, owner);
         }

@@ -1,7 +1,7 @@
 //! Stage 2: who is calling.
 
 use super::world::{
-    EVE, READER, SELECT, SIGNER, START, World, answered, body, public, signing_key,
+    EVE, READER, SELECT, SIGNER, START, World, answered, body, public, signing_key, subject,
 };
 use crate::identity::{Callers, Nonces, identify, recognize};
 use crate::refusal::Code;
@@ -228,6 +228,7 @@ fn signed_call(
         &world.callers,
         &mut world.nonces,
         clock,
+        subject,
     )
     .map_err(|refused| refused.refusal().code())
 }
@@ -310,6 +311,7 @@ fn an_unknown_caller_leaves_nothing_behind() {
         &world.callers,
         &mut Nonces::default(),
         clock,
+        subject,
     );
     assert_eq!(refused.unwrap_err().refusal().code(), Code::Unauthenticated);
     assert_eq!((world.state.folded(), world.state.running()), (before, 0));

@@ -2,7 +2,7 @@
 
 use crate::approval::{self, Approved, Clearance};
 use crate::budget::budget;
-use crate::call::{Moment, Seed};
+use crate::call::{Moment, Seed, Who};
 use crate::decision::{self, Answer, Record};
 use crate::execute::{Report, ToolError};
 use crate::identity::{Callers, Clock, Identified, Nonces, identify};
@@ -18,8 +18,8 @@ use countersign_policies::{Bundle, Engine, Pins, Site, SiteFiles};
 use countersign_record::body::{Approval, Decision, Intent};
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::{
-    ActionDigest, Commitment, EntryDigest, GatewayId, KeyId, PublicKey, Signature, TenantId,
-    UnixMillis, sha256,
+    ActionDigest, Commitment, EntryDigest, GatewayId, KeyId, PublicKey, Signature, SubjectId,
+    TenantId, UnixMillis, sha256,
 };
 use countersign_record::entry::{Body, Entry, EntryRef, Payload, Place, TenantPlace};
 use countersign_record::statement::Choice;
@@ -228,6 +228,15 @@ pub(super) fn answered(result: &str) -> Report {
     }
 }
 
+/// The pseudonym that the shell looks up: here a digest of the name.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the shape of the stage's parameter"
+)]
+pub(super) fn subject(who: &Who) -> Option<SubjectId> {
+    Some(SubjectId(sha256(who.subject_name().as_bytes())))
+}
+
 impl World {
     pub(super) fn new() -> Self {
         static BUILT: OnceLock<(Arc<Engine>, Bundle)> = OnceLock::new();
@@ -275,6 +284,7 @@ impl World {
         }
     }
 
+    /// A call of whoever has this token.
     pub(super) fn identified(&mut self, token: &str, body: &str) -> Identified {
         let request = Request::parse_call(self.untrusted(body)).unwrap();
         let header = format!("Bearer {token}");
@@ -292,7 +302,15 @@ impl World {
             body: body.as_bytes(),
         };
         let clock = self.clock();
-        identify(request, &presented, &self.callers, &mut self.nonces, clock).unwrap()
+        identify(
+            request,
+            &presented,
+            &self.callers,
+            &mut self.nonces,
+            clock,
+            subject,
+        )
+        .unwrap()
     }
 
     /// Stages 3 to 6.

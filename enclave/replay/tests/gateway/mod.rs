@@ -307,6 +307,7 @@ impl Gateway {
             &self.callers,
             &mut Nonces::default(),
             clock,
+            |_| Some(countersign_record::digest::SubjectId([7; 32])),
         )
         .unwrap()
     }

@@ -18,6 +18,7 @@ mod bundles;
 mod bus;
 mod clock;
 mod enrolment;
+mod erasures;
 mod exports;
 mod files;
 mod foreign;

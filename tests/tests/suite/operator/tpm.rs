@@ -249,6 +249,9 @@ fn a_gateway_under_another_release_key_on_the_same_tpm_is_nobody_elses() {
     let mut foreign = Foreign::on(&machine);
     foreign.delete(COUNTER);
     foreign.delete(FLOOR);
+    for slot in countersign_platform::nv::RING_HANDLES {
+        foreign.delete(slot);
+    }
     drop(foreign);
     super::files::under_own_release_key(&machine);
     fs::remove_dir_all(machine.state()).unwrap();

@@ -21,7 +21,7 @@ use countersign_record::entry::{Body, Entry};
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
 
-/// Rows that are wrapped anew in one transaction. Calls wait for one such transaction at most: 3 to 10 ms.
+/// Rows that are wrapped anew in one transaction. Calls wait for one such transaction at most; how long that is was not measured.
 const CHUNK: i64 = 512;
 
 /// What a subject's row is found by: a keyed digest of its name.

@@ -26,6 +26,7 @@ DECISION = b"application/countersign.decision+cose"
 # Keys of maps, from the CDDL.
 MANIFEST_END, MANIFEST_SCOPE = 5, 6
 SCOPE_TENANT = 2
+SPAN_COUNT = 1
 PAYLOAD_PLACE, PAYLOAD_BODY = 2, 3
 PLACE_INDEX = 1
 DECISION_VERDICT, DECISION_CODE, DECISION_CAPABILITY, CAPABILITY_ID = 5, 6, 12, 1
@@ -41,6 +42,9 @@ class Kind(enum.IntEnum):
     DISCLOSURES = 4
     CHECKPOINT = 5
     TRAILER = 6
+    SPAN = 7
+    TENANT_PROOF = 8
+    TIMESTAMP = 9
 
 
 class Verdict(enum.IntEnum):
@@ -81,13 +85,15 @@ def build(items: list[Item]) -> bytes:
     """An export of these items, with a trailer that is right."""
     body = MAGIC + b"".join(item.to_bytes() for item in items)
     opened = sum(len(cbor.parse(item.content)) for item in items if item.kind == Kind.DISCLOSURES)
+    spanned = sum(cbor.parse(item.content)[SPAN_COUNT] for item in items if item.kind == Kind.SPAN)
     trailer = {
         1: _count(items, Kind.ENTRY),
-        2: _count(items, Kind.LEAF),
+        2: _count(items, Kind.LEAF) + spanned,
         3: _count(items, Kind.ARTIFACT),
         4: opened,
         5: _count(items, Kind.CHECKPOINT),
         6: hashlib.sha256(body).digest(),
+        9: _count(items, Kind.TIMESTAMP),
     }
     return body + Item(Kind.TRAILER, cbor.write(trailer)).to_bytes()
 

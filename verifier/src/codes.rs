@@ -183,6 +183,12 @@ codes! {
     Disclosures = "disclosures", Unaltered, Untrusted, Optional,
         "each disclosed value is the one that the log committed to",
         "a disclosed value was altered, or was never in the log; do not rely on it";
+    Erasures = "erasures", Unaltered, Untrusted, Optional,
+        "values that the log says were erased were ordered so by a person who may, and are not shown",
+        "ask who ordered the named erasures; what was said to be erased must not be anywhere";
+    Holds = "holds", Unaltered, Untrusted, Optional,
+        "people who may placed and lifted each legal hold, and nothing was erased that one covered",
+        "ask what was destroyed under the named hold, and by whom";
     CallerProofs = "caller-proofs", Unaltered, Untrusted, Optional,
         "requests that agents signed carry those agents' signatures, over the request that is shown",
         "find out who made the named calls: it was not shown to be the named agent";
@@ -210,6 +216,9 @@ codes! {
     Period = "period", Complete, Untrusted, Optional,
         "what the export leaves out lies outside of its period",
         "entries of the period may be missing; ask for the whole log, or for a period that ends within it";
+    MissingDisclosures = "missing-disclosures", Complete, Untrusted, Optional,
+        "every value that the export's profile promises is there, or an erasure says that it was destroyed",
+        "values were left out of the export that its profile promises; ask for it again";
     TenantSequences = "tenant-sequences", Complete, Untrusted, Optional,
         "each tenant's entries are numbered without a gap",
         "entries of a tenant are missing; ask for the whole log";
@@ -341,6 +350,9 @@ impl Code {
         Self::Root,
         Self::ReceiptMissing,
         Self::Receipts,
+        Self::Erasures,
+        Self::Holds,
+        Self::MissingDisclosures,
         Self::Scope,
         Self::Trailer,
     ];

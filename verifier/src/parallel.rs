@@ -4,6 +4,7 @@
 //! the order in which they came. Entries of one job are verified as one batch, so equal keys
 //! cost little; a failed batch names its bad members. What depends on order is in [`crate::checks`].
 
+use crate::checks::Committed;
 use countersign_record::body::{Action, Caller, TenantProof};
 use countersign_record::cbor::{Cbor as _, CborError, Reader};
 use countersign_record::commitment::{CallerProof, Disclosure, Field};
@@ -140,6 +141,10 @@ pub(crate) struct Opened {
     pub(crate) received: Option<[u8; 32]>,
     /// The signed approval statement.
     pub(crate) approval: Option<Vec<u8>>,
+    /// The signed statement of an erasure or a hold.
+    pub(crate) statement: Option<Vec<u8>>,
+    /// Every commitment of the entry once, and whether it was opened.
+    pub(crate) committed: Vec<Committed>,
 }
 
 /// Judges the leaves of a job.
@@ -238,6 +243,12 @@ fn items(bytes: &[u8]) -> u64 {
 
 fn open(payload: &Payload, disclosures: Result<Vec<Disclosure>, CborError>) -> Opened {
     let mut opened = Opened::default();
+    for (field, commitment) in commitments(&payload.body) {
+        let once = (field, commitment, false);
+        if !opened.committed.contains(&once) {
+            opened.committed.push(once);
+        }
+    }
     let disclosures = match disclosures {
         Ok(list) => list,
         Err(error) => {
@@ -247,9 +258,15 @@ fn open(payload: &Payload, disclosures: Result<Vec<Disclosure>, CborError>) -> O
             return opened;
         }
     };
-    let known = commitments(&payload.body);
     for disclosure in disclosures {
-        if !known.contains(&(disclosure.field, disclosure.commitment())) {
+        let (field, commitment) = (disclosure.field, disclosure.commitment());
+        let place = opened
+            .committed
+            .iter_mut()
+            .find(|(f, c, _)| *f == field && *c == commitment);
+        if let Some((_, _, is_open)) = place {
+            *is_open = true;
+        } else {
             opened.mismatched.push(format!(
                 "the disclosed {} is not the one that the entry committed to",
                 disclosure.field
@@ -273,6 +290,7 @@ fn keep(opened: &mut Opened, disclosure: Disclosure) {
         Field::Agent => opened.agents.push(value.0),
         Field::Received => opened.received = Some(sha256(&value.0)),
         Field::ApprovalStatement => opened.approval = Some(value.0),
+        Field::ErasureStatement | Field::HoldStatement => opened.statement = Some(value.0),
         Field::CallerProof => match CallerProof::from_bytes(&value.0) {
             Err(error) => opened
                 .mismatched
@@ -292,9 +310,7 @@ fn keep(opened: &mut Opened, disclosure: Disclosure) {
         | Field::Tenant
         | Field::Claims
         | Field::PrincipalChain
-        | Field::Egress
-        | Field::ErasureStatement
-        | Field::HoldStatement => {}
+        | Field::Egress => {}
     }
 }
 

@@ -149,6 +149,14 @@ pub struct Counts {
     pub runs: u64,
     /// Known gaps.
     pub gaps: u64,
+    /// Values that the export opens.
+    pub values_opened: u64,
+    /// Values that its profile does not promise, and that it does not open.
+    pub values_withheld: u64,
+    /// Promised values that an erasure destroyed.
+    pub values_erased: u64,
+    /// Promised values that are not there, and that nothing erased.
+    pub values_missing: u64,
 }
 
 /// The words an auditor learns once.

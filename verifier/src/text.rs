@@ -201,6 +201,11 @@ fn head(out: &mut Lines, report: &Report) {
         report.counts.runs,
         times.unwrap_or_default()
     ));
+    let counts = &report.counts;
+    out.line(&format!(
+        "values     {} opened, {} withheld, {} erased, {} missing",
+        counts.values_opened, counts.values_withheld, counts.values_erased, counts.values_missing
+    ));
     out.line(&format!("root       {}", subject.root));
     let digest = |s: &crate::report::Source| {
         s.sha256

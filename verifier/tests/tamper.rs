@@ -7,6 +7,10 @@
     reason = "test code: a panic is a failed test, and numbers are small"
 )]
 
+#[expect(
+    dead_code,
+    reason = "shared by several test programs, each of which uses a part"
+)]
 mod common;
 
 use common::*;

@@ -88,7 +88,8 @@ fn log_with(change: impl FnOnce(&mut Decision)) -> Log {
     let mut decision = log.decision_body(&read, Verdict::Allow, Some(intent.clone()));
     decision.witnessed = true;
     change(&mut decision);
-    log.push(Body::Decision(decision), Some(read.run), vec![]);
+    let opened = log.opened(&read, &decision);
+    log.push(Body::Decision(decision), Some(read.run), opened);
     log.renew();
     let mut parts = Parts::of(&log);
     parts.placed = vec![(intent.index as usize + 1, over_intent)];
@@ -301,7 +302,8 @@ fn an_export_that_ends_before_the_auditors_checkpoint_was_cut() {
     let intent = shorter.intent(&read, vec![], None);
     let mut decision = shorter.decision_body(&read, Verdict::Allow, Some(intent));
     decision.witnessed = true;
-    shorter.push(Body::Decision(decision), Some(read.run), vec![]);
+    let opened = shorter.opened(&read, &decision);
+    shorter.push(Body::Decision(decision), Some(read.run), opened);
     log.parts.checkpoints = vec![shorter.checkpoint()];
     // What the export itself shows is genuine.
     let before = log.cosigned(A);

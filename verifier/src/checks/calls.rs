@@ -12,6 +12,7 @@ use countersign_record::body::{
 };
 use countersign_record::bundle::Registry;
 use countersign_record::cbor::Cbor as _;
+use countersign_record::commitment::Field;
 use countersign_record::digest::{
     ActionDigest, ArtifactDigest, CallId, Commitment, EntryDigest, KeyId, UnixMillis,
 };
@@ -289,11 +290,8 @@ impl Checks<'_> {
                 let text = "the caller is said to have signed, and no signature was kept";
                 self.ledger.fail(Code::CallerProofs, index, text);
             } else if claims && absence == Absence::Said {
-                self.ledger.skipped(
-                    Code::CallerProofs,
-                    index,
-                    "the caller's signature is not disclosed",
-                );
+                let text = self.undisclosed("the caller's signature", Field::CallerProof);
+                self.ledger.skipped(Code::CallerProofs, index, text);
             }
             return;
         };
@@ -352,16 +350,21 @@ impl Checks<'_> {
         })
     }
 
+    /// Callers and people of the bundle that is in force.
+    pub(super) fn registry_in_force(&self) -> Option<&Registry> {
+        let rules = self.calls.rules.last()?;
+        let bundle = rules.bundles.iter().find_map(|b| self.artifacts.bundle(b));
+        bundle.map(|b| &b.registry)
+    }
+
     /// A person's word.
     pub(super) fn approval(&mut self, at: At, approval: &Approval, opened: &Opened) {
         let index = Some(at.index);
         let preview = match &opened.approval {
             None => {
-                self.ledger.skipped(
-                    Code::Approvals,
-                    index,
-                    "the person's signed statement is not disclosed",
-                );
+                let text =
+                    self.undisclosed("the person's signed statement", Field::ApprovalStatement);
+                self.ledger.skipped(Code::Approvals, index, text);
                 None
             }
             Some(bytes) => match self.person_signed(approval, bytes) {

@@ -18,6 +18,8 @@ impl Checks<'_> {
         self.complete_end();
         self.epochs_end();
         self.calls_end();
+        self.shown_end();
+        self.holds_end();
         self.receipts_end();
         self.who_end();
         self.adoptions_end();

@@ -5,6 +5,7 @@
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
 //! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out; [`tenant_tree`] has the tenants' numbers), [`query`] (questions), [`epochs`] (openings, renewals, counters, the tail), [`adoption`] (hand-overs),
 //! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), [`outside`] (outside clocks), and [`conclusion`], which turns what was seen into a report.
+//! [`values`] has what is withheld, erased or missing, and [`privacy`] what erasures cover and holds keep.
 
 mod adoption;
 mod calls;
@@ -14,14 +15,18 @@ mod depth;
 mod epochs;
 mod outside;
 mod period;
+mod privacy;
 mod query;
 mod receipts;
 mod rules;
 mod tenant;
 mod tenant_tree;
 mod unaltered;
+mod values;
 mod who;
 mod witnesses;
+
+pub(crate) use values::Committed;
 
 use crate::codes::Code;
 use crate::ledger::Ledger;
@@ -29,7 +34,7 @@ use crate::parallel::{Judged, Outcome, Parsed};
 use crate::report::{Counts, Subject};
 use crate::stream::Options;
 use crate::trust::{Reference, Trust};
-use countersign_record::body::{IndexRange, TenantProof};
+use countersign_record::body::TenantProof;
 use countersign_record::digest::{
     EntryDigest, GatewayId, NodeHash, PublicKey, TenantId, UnixMillis,
 };
@@ -67,6 +72,8 @@ pub struct Checks<'a> {
     adoptions: adoption::Adoptions,
     receipts: receipts::Receipts,
     items: unaltered::Items,
+    privacy: privacy::Privacy,
+    values: values::Values,
     window: period::Window,
     heads: tenant::Heads,
     tallied: query::Tallied,
@@ -100,6 +107,8 @@ impl<'a> Checks<'a> {
             adoptions: adoption::Adoptions::default(),
             receipts: receipts::Receipts::default(),
             items: unaltered::Items::default(),
+            privacy: privacy::Privacy::default(),
+            values: values::Values::default(),
             window: period::Window::default(),
             heads: tenant::Heads::default(),
             tallied: query::Tallied::default(),
@@ -273,6 +282,7 @@ impl<'a> Checks<'a> {
             self.run_place(at, run, &body);
         }
         self.disclosures(at, &opened);
+        self.shown(at, &body, &opened);
         self.subject.first_at.get_or_insert(at.time.0);
         self.subject.last_at = Some(self.subject.last_at.unwrap_or(0).max(at.time.0));
         if let Some(epoch) = self.epochs.last_mut() {
@@ -289,11 +299,8 @@ impl<'a> Checks<'a> {
             Body::Renewal(b) => self.renewal(at, b),
             Body::Adopt(b) => self.adopt(at, b),
             Body::Gap(b) => self.gap(at, b),
-            Body::Erasure(b) => {
-                let entries = b.entries.iter().map(IndexRange::count);
-                self.calls.erased = entries.fold(self.calls.erased, u64::saturating_add);
-            }
-            Body::Hold(_) => {}
+            Body::Erasure(b) => self.erasure(at, b, &opened),
+            Body::Hold(b) => self.hold(at, b, &opened),
             Body::Close(b) => self.close(at, b),
         }
         self.stray_proof(at);

@@ -116,6 +116,8 @@ pub struct Mini {
     pub artifacts: Vec<Artifact>,
     pub leaves: Vec<LeafSpec>,
     pub scope: Scope,
+    /// What its exports promise to open: nothing, so that a test need not open what it is not about.
+    pub disclosed: Disclosed,
     pub epoch: u64,
     pub frontier: Frontier,
     pub time: u64,
@@ -189,7 +191,7 @@ pub fn bundle() -> BundlePayload {
                 id: "dpo".into(),
                 name: "Data protection".into(),
                 key: approver().public(),
-                groups: vec!["privacy".into()],
+                groups: vec!["privacy".into(), "legal".into()],
                 tenants: vec!["acme".into()],
                 capabilities: Vec::new(),
             }],
@@ -245,6 +247,7 @@ impl Mini {
             artifacts: vec![artifact],
             leaves: vec![],
             scope: Scope::Whole,
+            disclosed: Disclosed::new(vec![], Classification::ALL.to_vec()),
             epoch: 0,
             frontier: Frontier::new(),
             time: START,
@@ -486,7 +489,10 @@ impl Mini {
         approvals: Vec<EntryRef>,
         parent: Option<CallId>,
     ) -> EntryRef {
-        let (caller, received, disclosures) = self.caller(call);
+        let (caller, received, mut disclosures) = self.caller(call);
+        disclosures.push(salted(Field::Facts, b"facts").1);
+        disclosures.push(salted(Field::Forwarded, b"DELETE").1);
+        disclosures.push(salted(Field::Preview, b"erase one").1);
         let body = Body::Intent(Intent {
             call: call.id,
             in_force: self.in_force.clone().unwrap(),
@@ -579,12 +585,22 @@ impl Mini {
 
     pub fn decide(&mut self, call: &Call, verdict: Verdict, intent: Option<EntryRef>) -> EntryRef {
         let body = self.decision_body(call, verdict, intent);
-        let disclosures = if body.raw_result.is_some() {
-            vec![salted(Field::RawResult, b"1 row").1]
-        } else {
-            vec![]
-        };
+        let disclosures = self.opened(call, &body);
         self.push(Body::Decision(body), Some(call.run), disclosures)
+    }
+
+    /// What opens a decision's commitments. Those that its intent made are opened there.
+    pub fn opened(&self, call: &Call, body: &Decision) -> Vec<Disclosure> {
+        if body.intent.is_some() {
+            let fields = [Field::RawResult, Field::Released];
+            return fields.map(|f| salted(f, b"1 row").1).to_vec();
+        }
+        let (_, _, mut disclosures) = self.caller(call);
+        disclosures.push(salted(Field::Facts, b"facts").1);
+        if body.preview.is_some() {
+            disclosures.push(salted(Field::Preview, b"erase one").1);
+        }
+        disclosures
     }
 
     pub fn approve(&mut self, call: &Call, choice: Choice) -> EntryRef {
@@ -650,16 +666,84 @@ impl Mini {
     }
 
     pub fn erasure(&mut self) -> EntryRef {
+        self.erase(&[2])
+    }
+
+    /// Erases entries, as a person ordered it.
+    pub fn erase(&mut self, entries: &[u64]) -> EntryRef {
+        let (body, disclosure) = self.erasure_body(entries);
+        self.erase_with(body, disclosure)
+    }
+
+    pub fn erase_with(&mut self, body: Erasure, disclosure: Disclosure) -> EntryRef {
+        for leaf in self.leaves.iter_mut().enumerate() {
+            if body.covers(leaf.0 as u64) {
+                leaf.1.disclosures.clear();
+            }
+        }
+        self.push(Body::Erasure(body), None, vec![disclosure])
+    }
+
+    pub fn erasure_body(&self, entries: &[u64]) -> (Erasure, Disclosure) {
+        let entries = ranges_of(entries.iter().copied());
+        let statement = ErasureStatement {
+            gateway: gateway(),
+            subject: None,
+            entries: entries.clone(),
+            basis: "gdpr-17".into(),
+            signer: approver().public().id(),
+            issued: UnixMillis(self.time),
+            expires: UnixMillis(self.time + 600_000),
+            nonce: Nonce([6; 32]),
+        };
+        let signed = approver().statement(ERASURE_TYP, statement.to_bytes());
+        let (statement, disclosure) = salted(Field::ErasureStatement, &signed);
         let body = Erasure {
-            entries: ranges_of([2]),
+            entries,
             basis: "gdpr-17".into(),
             ordered_by: approver().public().id(),
             ring: 2,
-            statement: Commitment([6; 32]),
+            statement,
             subject: None,
             anchored: true,
         };
-        self.push(Body::Erasure(body), None, vec![])
+        (body, disclosure)
+    }
+
+    /// A hold on the one subject.
+    pub fn hold_body(&self, act: HoldAct) -> (Hold, Disclosure) {
+        let statement = HoldStatement {
+            gateway: gateway(),
+            act,
+            id: "2026-17".into(),
+            subject: Some(SUBJECT),
+            tenant: None,
+            entries: None,
+            until: None,
+            reason: "a dispute".into(),
+            signer: approver().public().id(),
+            issued: UnixMillis(self.time),
+            expires: UnixMillis(self.time + 600_000),
+            nonce: Nonce([7; 32]),
+        };
+        let signed = approver().statement(HOLD_TYP, statement.to_bytes());
+        let (statement, disclosure) = salted(Field::HoldStatement, &signed);
+        let body = Hold {
+            act,
+            id: "2026-17".into(),
+            subject: Some(SUBJECT),
+            tenant: None,
+            entries: None,
+            until: None,
+            ordered_by: approver().public().id(),
+            statement,
+        };
+        (body, disclosure)
+    }
+
+    pub fn hold(&mut self, act: HoldAct) -> EntryRef {
+        let (body, disclosure) = self.hold_body(act);
+        self.push(Body::Hold(body), None, vec![disclosure])
     }
 
     /// Every tenant's last number.
@@ -924,7 +1008,7 @@ impl Parts {
                 profile: "full".into(),
                 created: UnixMillis(mini.time),
                 software: "countersign 0.1.0".into(),
-                disclosed: Disclosed::everything(),
+                disclosed: mini.disclosed.clone(),
                 period: None,
                 tenant: (mini.scope != Scope::Whole).then_some(TENANT),
                 run: None,
@@ -1014,6 +1098,7 @@ impl Parts {
 /// A log with every kind of entry, in two epochs.
 pub fn sample(profile: Profile) -> Mini {
     let mut log = Mini::new(profile);
+    log.disclosed = Disclosed::everything();
     log.open();
     log.enrol();
     log.decide(&call(1, Mode::Network), Verdict::Deny, None);

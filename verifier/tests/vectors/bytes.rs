@@ -110,9 +110,9 @@ fn framing() -> Vec<Case> {
             "A checkpoint stands before the last entry that it covers.",
             refiled(|i| {
                 let at = i.iter().rposition(|x| x.0 == 2).unwrap();
-                let entry = i.remove(at);
-                let end = i.len() - 1;
-                i.insert(end, entry);
+                let note = i.iter().rposition(|x| x.0 == 5).unwrap();
+                let note = i.remove(note);
+                i.insert(at, note);
             }),
         )
         .fails("leaves"),

@@ -679,7 +679,7 @@ fn approvals() -> Vec<Case> {
             "approval-required-of-another-group",
             "The person is in none of the groups that policy names.",
             approved(nothing, |i| {
-                i.policy.obligations = vec!["step_up:1:legal".into()]
+                i.policy.obligations = vec!["step_up:1:finance".into()]
             }),
         )
         .fails("approval-required"),
@@ -687,7 +687,7 @@ fn approvals() -> Vec<Case> {
             "approval-required-of-two-groups",
             "The person is in one of the two groups that policy names.",
             approved(nothing, |i| {
-                i.policy.obligations = vec!["step_up:1:privacy+legal".into()]
+                i.policy.obligations = vec!["step_up:1:privacy+finance".into()]
             }),
         )
         .fails("approval-required"),

@@ -34,6 +34,7 @@ mod hardware;
 mod log;
 mod others;
 mod parts;
+mod privacy;
 
 use case::Case;
 use countersign_record::digest::sha256;
@@ -59,6 +60,7 @@ static CASES: LazyLock<Vec<(Case, Report)>> = LazyLock::new(|| {
         others::cases(),
         clocks::cases(),
         handover::cases(),
+        privacy::cases(),
     ]
     .into_iter()
     .flatten()

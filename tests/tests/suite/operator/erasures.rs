@@ -43,6 +43,9 @@ fn an_erased_value_is_in_no_export_and_every_proof_stands() {
         assert!(holds(&export, b"keep me"));
         let verdict = machine.auditor().verify_with(&export, &receipts);
         expect_verdict(&verdict, 0, "VERIFIED", "");
+        assert_eq!(verdict.state("erasures"), "pass", "{}", verdict.text);
+        assert_eq!(verdict.count("values_missing"), 0);
+        assert!(verdict.count("values_erased") > 0);
         assert!(gateway.stop().success(), "{}", gateway.process.said());
         gateway = machine.start();
     }
@@ -138,6 +141,7 @@ fn a_hold_keeps_what_it_covers_and_is_named_before_anything_is_destroyed() {
     let export = gateway.export();
     let verdict = machine.auditor().verify(&export);
     expect_verdict(&verdict, 0, "VERIFIED", "");
+    assert_eq!(verdict.state("holds"), "pass", "{}", verdict.text);
     assert!(!holds(&export, b"keep me"));
     assert!(gateway.stop().success());
 }

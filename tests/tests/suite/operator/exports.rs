@@ -232,10 +232,27 @@ fn exchanged_disclosures_are_named() {
     expect_altered(&verdict, "disclosures", "");
 }
 
-/// What is not disclosed cannot be judged; nothing else is lost by it, and it is said.
 #[test]
-fn disclosures_left_out_are_counted_as_not_checked() {
+fn disclosures_left_out_are_missed() {
     let (_, verdict) = judged(|parts| {
+        for leaf in &mut parts.leaves {
+            if let Leaf::Entry(_, opened) = leaf {
+                opened.clear();
+            }
+        }
+    });
+    expect_altered(
+        &verdict,
+        "missing-disclosures",
+        "values that the export's profile promises are not there",
+    );
+}
+
+/// The records stay the same, and what cannot be judged without the values is said.
+#[test]
+fn disclosures_that_the_profile_is_made_not_to_promise_are_withheld() {
+    let (_, verdict) = judged(|parts| {
+        parts.manifest.disclosed.fields.clear();
         for leaf in &mut parts.leaves {
             if let Leaf::Entry(_, opened) = leaf {
                 opened.clear();

@@ -7,8 +7,8 @@ use crate::codes::Code;
 use crate::keys;
 use crate::parallel::Opened;
 use countersign_record::body::{
-    Action, Approval, Caller, Change, ChangeKind, Decision, Effect, Intent, Mode, PolicyOutcome,
-    Verdict,
+    Action, Approval, Caller, Change, ChangeKind, Decision, Effect, IndexRange, Intent, Mode,
+    PolicyOutcome, Verdict,
 };
 use countersign_record::bundle::Registry;
 use countersign_record::cbor::Cbor as _;
@@ -454,8 +454,10 @@ impl Checks<'_> {
         let index = Some(at.index);
         let needed = needed(&intent.policy, action.mode);
         let mut approvers = HashSet::new();
+        let mut left_out = 0u64;
         for reference in &intent.approvals {
-            if self.may_be_withheld(reference.index) {
+            if self.is_left_out(reference.index) {
+                left_out = left_out.saturating_add(1);
                 let text = format!("the approval in entry {} is withheld", reference.index);
                 self.ledger.unknown(Code::Approvals, index, text);
                 continue;
@@ -471,6 +473,15 @@ impl Checks<'_> {
             return;
         }
         let have = super::count(approvers.len());
+        let most = have.saturating_add(left_out);
+        if have < needed.people && most >= needed.people {
+            let text = format!(
+                "{left_out} of its approvals are withheld, and it needs {}",
+                needed.people
+            );
+            self.ledger.unknown(Code::ApprovalRequired, index, text);
+            return;
+        }
         let text = || {
             format!(
                 "a {} call needs {} approvals, and has {have}",
@@ -558,11 +569,18 @@ impl Checks<'_> {
         self.period().is_some() && self.log.withheld_after(index)
     }
 
-    /// Whether an earlier entry that is not there may be one that was left out, by the limits of the export.
-    fn may_be_withheld(&self, index: u64) -> bool {
+    /// Whether an entry was left out, by the limits of the export.
+    fn is_left_out(&self, index: u64) -> bool {
+        self.left_out.has(index)
+    }
+
+    /// Entries are withheld.
+    pub(super) fn leave_out(&mut self, index: u64, count: u64) {
         let limited = self.period().is_some() || self.scope() == Scope::Run;
-        let seen = self.calls.words.contains_key(&index);
-        limited && !seen && self.counts.withheld > 0
+        if let Some(more) = count.checked_sub(1).filter(|_| limited) {
+            let last = index.saturating_add(more);
+            self.left_out.add(&IndexRange { first: index, last });
+        }
     }
 
     /// A call is settled.
@@ -594,7 +612,7 @@ impl Checks<'_> {
                 self.ledger.observe(Code::InForce, index, in_force);
                 self.ledger.held(Code::IntentFirst);
             }
-            (Some(named), None) if self.log.starts_late() || self.may_be_withheld(named.index) => {
+            (Some(named), None) if self.log.starts_late() || self.is_left_out(named.index) => {
                 let text = format!("its intent, entry {}, is not in the export", named.index);
                 self.ledger.skipped(Code::Settlement, index, text);
             }

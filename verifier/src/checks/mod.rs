@@ -19,6 +19,7 @@ mod privacy;
 mod query;
 mod receipts;
 mod rules;
+mod stretches;
 mod tenant;
 mod tenant_tree;
 mod unaltered;
@@ -73,6 +74,8 @@ pub struct Checks<'a> {
     receipts: receipts::Receipts,
     items: unaltered::Items,
     privacy: privacy::Privacy,
+    /// Entries that the limits of the export leave out.
+    left_out: stretches::Stretches,
     values: values::Values,
     window: period::Window,
     heads: tenant::Heads,
@@ -108,6 +111,7 @@ impl<'a> Checks<'a> {
             receipts: receipts::Receipts::default(),
             items: unaltered::Items::default(),
             privacy: privacy::Privacy::default(),
+            left_out: stretches::Stretches::default(),
             values: values::Values::default(),
             window: period::Window::default(),
             heads: tenant::Heads::default(),
@@ -186,6 +190,7 @@ impl<'a> Checks<'a> {
                     // Where calls are not read, nothing shows when they were, nor what lies between.
                     if self.reads_calls() {
                         self.withheld(index, count);
+                        self.leave_out(index, count);
                         self.receipts_withheld(index, count, (level == 0).then_some(digest));
                     }
                 }

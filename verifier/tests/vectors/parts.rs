@@ -2,10 +2,11 @@
 
 use super::case::*;
 use super::common::*;
-use countersign_record::body::{Mode, Verdict};
+use countersign_record::body::{Decision, Intent, Mode, Verdict};
 use countersign_record::digest::{CallId, EntryDigest, NodeHash, RunId, TenantId, UnixMillis};
-use countersign_record::entry::EntryRef;
+use countersign_record::entry::{Body, EntryRef};
 use countersign_record::export::{Period, Scope};
+use countersign_record::statement::Choice;
 use countersign_verify::ledger::State;
 
 pub fn cases() -> Vec<Case> {
@@ -173,6 +174,39 @@ fn runs() -> Vec<Case> {
     ]
 }
 
+/// A call that a person approved before the period, whose approval (4) is withheld; the entry before the period (5) is there.
+fn approved_before(
+    intent: impl FnOnce(&mut Intent, &EntryRef),
+    decision: impl FnOnce(&mut Decision, &EntryRef),
+) -> Vec<u8> {
+    let mut from = UnixMillis(0);
+    let log = log(|log| {
+        (1..=2).for_each(|n| denied(log, n));
+        let halted = call(3, Mode::Destructive);
+        let approval = log.approve(&halted, Choice::Approve);
+        denied(log, 4);
+        let edge = reference(log, 5);
+        from = UnixMillis(log.time + 500);
+        let retry = Call {
+            action: Some(halted.id),
+            ..call(5, Mode::Destructive)
+        };
+        let (mut body, disclosures) = intent_body(log, &retry, vec![approval], Some(halted.id));
+        intent(&mut body, &edge);
+        let sealed = log.push(Body::Intent(body), Some(retry.run), disclosures);
+        let mut body = log.decision_body(&retry, Verdict::Allow, Some(sealed));
+        decision(&mut body, &edge);
+        log.push(Body::Decision(body), Some(retry.run), vec![]);
+    });
+    let mut parts = Parts::of(&log);
+    parts.manifest.period = Some(Period {
+        from,
+        until: UnixMillis(from.0 + 100_000),
+    });
+    parts.withheld = vec![2, 3, 4];
+    parts.bytes()
+}
+
 fn periods() -> Vec<Case> {
     // 0 base, 1 enrol, 2 to 4 refused calls, 5 renewal, 6 to 8 refused calls, 9 renewal; a second between any two.
     let with = |from: u64, until: u64, withheld: &[usize]| {
@@ -230,6 +264,25 @@ fn periods() -> Vec<Case> {
             with(8500, 4500, &[]),
         )
         .fails("scope"),
+        case(
+            "approvals-before-the-period",
+            "The approval of a call is withheld: it stands before the period.",
+            approved_before(|_, _| (), |_, _| ()),
+        )
+        .cannot("approvals")
+        .state("approval-required", State::CannotTell),
+        case(
+            "approvals-none-where-it-is-named",
+            "Entries before the period are withheld, and the approval is said to be an entry that is there.",
+            approved_before(|i, shown| i.approvals.insert(0, shown.clone()), |_, _| ()),
+        )
+        .fails("approvals"),
+        case(
+            "settlement-none-where-it-is-named",
+            "Entries before the period are withheld, and the intent is said to be an entry that is there.",
+            approved_before(|_, _| (), |d, shown| d.intent = Some(shown.clone())),
+        )
+        .fails("settlement"),
         case(
             "scope-withheld-without-a-period",
             "An export of everything without a period withholds a call.",

@@ -7,7 +7,7 @@ from .cbor import encode
 
 AGENT, USER, SESSION, PROOF, RECEIVED, FORWARDED, RAW, RELEASED, TRANSCRIPT, FACTS = range(1, 11)
 IDEMPOTENCY, PREVIEW, APPROVAL, DETAIL = range(11, 15)
-CLAIMS, CHAIN, EGRESS = 16, 17, 18
+CLAIMS, CHAIN, EGRESS, ERASURE, HOLD = 16, 17, 18, 19, 20
 
 
 def start(judge):
@@ -47,6 +47,10 @@ def commitments(entry):
         put(APPROVAL, body.statement)
     if entry.kind == "event":
         put(DETAIL, body.detail)
+    if entry.kind == "erasure":
+        put(ERASURE, body.statement)
+    if entry.kind == "hold":
+        put(HOLD, body.statement)
     return out
 
 
@@ -63,6 +67,7 @@ def disclosed(judge, entry):
                 commitment = digests.tagged(b"commitment", encode([one.salt, one.field, one.value]))
                 if report.holds("disclosures", (one.field, commitment) in known, f"field {one.field} of entry {entry.index}"):
                     entry.opened.setdefault(one.field, []).append(one.value)
+                    entry.commitments_opened.add((one.field, commitment))
                     if one.field == PROOF and schema.attempt(one.value, schema.caller_proof) is None:
                         report.fails("disclosures", "caller-proof")
             if len(set(entry.opened.get(AGENT, ()))) > 1:
@@ -96,8 +101,7 @@ def _proved(judge, entry, proof):
     if body.policy is not None:
         bundle = judge.bundles.get(body.policy.bundle)
     else:
-        epoch = epochs.newest(judge)
-        held = epoch.rules[-1].bundles if epoch else []
+        held = epochs.newest_bundles(judge)
         bundle = judge.bundles.get(held[0]) if held else None
     if bundle is None:
         return False
@@ -132,9 +136,8 @@ def approval(judge, entry):
     if not opened:
         report.not_made("approvals")
         return
-    epoch = epochs.newest(judge)
     person = None
-    for digest in epoch.rules[-1].bundles if epoch else ():
+    for digest in epochs.newest_bundles(judge):
         bundle = judge.bundles.get(digest)
         person = bundles.approver(bundle, body.approver) if bundle else None
         if person:
@@ -204,17 +207,20 @@ def intent(judge, entry):
     if action is not None:
         entry.action_digest = digests.tagged(b"action", body.action)
         people, groups = needed(body.policy, action.mode)
-        approvers = set()
+        approvers, unknown = set(), 0
         partial = judge.manifest.period is not None or judge.manifest.scope == schema.RUN
         for one in body.approvals:
-            if one.index not in judge.words and partial and judge.withheld:
+            if partial and judge.withheld_at.has(one.index):
                 report.unknown("approvals", f"entry {entry.index}: withheld")
+                unknown += 1
                 continue
             who = _approved(judge, entry, action, entry.action_digest, one, groups)
             report.holds("approvals", who is not None, f"entry {entry.index}")
             if who is not None:
                 approvers.add(who)
-        if people:
+        if people and len(approvers) < people <= len(approvers) + unknown:
+            report.unknown("approval-required", f"entry {entry.index}: withheld")
+        elif people:
             report.holds("approval-required", len(approvers) >= people, f"entry {entry.index}")
     if body.call in judge.decided or body.call in judge.open:
         report.fails("settlement", "call seen before")
@@ -248,7 +254,7 @@ def decision(judge, entry):
             report.holds("in-force", good, f"entry {entry.index}")
         else:
             partial = judge.manifest.period is not None or judge.manifest.scope == schema.RUN
-            if judge.starts_late or (partial and judge.withheld and body.intent.index not in judge.words):
+            if judge.starts_late or (partial and judge.withheld_at.has(body.intent.index)):
                 report.not_made("settlement")
             else:
                 report.fails("settlement", f"entry {entry.index}: no intent")

@@ -1,9 +1,10 @@
 """Breaks exports of the corpus and compares what both verifiers say:
 python3 -m countersign_independent.differ CORPUS --cases N --seed S --verifier PATH [--keep DIR].
 
-A change is one of bytes (anything may happen to them) or one of structure: items go, come twice or change places, or a value
-within an item changes. Then, as a forger would who has the keys (those of the corpus are public), the item is signed anew,
-the checkpoint is made for the new root, and the trailer counts again; each of these now and then is left out.
+A change is one of bytes (anything may happen to them), one of what is promised, opened, erased and held (breakorders), or one of
+structure: items go, come twice or change places, or a value within an item changes. Then, as a forger would who has the keys
+(those of the corpus are public), the item is signed anew, the checkpoint is made for the new root, and the trailer counts again;
+each of these now and then is left out.
 Every case follows from seed and number alone. Out: each disagreement, and the count; exit code 0 if both always agree.
 """
 
@@ -19,25 +20,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from . import cbor, checkpoint, cose, digests, export, merkle, schema
 from . import trust as files
 from .breakder import break_der
+from .breakorders import break_orders
 from .cbor import Malformed
 from .judge import Judge
-
-
-def keys():
-    """The corpus's keys by key id: their seeds are 32 equal bytes."""
-    out = {}
-    for number in range(256):
-        key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
-        out[digests.sha256(key.public_key().public_bytes_raw())] = key
-    return out
-
-
-KEYS = keys()
+from .keys import KEYS, sign
 
 
 def parse(data):
@@ -150,11 +139,7 @@ def resign(rng, data, with_payload):
     payload = one.payload
     with contextlib.suppress(Malformed):
         payload = cbor.encode(with_payload(cbor.whole(payload)))
-    header = cbor.encode({1: -19, 4: one.key_id, 16: one.type})
-    signature = one.signature
-    if one.key_id in KEYS and rng.random() < 0.9:
-        signature = KEYS[one.key_id].sign(cbor.encode(["Signature1", header, b"", payload]))
-    return b"\xd2" + cbor.encode([header, {}, payload, signature])
+    return sign(one.type, one.key_id, payload, bytes(64) if rng.random() < 0.9 else one.signature)
 
 
 def change_item(rng, kind, content):
@@ -212,10 +197,14 @@ def renote(content, tree):
     return (text + "\n" + "".join(lines)).encode()
 
 
-def break_structure(rng, data):
+def break_structure(rng, data, orders=False):
     items = parse(data)
     if not items:
         return data
+    if orders:
+        items = break_orders(rng, items)
+        if rng.random() < 0.7:
+            return join(repair(items))
     intact = items[0]
     for _ in range(rng.choice((1, 1, 1, 2))):
         at = rng.randrange(len(items))
@@ -351,6 +340,7 @@ def main(given):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--like", default="", help="only of cases with this in their name")
+    parser.add_argument("--orders", action="store_true", help="always change what is promised, opened, erased or held, too")
     parser.add_argument("--verifier", required=True)
     parser.add_argument("--keep", type=Path, help="directory for exports on which they disagree")
     options = parser.parse_args(given)
@@ -369,7 +359,7 @@ def main(given):
             if how < 0.2:
                 data = break_bytes(rng, data)
             elif how < 0.85:
-                data = break_structure(rng, data)
+                data = break_structure(rng, data, orders=options.orders or how < 0.4)
             given = auditors(rng, directory, cases, case, Path(scratch))
             path.write_bytes(data)
             one, two = ours(given, data, case["now"]), theirs(given, path, case["now"], options.verifier)

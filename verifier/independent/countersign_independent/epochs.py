@@ -25,6 +25,7 @@ def start(judge):
     judge.quoted_size = 0
     judge.quoted_sizes = {0}
     judge.counter, judge.steps = None, 0
+    judge.rules = []
     judge.last_change = judge.carried = None
     judge.versions = {}
     judge.statement = None
@@ -121,7 +122,6 @@ def opening(judge, entry):
                     report.holds("pcr-values", value in pcrs[index], f"register {index}")
     for digest in binding.bundles:
         bundles.in_force(judge, digest)
-    before = newest(judge)
     epoch = SimpleNamespace(
         base=entry.digest,
         index=entry.index,
@@ -138,13 +138,13 @@ def opening(judge, entry):
         waiting=None,
         close=None,
         latest=entry.place.at,
-        rules=[rule(entry.index, entry.digest, binding.bundles)],
     )
     _continues(judge, entry, base, binding)
     if facts:
         _counter_of_opening(judge, epoch, base, binding, facts)
-    if before:
-        judge.carried = before.rules[-1]
+    if judge.rules:
+        judge.carried = judge.rules[-1]
+    judge.rules = [rule(entry.index, entry.digest, binding.bundles)]
     judge.epochs.append(epoch)
 
 
@@ -362,8 +362,7 @@ def rule(index, digest, digests_):
 
 
 def change(judge, entry):
-    report, body, epoch = judge.report, entry.body, newest(judge)
-    rules = epoch.rules if epoch else []
+    report, body, rules = judge.report, entry.body, judge.rules
 
     def is_(one):
         return one is not None and (one.index, one.digest) == (body.before.index, body.before.digest)
@@ -378,18 +377,22 @@ def change(judge, entry):
         bundles.in_force(judge, body.digest)
     if body.kind == schema.CONFIGURATION_CHANGE:
         reference_value(judge, "configuration", body.digest)
-    held = rules[-1].bundles if rules else []
+    held = newest_bundles(judge)
     one = rule(entry.index, entry.digest, [body.digest] if body.kind == schema.BUNDLE_CHANGE else held)
     judge.last_change = one
-    if epoch:
+    if rules:
         rules[-1].replaced = entry.place.at
-        rules.append(one)
-        del rules[:-256]
+    rules.append(one)
+    del rules[:-256]
+
+
+def newest_bundles(judge):
+    """Digests of the bundles of the rules in force last."""
+    return judge.rules[-1].bundles if judge.rules else []
 
 
 def is_in_force(judge, entry, reference, bundle):
-    epoch = newest(judge)
-    for one in epoch.rules if epoch else ():
+    for one in judge.rules:
         if (one.index, one.digest) == (reference.index, reference.digest):
             if one.replaced is not None and minus(entry.place.at, one.replaced) > 60_000:
                 continue

@@ -1,13 +1,14 @@
 """Judges one export, docs/spec/verification.md, "Reading".
 
 In: a stream, and what the auditor gives. Out: a Report. What is kept from leaf to leaf stands in Judge; the modules beside it
-hold the checks: epochs, calls, sequences, bundles, outside.
+hold the checks: epochs, calls, erasures, sequences, bundles, outside.
 """
 
 from types import SimpleNamespace
 
-from . import adoption, bundles, calls, cose, digests, epochs, export, merkle, outside, query, receipts, schema, sequences
+from . import adoption, bundles, calls, cose, digests, epochs, erasures, export, merkle, outside, query, receipts, schema, sequences
 from .cbor import Malformed
+from .ranges import Ranges
 from .report import Report
 
 MOST = 2**64 - 1
@@ -25,13 +26,14 @@ class Judge:
         self.counts = dict.fromkeys(("entries", "leaves", "artifacts", "disclosures", "checkpoints", "timestamps"), 0)
         self.latest = None  # largest `at` of well-formed entries
         self.first_at = None
-        self.last_withheld = -1
+        self.last_withheld, self.withheld_at = -1, Ranges()
         self.last_leaf = None  # hash of the leaf before, None where a root hides it
         self.keyring = {}
         self.openings = []
         self.pending = None
         epochs.start(self)
         calls.start(self)
+        erasures.start(self)
         sequences.start(self)
         bundles.start(self)
         adoption.start(self)
@@ -133,6 +135,7 @@ class Judge:
         self.counts["leaves"] += count
         self.withheld += count
         self.last_withheld = self.position + count - 1
+        self.withheld_at.add(self.position, self.last_withheld)
         sequences.withhold(self)
         self.next = min(self.next + count, MOST)
         self._grow(count, roots[-1] if levels[-1] == 0 else None)
@@ -161,7 +164,7 @@ class Judge:
         if what == "well formed":
             entry.digest, entry.index, entry.statement = digest, self.position, statement
             entry.proof, entry.given, entry.opened = pending.proof, opened, {}
-            entry.proof_judged = False
+            entry.proof_judged, entry.commitments_opened = False, set()
             entry.has_disclosures = pending.disclosures is not None
             self._well_formed(entry)
         else:
@@ -214,6 +217,7 @@ class Judge:
             "decision": calls.decision,
             "approval-entry": calls.approval,
         }.get(entry.kind, lambda *_: None)(self, entry)
+        erasures.entry(self, entry)
         if entry.proof is not None and not entry.proof_judged:
             sequences.stray_proof(self)
         query.entry(self, entry)
@@ -239,6 +243,7 @@ class Judge:
         outside.end(self)
         epochs.end(self)
         calls.end(self)
+        erasures.end(self)
         receipts.end(self)
         epochs.enrolment(self)
         adoption.end(self)

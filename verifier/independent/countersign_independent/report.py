@@ -3,7 +3,7 @@
 BLAME = """framing entries signatures identity gateway evidence-set attestation-key evidence enrolment disclosures caller-proofs
 settled-twice leaves base-reference epochs adoption counter reset-counts actions approval-required approvals in-force
 intent-before-effect settlement run-chains tenant-sequences period tenant-heads run-closes renewals leases clock-order bundle
-checkpoint-signatures cosignatures root receipt-missing receipts scope trailer""".split()
+checkpoint-signatures cosignatures root receipt-missing receipts erasures holds missing-disclosures scope trailer""".split()
 
 # code, section, whether a failure means untrusted, whether the check is required
 TABLE = [
@@ -34,6 +34,8 @@ root unaltered untrusted required
 checkpoint-signatures unaltered untrusted required
 cosignatures unaltered untrusted optional
 disclosures unaltered untrusted optional
+erasures unaltered untrusted optional
+holds unaltered untrusted optional
 caller-proofs unaltered untrusted optional
 actions unaltered untrusted optional
 approvals unaltered untrusted optional
@@ -43,6 +45,7 @@ scope complete untrusted required
 leaves complete untrusted required
 clock-order complete untrusted optional
 period complete untrusted optional
+missing-disclosures complete untrusted optional
 tenant-sequences complete untrusted optional
 tenant-heads complete untrusted optional
 run-chains complete untrusted optional

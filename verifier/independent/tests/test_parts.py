@@ -1,7 +1,9 @@
 """Tests of the parts of the second verifier. Run by ../run."""
 
 import hashlib
+import io
 import json
+import random
 import re
 import sys
 import unittest
@@ -11,9 +13,28 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE.parent))
 
-from countersign_independent import cbor, checkpoint, corpus, cose, digests, ed25519, merkle, report, schema  # noqa: E402
+from countersign_independent import (  # noqa: E402
+    breakorders,
+    calls,
+    cbor,
+    checkpoint,
+    corpus,
+    cose,
+    differ,
+    digests,
+    ed25519,
+    export,
+    keys,
+    merkle,
+    ranges,
+    report,
+    schema,
+    trust,
+)
+from countersign_independent.judge import Judge  # noqa: E402
 
 SPEC = ROOT / "docs" / "spec"
+VECTORS = ROOT / "verifier" / "vectors"
 
 
 def examples():
@@ -186,9 +207,107 @@ class Specification(unittest.TestCase):
         self.assertGreaterEqual(checked, 50)
 
 
+def index_ranges(*pairs):
+    return [schema.index_range({1: first, 2: last}) for first, last in pairs]
+
+
+class Ranges(unittest.TestCase):
+    def test_what_is_newly_covered_is_what_was_not_covered_before(self):
+        rng = random.Random(1)
+        for _ in range(200):
+            covered, known = ranges.Ranges(), set()
+            for _ in range(12):
+                first = rng.randrange(40)
+                last = first + rng.randrange(9)
+                mine = set(range(first, last + 1))
+                new = [index for a, b in covered.add(first, last) for index in range(a, b + 1)]
+                self.assertEqual(new, sorted(mine - known))
+                known |= mine
+                self.assertEqual([index for index in range(60) if covered.has(index)], sorted(known))
+
+    def test_ranges_are_in_order_with_one_entry_between(self):
+        for pairs in ((), ((3, 3),), ((0, 1), (3, 3)), ((0, 0), (2, 2**64 - 1))):
+            self.assertTrue(ranges.in_order(index_ranges(*pairs)), pairs)
+        for pairs in (((4, 3),), ((0, 1), (2, 3)), ((0, 1), (1, 3)), ((5, 6), (1, 2)), ((0, 0), (3, 2))):
+            self.assertFalse(ranges.in_order(index_ranges(*pairs)), pairs)
+
+    def test_each_range_lies_within_one(self):
+        others = index_ranges((2, 4), (6, 9))
+        for pairs in ((), ((2, 4),), ((3, 3), (6, 6), (8, 9))):
+            self.assertTrue(ranges.within(index_ranges(*pairs), others), pairs)
+        for pairs in (((1, 2),), ((4, 5),), ((4, 6),), ((2, 9),), ((9, 10),), ((3, 3), (10, 10))):
+            self.assertFalse(ranges.within(index_ranges(*pairs), others), pairs)
+
+
+class Orders(unittest.TestCase):
+    """What the corpus has no case for: rules and erasures appended to one of its exports."""
+
+    @classmethod
+    def setUpClass(cls):
+        cases = json.loads((VECTORS / "index.json").read_text())["cases"]
+        cls.case = next(one for one in cases if one["name"] == "accept-everything-opened")
+        cls.items = differ.parse((VECTORS / cls.case["export"]).read_bytes())
+
+    def log(self, items=None):
+        return breakorders.Log(self.items if items is None else items)
+
+    def states(self, log):
+        log.manifest[breakorders.END] = log.size
+        log.items[0][1] = cbor.encode(log.manifest)
+        judge = Judge(trust.trust((VECTORS / self.case["trust"]).read_bytes()), now=self.case["now"])
+        return judge.read(io.BytesIO(differ.join(differ.repair(log.items)))).states()
+
+    def erase(self, log, first, last):
+        log.shut([{1: first, 2: last}])
+        key_id = digests.sha256(keys.public(200))
+        statement = {1: log.gateway, 3: [{1: first, 2: last}], 4: "b", 5: key_id, 6: 0, 7: log.at, 8: bytes(32)}
+        value = keys.sign("application/countersign.erasure-statement+cose", key_id, cbor.encode(statement))
+        commitment, opened = breakorders.opening(calls.ERASURE, bytes(16), value)
+        log.add("erasure", {1: statement[3], 2: "b", 3: key_id, 4: 9, 5: commitment, 7: True}, [opened])
+
+    def person(self, *groups):
+        return {1: "p", 2: "p", 3: keys.public(200), 4: list(groups), 5: [], 6: []}
+
+    def test_of_a_person_who_is_enrolled_twice_the_first_counts(self):
+        for people, state in (
+            ([self.person("privacy"), self.person()], "pass"),
+            ([self.person(), self.person("privacy")], "fail"),
+            ([self.person("legal")], "fail"),
+            ([], "fail"),
+        ):
+            log = self.log()
+            log.rules(people)
+            self.erase(log, 2, 3)
+            states = self.states(log)
+            self.assertEqual((states["erasures"], states["missing-disclosures"], states["framing"]), (state, "pass", "pass"))
+
+    def test_a_change_before_any_epoch_is_in_force(self):
+        log = self.log([one for one in self.items if one[0] != export.ENTRY or cose.entry(one[1])[2].kind != "base"])
+        log.rule = {1: 0, 2: bytes(32)}
+        log.rules([self.person("privacy")])
+        self.erase(log, 1, 2)
+        states = self.states(log)
+        self.assertEqual((states["erasures"], states["in-force"], states["framing"]), ("pass", "fail", "pass"))
+
+    def test_each_value_that_is_not_opened_is_missing_if_it_is_promised(self):
+        self.assertEqual(self.states(self.log())["missing-disclosures"], "pass")
+        tried = 0
+        for at, (kind, content) in enumerate(self.items):
+            given = cbor.whole(content) if kind == export.DISCLOSURES else []
+            for one in given:
+                log = self.log()
+                log.items[at][1] = cbor.encode([each for each in given if each is not one])
+                self.assertEqual(self.states(log)["missing-disclosures"], "fail", one[1])
+                log.manifest[breakorders.DISCLOSED] = {1: [field for field in range(1, 21) if field != one[1]], 2: [1, 2, 3, 4]}
+                states = self.states(log)
+                self.assertNotEqual(states["missing-disclosures"], "fail", one[1])
+                tried += 1
+        self.assertGreater(tried, 5)
+
+
 class Corpus(unittest.TestCase):
     def test_another_expectation_is_a_disagreement(self):
-        directory = ROOT / "verifier" / "vectors"
+        directory = VECTORS
         case = json.loads((directory / "index.json").read_text())["cases"][0]
         got, _ = corpus.judge_case(directory, case)
         self.assertEqual(corpus.differences(got, case), [])

@@ -11,6 +11,7 @@ use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{Commitment, EntryDigest, KeyId, NodeHash, sha256};
 use countersign_record::entry::{Body, Entry, EntryError, Payload};
+use countersign_record::export::Artifact;
 use countersign_record::merkle::leaf_hash;
 use countersign_signatures::ed25519::{self, Batch, Signed};
 use countersign_signatures::http::{SignedBase, verify_base};
@@ -37,6 +38,8 @@ pub(crate) enum Leaf {
     Entry {
         /// The entry.
         bytes: Vec<u8>,
+        /// The evidence that stands before it.
+        evidence: Vec<Artifact>,
         /// An encoded array of disclosures, where there are any.
         disclosures: Option<Vec<u8>>,
         /// A tenant's last number, where the entry covers it.
@@ -109,6 +112,8 @@ pub(crate) struct Parsed {
     pub(crate) kid: KeyId,
     /// Whether it did.
     pub(crate) signature: SignatureState,
+    /// The evidence that stands before it.
+    pub(crate) evidence: Vec<Artifact>,
     /// What its disclosures open.
     pub(crate) opened: Opened,
     /// A tenant's last number, where it covers it.
@@ -148,24 +153,24 @@ pub(crate) struct Opened {
 }
 
 /// Judges the leaves of a job.
-pub(crate) fn judge(job: &Job) -> Vec<Judged> {
+pub(crate) fn judge(job: Job) -> Vec<Judged> {
     let mut batch = Batch::new();
     // Where each signature of the batch belongs.
     let mut places = Vec::with_capacity(job.leaves.len());
     let mut judged = Vec::with_capacity(job.leaves.len());
-    for leaf in &job.leaves {
-        let (bytes, disclosures, proof) = match leaf {
+    for leaf in job.leaves {
+        let (bytes, evidence, disclosures, proof) = match leaf {
             Leaf::Withheld { level, hash } => {
                 judged.push(Judged {
-                    leaf: *hash,
-                    outcome: Outcome::Withheld(*level),
+                    leaf: hash,
+                    outcome: Outcome::Withheld(level),
                     disclosed: 0,
                 });
                 continue;
             }
             Leaf::Unread { bytes, disclosures } => {
                 judged.push(Judged {
-                    leaf: leaf_hash(bytes),
+                    leaf: leaf_hash(&bytes),
                     outcome: Outcome::Unread,
                     disclosed: disclosures.as_deref().map_or(0, items),
                 });
@@ -173,12 +178,13 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
             }
             Leaf::Entry {
                 bytes,
+                evidence,
                 disclosures,
                 proof,
-            } => (bytes, disclosures, proof),
+            } => (bytes, evidence, disclosures, proof),
         };
         // A signature is judged even where the entry cannot be, so that nothing hides behind a newer format.
-        let signature = Sign1::parse(bytes).ok().map(|statement| {
+        let signature = Sign1::parse(&bytes).ok().map(|statement| {
             match job.keys.iter().find(|(kid, _)| *kid == statement.kid()) {
                 None => SignatureState::UnknownKey,
                 Some((_, key)) => {
@@ -201,7 +207,7 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
         let disclosed = disclosures
             .as_ref()
             .map_or(0, |d| u64::try_from(d.len()).unwrap_or(u64::MAX));
-        let outcome = match Entry::parse(bytes) {
+        let outcome = match Entry::parse(&bytes) {
             Err(error) => Outcome::Malformed(error, signature),
             Ok(entry) => {
                 let signature = signature.unwrap_or(SignatureState::Broken);
@@ -211,13 +217,14 @@ pub(crate) fn judge(job: &Job) -> Vec<Judged> {
                     payload,
                     kid: entry.kid(),
                     signature,
+                    evidence,
                     opened,
-                    proof: proof.clone(),
+                    proof,
                 }))
             }
         };
         judged.push(Judged {
-            leaf: leaf_hash(bytes),
+            leaf: leaf_hash(&bytes),
             outcome,
             disclosed,
         });
@@ -417,8 +424,8 @@ impl Pool {
                     // The lock is held while waiting for a job, never while judging one.
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(job) = job else { return };
-                    let judged = judge(&job);
-                    if answers.send((job.number, judged)).is_err() {
+                    let number = job.number;
+                    if answers.send((number, judge(job))).is_err() {
                         return;
                     }
                 }

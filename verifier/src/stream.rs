@@ -1,9 +1,9 @@
 //! From bytes to a report: reads an export as a stream and lets every check see it once.
 //!
 //! In: a [`Read`], a [`Trust`], [`Options`], a time. Out: a [`Report`], whatever happens.
-//! Memory is bounded by the largest item, the artifacts, open runs, unsettled intents, the leaves
-//! since the last renewal (48 bytes each) and 16 bytes for each call and closed run; not by the
-//! size of the export.
+//! Memory is bounded by the largest item, the bundles, open runs, unsettled intents, the leaves
+//! since the last renewal (48 bytes each), 24 bytes for each entry with commitments and 16 for
+//! each call and closed run; not by the size of the export.
 
 use crate::checks::Checks;
 use crate::codes::Code;
@@ -14,13 +14,14 @@ use crate::report::Report;
 use crate::trust::{Reference, Trust};
 use countersign_record::binding::Binding;
 use countersign_record::body::TenantProof;
+use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
 use countersign_record::cbor::Cbor as _;
 use countersign_record::checkpoint::MAX_CHECKPOINT_BYTES;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{NodeHash, UnixMillis};
 use countersign_record::entry::{Body, Entry, Kind};
 use countersign_record::export::{
-    Artifact, Frame, Framer, ItemKind, Manifest, Span, Timestamp, Trailer,
+    Artifact, Frame, Framer, ItemKind, MAX_EVIDENCE, Manifest, Span, Timestamp, Trailer,
 };
 use countersign_record::merkle::subtrees;
 use countersign_signatures::ed25519;
@@ -90,6 +91,7 @@ pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMill
             bytes: 0,
             keys: Keyring::default(),
             last: Last::Other,
+            evidence: Vec::new(),
             read: 0,
             seen: 0,
             notes: VecDeque::new(),
@@ -126,6 +128,8 @@ struct Stream<'a> {
     keys: Keyring,
     /// What was read last.
     last: Last,
+    /// Evidence that was read since the last leaf: the next entry's.
+    evidence: Vec<Artifact>,
     /// Leaves read so far.
     read: u64,
     /// Leaves that every check has seen.
@@ -218,6 +222,11 @@ impl Stream<'_> {
             offset,
         } = frame;
         let malformed = |e| format!("the {kind} at byte {offset} is malformed: {e}");
+        if !self.evidence.is_empty() && !matches!(kind, ItemKind::Artifact | ItemKind::Entry) {
+            return Err(format!(
+                "the {kind} at byte {offset} stands between evidence and its entry"
+            ));
+        }
         match kind {
             ItemKind::Manifest => {
                 self.enter(Stage::Artifacts, kind, offset)?;
@@ -226,9 +235,7 @@ impl Stream<'_> {
                 self.checks.manifest(manifest);
             }
             ItemKind::Artifact => {
-                self.stay(Stage::Artifacts, kind, offset)?;
-                self.checks
-                    .artifact(Artifact::from_bytes(&content).map_err(malformed)?);
+                self.artifact(Artifact::from_bytes(&content).map_err(malformed)?, offset)?;
             }
             ItemKind::Entry => {
                 self.advance(Stage::Leaves, kind, offset)?;
@@ -308,13 +315,37 @@ impl Stream<'_> {
         Ok(())
     }
 
+    /// Evidence goes with the entry after it; what may serve many entries stands before the first.
+    fn artifact(&mut self, artifact: Artifact, offset: u64) -> Result<(), String> {
+        let evidence = artifact.kind == TPM_EVIDENCE_KIND;
+        if self.stage != Stage::Artifacts && !(evidence && self.stage == Stage::Leaves) {
+            return Err(format!("the artifact at byte {offset} is out of place"));
+        }
+        self.checks.artifact_seen(&artifact);
+        if !evidence {
+            self.checks.artifact(artifact);
+            return Ok(());
+        }
+        self.last = Last::Other;
+        self.evidence.push(artifact);
+        if self.evidence.len() > MAX_EVIDENCE {
+            return Err(format!(
+                "the artifact at byte {offset} is more evidence than an entry can name"
+            ));
+        }
+        Ok(())
+    }
+
     fn entry(&mut self, bytes: Vec<u8>) {
         let kind = Sign1::parse(&bytes).ok();
         let kind = kind.and_then(|s| Kind::from_typ(s.typ()));
         if kind == Some(Kind::Base) {
             self.learn_key(&bytes);
         }
-        let size = bytes.len();
+        let evidence = std::mem::take(&mut self.evidence);
+        let size = evidence
+            .iter()
+            .fold(bytes.len(), |sum, e| sum.saturating_add(e.bytes.0.len()));
         let leaf = match (self.depth, kind) {
             (Depth::TreeOnly, Some(kind)) if is_of_calls(kind) => Leaf::Unread {
                 bytes,
@@ -322,6 +353,7 @@ impl Stream<'_> {
             },
             (Depth::TreeOnly | Depth::Full, _) => Leaf::Entry {
                 bytes,
+                evidence,
                 disclosures: None,
                 proof: None,
             },

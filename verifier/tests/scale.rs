@@ -228,10 +228,14 @@ fn with_memory(name: &str, kibibytes: u32) -> (Option<i32>, String) {
         let (mut writer, start) = ExportWriter::start(&parts.manifest);
         // A program that was ended for want of memory reads no further.
         to.write_all(&start).ok()?;
-        for artifact in &parts.artifacts {
+        let (front, evidence) = parts.placed_artifacts();
+        for artifact in front {
             to.write_all(&writer.artifact(artifact)).ok()?;
         }
         for (number, (bytes, _)) in parts.leaves.iter().enumerate() {
+            for (_, artifact) in evidence.iter().filter(|(at, _)| *at == number) {
+                to.write_all(&writer.artifact(artifact)).ok()?;
+            }
             to.write_all(&writer.entry(bytes)).ok()?;
             let event = number.checked_sub(small);
             let event = event.filter(|n| *n < usize::from(VALUES) * TIMES);

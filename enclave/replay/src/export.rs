@@ -258,7 +258,10 @@ impl<R: Read + Seek> Leaves<R> {
                 if let Some(before) = self.waiting.replace(leaf) {
                     return Ok(Some(before));
                 }
-            } else if kind == ItemKind::Manifest || kind == ItemKind::Artifact {
+            } else if kind == ItemKind::Manifest
+                || (kind == ItemKind::Artifact && self.waiting.is_none())
+            {
+                // What stands among the entries is evidence, which replay does not look at.
                 self.head.push(Frame {
                     kind,
                     content,

@@ -17,8 +17,8 @@ use countersign_journal::{ReadError, Reader, StoredEntry};
 use countersign_record::checkpoint::CheckpointError;
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::ArtifactDigest;
-use countersign_record::entry::EntryError;
-use countersign_record::export::{EXPORT_FORMAT, ExportWriter, Manifest};
+use countersign_record::entry::{Entry, EntryError};
+use countersign_record::export::{Artifact, EXPORT_FORMAT, ExportWriter, Manifest};
 use countersign_record::profile::Disclosed;
 use plan::Piece;
 use thiserror::Error;
@@ -72,7 +72,7 @@ pub enum ExportFault {
 /// Takes the file, piece by piece; fails when nobody wants more.
 pub type Sink<'a> = &'a mut dyn FnMut(Vec<u8>) -> Result<(), ExportFault>;
 
-/// Writes what is planned: manifest, artifacts, entries with disclosures and hashes of the others, checkpoint, trailer.
+/// Writes what is planned: manifest, bundles, entries with evidence and disclosures and hashes of the others, checkpoint, trailer.
 ///
 /// # Errors
 /// If the log cannot be read, or nobody wants more.
@@ -113,9 +113,7 @@ pub fn write(source: Source<'_>, plan: &Plan, sink: Sink<'_>) -> Result<(), Expo
         out.add(writer.artifact(&word))?;
     }
     for digest in plan.artifacts() {
-        let artifact = log.artifact(*digest)?;
-        let artifact = artifact.ok_or(ExportFault::ArtifactMissing { digest: *digest })?;
-        out.add(writer.artifact(&artifact))?;
+        out.add(writer.artifact(&stored_artifact(log, *digest)?))?;
     }
     let mut pieces = plan.pieces();
     let mut notes = Notes {
@@ -189,6 +187,9 @@ fn entry(
     out: &mut Chunks<'_>,
     stored: &StoredEntry,
 ) -> Result<(), ExportFault> {
+    for artifact in evidence(source.log(), stored)? {
+        out.add(writer.artifact(&artifact))?;
+    }
     out.add(writer.entry(&stored.bytes))?;
     let disclosures = disclosures(source, stored)?;
     if !disclosures.is_empty() {
@@ -198,6 +199,24 @@ fn entry(
         out.add(writer.tenant_proof(proof))?;
     }
     Ok(())
+}
+
+/// The evidence that an entry names. It stands directly before it, so that no reader has to keep it.
+fn evidence(log: &Reader, stored: &StoredEntry) -> Result<Vec<Artifact>, ExportFault> {
+    if !plan::names_artifacts(&stored.bytes) {
+        return Ok(Vec::new());
+    }
+    let entry = Entry::parse(&stored.bytes).map_err(|source| ExportFault::Entry {
+        index: stored.index,
+        source,
+    })?;
+    let named = entry.body().evidence().iter();
+    named.map(|e| stored_artifact(log, e.digest)).collect()
+}
+
+fn stored_artifact(log: &Reader, digest: ArtifactDigest) -> Result<Artifact, ExportFault> {
+    let artifact = log.artifact(digest)?;
+    artifact.ok_or(ExportFault::ArtifactMissing { digest })
 }
 
 /// What opens an entry's commitments.

@@ -9,7 +9,7 @@ use super::ExportFault;
 use super::source::{Extent, Source};
 use countersign_journal::Reader;
 use countersign_record::binding::{Binding, CloseStatement, RenewalStatement};
-use countersign_record::body::{EvidenceRef, TenantHead, TenantProof, tenant_proof};
+use countersign_record::body::{TenantHead, TenantProof, tenant_proof};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{ArtifactDigest, CallId, RunId, TenantId};
@@ -308,19 +308,15 @@ impl Scan {
 
     /// What an entry names by digest, and the sizes that it refers to.
     fn names(&mut self, entry: &Entry<'_>) -> Result<(), ExportFault> {
-        let evidence = |refs: &[EvidenceRef]| refs.iter().map(|e| e.digest).collect::<Vec<_>>();
         let index = entry.place().index;
         match entry.body() {
             Body::Base(base) => {
-                self.artifacts.extend(evidence(&base.evidence));
                 let binding = Binding::from_bytes(&base.binding.0)
                     .map_err(|_| ExportFault::Statement { index })?;
                 self.artifacts.extend(binding.bundles);
                 // The entry before a base stands alone: the base holds its hash.
                 self.cuts.extend([index.saturating_sub(1), index]);
             }
-            Body::Renewal(renewal) => self.artifacts.extend(evidence(&renewal.evidence)),
-            Body::Close(close) => self.artifacts.extend(evidence(&close.evidence)),
             Body::Change(change) => {
                 self.artifacts.insert(change.digest);
             }
@@ -332,6 +328,8 @@ impl Scan {
             | Body::Event(_)
             | Body::Adopt(_)
             | Body::Gap(_)
+            | Body::Renewal(_)
+            | Body::Close(_)
             | Body::Erasure(_)
             | Body::Hold(_) => (),
         }
@@ -501,7 +499,7 @@ impl Heads {
 }
 
 /// Whether an entry's kind names artifacts.
-fn names_artifacts(bytes: &[u8]) -> bool {
+pub(super) fn names_artifacts(bytes: &[u8]) -> bool {
     let kinds = [Kind::Base, Kind::Renewal, Kind::Close, Kind::Change];
     // What cannot be read is looked at more closely, and named.
     Sign1::parse(bytes).map_or(true, |s| kinds.iter().any(|k| k.typ() == s.typ()))

@@ -7,8 +7,8 @@
 //! Spec: `docs/spec/record.md`, "Entries"; CDDL `entry` in `docs/spec/record.cddl`.
 
 use crate::body::{
-    Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Hold, Intent,
-    Renewal, RunClosed,
+    Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, EvidenceRef, Gap, Hold,
+    Intent, Renewal, RunClosed,
 };
 use crate::cbor::{Bytes, Cbor, CborError, Reader, Writer};
 use crate::cose::{Sign1, Unsigned};
@@ -194,6 +194,27 @@ impl Body {
             Self::Erasure(_) => Kind::Erasure,
             Self::Close(_) => Kind::Close,
             Self::Hold(_) => Kind::Hold,
+        }
+    }
+
+    /// The evidence that the entry names.
+    #[must_use]
+    pub fn evidence(&self) -> &[EvidenceRef] {
+        match self {
+            Self::Base(b) => &b.evidence,
+            Self::Renewal(b) => &b.evidence,
+            Self::Close(b) => &b.evidence,
+            Self::Enrol(_)
+            | Self::Intent(_)
+            | Self::Decision(_)
+            | Self::Approval(_)
+            | Self::Run(_)
+            | Self::Change(_)
+            | Self::Event(_)
+            | Self::Adopt(_)
+            | Self::Gap(_)
+            | Self::Erasure(_)
+            | Self::Hold(_) => &[],
         }
     }
 

@@ -20,6 +20,9 @@ use thiserror::Error;
 /// Largest item, in bytes (32 MiB): a bundle of the largest size, twice.
 pub const MAX_ITEM_BYTES: usize = 32 * 1024 * 1024;
 
+/// Most pieces of evidence before one entry. No profile has more than eight.
+pub const MAX_EVIDENCE: usize = 16;
+
 /// Version of the export that this code writes, in [`Manifest::format`].
 pub const EXPORT_FORMAT: u64 = 1;
 

@@ -40,7 +40,7 @@ use countersign_record::digest::{
     EntryDigest, GatewayId, NodeHash, PublicKey, TenantId, UnixMillis,
 };
 use countersign_record::entry::{Body, EntryError, Payload};
-use countersign_record::export::{Manifest, Scope};
+use countersign_record::export::{Artifact, Manifest, Scope};
 use std::collections::BTreeMap;
 
 /// Where an entry stands, as its checks see it.
@@ -84,6 +84,8 @@ pub struct Checks<'a> {
     kept: BTreeMap<u64, NodeHash>,
     /// The proof that came with the entry that is being looked at.
     proof: Option<TenantProof>,
+    /// The evidence that stands before the entry that is judged.
+    evidence: Vec<Artifact>,
     /// Entries that were taken by their hashes.
     unread: u64,
     witnessed: witnesses::Witnessed,
@@ -118,6 +120,7 @@ impl<'a> Checks<'a> {
             tallied: query::Tallied::default(),
             kept: BTreeMap::new(),
             proof: None,
+            evidence: Vec::new(),
             unread: 0,
             witnessed: witnesses::Witnessed::default(),
             outside: outside::Outside::default(),
@@ -259,10 +262,11 @@ impl<'a> Checks<'a> {
             payload,
             kid,
             signature,
+            evidence,
             opened,
             proof,
         } = parsed;
-        self.proof = proof;
+        (self.proof, self.evidence) = (proof, evidence);
         let Payload {
             place,
             body,

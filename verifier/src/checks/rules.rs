@@ -5,7 +5,7 @@ use crate::codes::Code;
 use crate::hardware::Facts;
 use crate::keys;
 use countersign_record::binding::Binding;
-use countersign_record::body::{Base, Change, ChangeKind, EvidenceRef};
+use countersign_record::body::{Base, Change, ChangeKind};
 use countersign_record::bundle::{
     BUNDLE_FORMAT, BUNDLE_TYP, BundlePayload, BundleStatement, Registry, SignedBundle,
 };
@@ -28,35 +28,30 @@ pub(super) struct Bundle {
 /// Artifacts of the export, by digest.
 #[derive(Debug, Default)]
 pub(super) struct Artifacts {
-    evidence: HashMap<(ArtifactDigest, String), Vec<u8>>,
     bundles: HashMap<ArtifactDigest, Bundle>,
     /// Bundles of a format that this version does not know.
     newer: HashSet<ArtifactDigest>,
 }
 
 impl Artifacts {
-    /// Evidence under the digest and kind that an entry names.
-    pub(super) fn evidence(&self, wanted: &EvidenceRef) -> Option<Vec<u8>> {
-        self.evidence
-            .get(&(wanted.digest, wanted.kind.clone()))
-            .cloned()
-    }
-
     pub(super) fn bundle(&self, digest: &ArtifactDigest) -> Option<&Bundle> {
         self.bundles.get(digest)
     }
 }
 
 impl Checks<'_> {
-    /// Something that entries refer to by digest.
-    pub(crate) fn artifact(&mut self, artifact: Artifact) {
+    /// An artifact of any kind, wherever it stands.
+    pub(crate) fn artifact_seen(&mut self, artifact: &Artifact) {
         self.items.artifacts = self.items.artifacts.saturating_add(1);
         if contains(&artifact.bytes.0, &self.trust.source) {
             let text =
                 "the export contains your trust file: whoever made the export wrote or saw it";
             self.ledger.fail(Code::TrustSource, None, text);
         }
-        let digest = artifact.digest();
+    }
+
+    /// Something before the first leaf that entries refer to by digest. What nothing can refer to is not kept.
+    pub(crate) fn artifact(&mut self, artifact: Artifact) {
         let Artifact { kind, bytes } = artifact;
         let result = if kind == SIGNED_BUNDLE_KIND {
             self.signed_bundle(&bytes.0)
@@ -66,7 +61,6 @@ impl Checks<'_> {
             self.handed(&bytes.0);
             Ok(())
         } else {
-            self.artifacts.evidence.insert((digest, kind), bytes.0);
             Ok(())
         };
         if let Err(text) = result {

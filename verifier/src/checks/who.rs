@@ -160,7 +160,7 @@ impl Checks<'_> {
     }
 
     /// Exactly the set that TPM profiles name: one container, under the digest that the entry holds.
-    fn evidence_set(&mut self, refs: &[EvidenceRef]) -> Result<Vec<u8>, String> {
+    fn evidence_set(&self, refs: &[EvidenceRef]) -> Result<Vec<u8>, String> {
         let [only] = refs else {
             return Err(format!(
                 "{} pieces of evidence are named, the profile has exactly one",
@@ -170,9 +170,9 @@ impl Checks<'_> {
         that(only.kind == TPM_EVIDENCE_KIND, || {
             "the evidence is of a kind that the profile does not have".to_owned()
         })?;
-        self.artifacts
-            .evidence(only)
-            .ok_or_else(|| format!("evidence {} is not in the export", only.digest))
+        let found = self.evidence.iter().find(|e| e.digest() == only.digest);
+        let found = found.map(|e| e.bytes.0.clone());
+        found.ok_or_else(|| format!("evidence {} does not stand before the entry", only.digest))
     }
 
     /// A customer's word that this gateway is its own.

@@ -21,7 +21,7 @@ use countersign_record::checkpoint::{epoch_name, note_text, origin, signature_li
 use countersign_record::commitment::{CallerProof, Disclosure, Field, commit};
 use countersign_record::cose::Unsigned;
 use countersign_record::digest::*;
-use countersign_record::entry::{Body, EntryRef, Payload, Place, RunPlace, TenantPlace};
+use countersign_record::entry::{Body, Entry, EntryRef, Payload, Place, RunPlace, TenantPlace};
 use countersign_record::export::*;
 use countersign_record::merkle::{Frontier, Head, Subtree, leaf_hash, subtrees};
 use countersign_record::profile::Disclosed;
@@ -1049,9 +1049,8 @@ impl Parts {
     /// The file, with a trailer that agrees with it.
     pub fn bytes(&self) -> Vec<u8> {
         let (mut writer, mut out) = ExportWriter::start(&self.manifest);
-        self.artifacts
-            .iter()
-            .for_each(|a| out.extend(writer.artifact(a)));
+        let (front, evidence) = self.placed_artifacts();
+        front.iter().for_each(|a| out.extend(writer.artifact(a)));
         for (number, (bytes, disclosures)) in self.leaves.iter().enumerate() {
             for (_, note) in self.placed.iter().filter(|(after, _)| *after == number) {
                 out.extend(self.note(&mut writer, note));
@@ -1070,6 +1069,8 @@ impl Parts {
                 out.extend(writer.leaf(&leaf_hash(bytes)));
                 continue;
             }
+            let before = evidence.iter().filter(|(at, _)| *at == number);
+            before.for_each(|(_, a)| out.extend(writer.artifact(a)));
             out.extend(writer.entry(bytes));
             if !disclosures.is_empty() {
                 out.extend(writer.disclosures(disclosures));
@@ -1083,6 +1084,30 @@ impl Parts {
         }
         out.extend(writer.finish());
         out
+    }
+
+    /// What stands before the first leaf, and the evidence that stands before each entry which names it.
+    /// Evidence that none does stands before the first entry.
+    pub fn placed_artifacts(&self) -> (Vec<&Artifact>, Vec<(usize, &Artifact)>) {
+        let mut named: BTreeMap<ArtifactDigest, Vec<usize>> = BTreeMap::new();
+        for (at, (bytes, _)) in self.leaves.iter().enumerate() {
+            let entry = Entry::parse(bytes).ok();
+            let body = entry.as_ref().map(Entry::body);
+            for reference in body.map(Body::evidence).unwrap_or_default() {
+                named.entry(reference.digest).or_default().push(at);
+            }
+        }
+        let (mut front, mut evidence) = (Vec::new(), Vec::new());
+        for artifact in &self.artifacts {
+            if artifact.kind != lifecycle::TPM_EVIDENCE_KIND {
+                front.push(artifact);
+                continue;
+            }
+            let places = named.get(&artifact.digest());
+            let places = places.map_or([0].as_slice(), Vec::as_slice);
+            evidence.extend(places.iter().map(|at| (*at, artifact)));
+        }
+        (front, evidence)
     }
 
     /// A checkpoint and what stands after it.

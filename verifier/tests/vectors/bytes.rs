@@ -3,11 +3,12 @@
 use super::calls;
 use super::case::*;
 use super::common::*;
+use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
 use countersign_record::body::{Mode, Verdict};
 use countersign_record::cbor::{Bytes, Cbor as _, Writer};
 use countersign_record::digest::{KeyId, Signature};
 use countersign_record::entry::{Body, Extensions, Kind};
-use countersign_record::export::{MAGIC, Manifest};
+use countersign_record::export::{Artifact, MAGIC, Manifest};
 use countersign_verify::ledger::State;
 
 pub fn cases() -> Vec<Case> {
@@ -96,15 +97,60 @@ fn framing() -> Vec<Case> {
         )
         .fails("framing"),
         case(
-            "framing-late-artifact",
-            "An artifact stands after the first entry.",
+            "framing-late-bundle",
+            "A bundle stands after the first entry.",
             refiled(|i| {
-                let artifact = i.remove(2);
+                let bundle = i.remove(1);
                 let at = i.iter().position(|x| x.0 == 2).unwrap() + 1;
-                i.insert(at, artifact);
+                i.insert(at, bundle);
             }),
         )
         .fails("framing"),
+        case(
+            "framing-evidence-before-nothing",
+            "Evidence stands before the trailer.",
+            refiled(|i| {
+                let evidence = i[2].clone();
+                i.insert(i.len() - 1, evidence);
+            }),
+        )
+        .fails("framing"),
+        case(
+            "framing-evidence-inside",
+            "Evidence stands between an entry and its disclosures.",
+            refiled(|i| {
+                let evidence = i[2].clone();
+                let at = i.iter().position(|x| x.0 == 4).unwrap();
+                i.insert(at, evidence);
+            }),
+        )
+        .fails("framing"),
+        case(
+            "framing-too-much-evidence",
+            "Seventeen pieces of evidence stand before one entry.",
+            refiled(|i| (0..16).for_each(|_| i.insert(2, i[2].clone()))),
+        )
+        .fails("framing"),
+        case(
+            "accept-spare-evidence",
+            "Evidence stands before an entry that does not name it.",
+            changed(|p| {
+                p.artifacts.push(Artifact {
+                    kind: TPM_EVIDENCE_KIND.into(),
+                    bytes: Bytes(b"of nobody".to_vec()),
+                });
+            }),
+        ),
+        case(
+            "evidence-set-before-another-entry",
+            "The evidence of the opening stands before the second entry.",
+            refiled(|i| {
+                let evidence = i.remove(2);
+                let at = i.iter().position(|x| x.0 == 2).unwrap() + 1;
+                i.insert(at, evidence);
+            }),
+        )
+        .fails("evidence-set"),
         case(
             "leaves-checkpoint-before-its-entries",
             "A checkpoint stands before the last entry that it covers.",

@@ -179,7 +179,7 @@ fn exchanged_evidence_is_named() {
         let (first, second) = (parts.evidence_of_renewal(0), parts.evidence_of_renewal(1));
         parts.artifacts[first].bytes = parts.artifacts[second].bytes.clone();
     });
-    expect_altered(&verdict, "evidence-set", "is not in the export");
+    expect_altered(&verdict, "evidence-set", "does not stand before the entry");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn evidence_left_out_is_named() {
         let place = parts.evidence_of_renewal(0);
         parts.artifacts.remove(place);
     });
-    expect_altered(&verdict, "evidence-set", "is not in the export");
+    expect_altered(&verdict, "evidence-set", "does not stand before the entry");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use countersign_record::body::TenantProof;
 use countersign_record::cbor::{Cbor as _, Reader};
 use countersign_record::commitment::Disclosure;
 use countersign_record::cose::Sign1;
-use countersign_record::digest::NodeHash;
+use countersign_record::digest::{ArtifactDigest, NodeHash};
 use countersign_record::entry::{Body, Entry, Kind};
 use countersign_record::export::{
     Artifact, ExportWriter, Framer, ItemKind, Manifest, Span, Timestamp,
@@ -92,12 +92,18 @@ impl Parts {
         };
         self.manifest.end = self.manifest.first + self.leaves.iter().map(count).sum::<u64>();
         let (mut writer, mut bytes) = ExportWriter::start(&self.manifest);
-        for artifact in &self.artifacts {
+        let named: Vec<Vec<ArtifactDigest>> = self.leaves.iter().map(evidence).collect();
+        let is_named = |a: &&Artifact| named.iter().flatten().any(|d| *d == a.digest());
+        for artifact in self.artifacts.iter().filter(|a| !is_named(a)) {
             bytes.extend(writer.artifact(artifact));
         }
         for (place, leaf) in self.leaves.iter().enumerate() {
             match leaf {
                 Leaf::Entry(entry, opened) => {
+                    let own = |a: &&Artifact| named[place].contains(&a.digest());
+                    for artifact in self.artifacts.iter().filter(own) {
+                        bytes.extend(writer.artifact(artifact));
+                    }
                     bytes.extend(writer.entry(entry));
                     if !opened.is_empty() {
                         bytes.extend(writer.disclosures(opened));
@@ -185,4 +191,15 @@ pub(crate) fn verify_by(export: &Path, trust: &Path, reference: &Path) -> Verdic
         report: serde_json::from_str(&out).unwrap_or_default(),
         text: out + &err,
     }
+}
+
+/// Digests of the evidence that a leaf names.
+fn evidence(leaf: &Leaf) -> Vec<ArtifactDigest> {
+    let Leaf::Entry(bytes, _) = leaf else {
+        return Vec::new();
+    };
+    let entry = Entry::parse(bytes).ok();
+    let body = entry.as_ref().map(Entry::body);
+    let refs = body.map(Body::evidence).unwrap_or_default();
+    refs.iter().map(|r| r.digest).collect()
 }

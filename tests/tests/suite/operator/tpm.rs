@@ -208,7 +208,7 @@ fn a_quote_by_the_same_attestation_key_over_other_data_is_no_evidence() {
     // In the export's place of the genuine one it is not what the entry names.
     parts.artifacts[place].bytes = Bytes(forged.to_bytes());
     let verdict = machine.auditor().verify(&parts.write(&export));
-    expect_altered(&verdict, "evidence-set", "is not in the export");
+    expect_altered(&verdict, "evidence-set", "does not stand before the entry");
 }
 
 /// Checks that evidence fails over this qualifying data, in order.

@@ -631,8 +631,8 @@ fn export(
         kind: kind.to_owned(),
         bytes: Bytes(bytes),
     };
-    file.extend(writer.artifact(&artifact(TPM_EVIDENCE_KIND, evidence.to_bytes())));
     file.extend(writer.artifact(&artifact(SIGNED_BUNDLE_KIND, bundle.to_bytes())));
+    file.extend(writer.artifact(&artifact(TPM_EVIDENCE_KIND, evidence.to_bytes())));
     for (index, entry) in log.entries.iter().enumerate() {
         match index {
             2 => file.extend(writer.leaf(&leaf_hash(entry))),

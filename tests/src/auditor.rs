@@ -197,6 +197,25 @@ impl Auditor {
         self.verify_given(export, receipts, &[])
     }
 
+    /// Runs the verifier on several exports, with a fleet statement that the auditor has.
+    ///
+    /// # Panics
+    /// If the verifier cannot be run.
+    #[must_use]
+    pub fn verify_fleet(&self, exports: &[PathBuf], statement: &Path) -> Verdict {
+        let (trust, reference) = self.files();
+        let mut command = Command::new(program("countersign-verify"));
+        command.args(exports).arg("--trust").arg(&trust);
+        command.arg("--reference").arg(&reference);
+        command.arg("--fleet").arg(statement).arg("--json");
+        let (status, out, err) = outcome(&mut command);
+        Verdict {
+            exit_code: status.code().expect("the verifier ends by itself"),
+            report: serde_json::from_str(&out).unwrap_or_default(),
+            text: out + &err,
+        }
+    }
+
     /// Runs the verifier with receipts and with checkpoints that the auditor has from elsewhere.
     ///
     /// # Panics

@@ -276,6 +276,37 @@ impl Machine {
         run(install.arg("--state").arg(self.state()).arg(&fleet));
     }
 
+    /// The governance key of `people`'s site lists this gateway in fleet statement `number`, beside those of an earlier one.
+    pub fn list_in_fleet(
+        &self,
+        people: &Self,
+        name: &str,
+        number: u64,
+        previous: Option<&Path>,
+        out: &Path,
+    ) {
+        let request = self.path().join("request.cbor");
+        let mut ask = self.command(&["enrol", "request"]);
+        ask.arg("--site").arg(self.site.path());
+        ask.arg("--state").arg(self.state());
+        run(ask.arg("--out").arg(&request));
+        let mut sign = self.command(&["enrol", "sign", "--fleet", "tests"]);
+        sign.args(["--name", name, "--number", &number.to_string()]);
+        sign.arg("--request").arg(&request);
+        sign.arg("--key")
+            .arg(people.site.key_file("governance.key"));
+        if let Some(previous) = previous {
+            sign.arg("--previous").arg(previous);
+        }
+        run(sign.arg("--out").arg(out));
+    }
+
+    /// The operator puts a fleet statement in place.
+    pub fn install_statement(&self, statement: &Path) {
+        let mut install = self.command(&["enrol", "install"]);
+        run(install.arg("--state").arg(self.state()).arg(statement));
+    }
+
     /// The machine is gone: its TPM, and all that it knew.
     ///
     /// # Panics

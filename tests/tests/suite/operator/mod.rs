@@ -21,6 +21,7 @@ mod enrolment;
 mod erasures;
 mod exports;
 mod files;
+mod fleet;
 mod foreign;
 mod hidden;
 mod parts;

@@ -51,6 +51,7 @@ in_verifier cargo build --locked --bins
 in_verifier cargo test --workspace --locked
 run cargo test --workspace --locked
 run python3 -m unittest discover -s clients/python/tests
+run python3 -m unittest discover -s verifier/mutants/tests
 if [[ $mode == all ]]; then
   run ./demo.sh
   run ./demo.sh --self-test

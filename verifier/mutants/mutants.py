@@ -1,0 +1,327 @@
+"""Runs cargo-mutants piece by piece, remembers what each mutant came to, and compares survivors with their explanations.
+
+In: the packages to run; `survivors.toml`. Out: progress, the survivors that nobody explained, an exit code (see `run`).
+Mutants are made in a copy below `target/mutants`, so a run that is killed leaves no changed source behind.
+"""
+
+import argparse
+import collections
+import dataclasses
+import fnmatch
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VERIFIER = HERE.parent
+ROOT = VERIFIER.parent
+WORK = VERIFIER / "target/mutants"
+TREE = WORK / "tree"
+EXPLANATIONS = HERE / "survivors.toml"
+
+# What the tests read, beside the verifier itself.
+NEEDED = ("verifier", "docs", "README.md")
+PACKAGES = ("signatures", "record", "verify", "timestamps", "evidence")
+DEFAULT = ("signatures", "record", "verify")
+# What decides a verdict comes first; files that are not here follow in the order of their names.
+FIRST = ("src/checks/*", "src/keys.rs", "src/ledger.rs", "src/fleet.rs", "src/trust.rs", "src/query.rs", "src/receipts.rs")
+# Mutants for one call of cargo-mutants: a call costs about a second, a stopped one is lost if it is killed outright.
+BATCH = 20
+# A mutant that takes this much longer than the tests of unchanged code is caught: it hangs.
+TIMEOUT_FACTOR, SHORTEST_TIMEOUT = 6, 20
+OUTCOMES = ("caught", "timeout", "unviable", "missed")
+PASSED, UNEXPLAINED, NOT_ALL, USAGE = 0, 1, 3, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """One change. It is known by the text of its line, not by its number, which any edit above moves."""
+
+    file: str
+    mutation: str
+    line: str
+    # Which of those that look alike, from 1.
+    nth: int
+
+    def __str__(self):
+        nth = f" (number {self.nth})" if self.nth > 1 else ""
+        return f"{self.file}: {self.mutation}{nth}\n        {self.line}"
+
+
+def parse_list(names, read_lines):
+    """Mutants by the name that cargo-mutants gives them, in its order."""
+    alike, out = collections.Counter(), {}
+    for name in names:
+        file, line, _, mutation = re.fullmatch(r"(.+?):(\d+):(\d+): (.*)", name).groups()
+        text = read_lines(file)[int(line) - 1].strip()
+        alike[file, mutation, text] += 1
+        out[name] = Mutant(file, mutation, text, alike[file, mutation, text])
+    return out
+
+
+def parse_explanations(text):
+    """(file, mutation, line, nth or None, why), one for each mutation of each entry."""
+    out = []
+    for entry in tomllib.loads(text).get("survivor", []):
+        unknown = set(entry) - {"file", "line", "mutations", "nth", "why"}
+        if unknown or not entry["why"].strip() or not entry["mutations"]:
+            raise ValueError(f"entry of {entry.get('file')} has {unknown or 'nothing to say'}")
+        out += [(entry["file"], one, entry["line"].strip(), entry.get("nth"), entry["why"]) for one in entry["mutations"]]
+    return out
+
+
+def explain(explanations, mutants):
+    """(explained mutants, complaints about explanations that match none, or more than one)."""
+    explained, complaints = set(), []
+    for file, mutation, line, nth, _ in explanations:
+        alike = [m for m in mutants if (m.file, m.mutation, m.line) == (file, mutation, line)]
+        matching = [m for m in alike if nth is None or m.nth == nth]
+        if len(matching) == 1:
+            explained.add(matching[0])
+        else:
+            what = "matches nothing" if not matching else f"matches {len(matching)} mutants: say nth"
+            complaints.append(f"{file}: {mutation}\n        {line}\n        this explanation {what}")
+    return explained, complaints
+
+
+def order(mutants):
+    """Names, file by file, those first that decide a verdict."""
+
+    def place(item):
+        name, mutant = item
+        rank = next((i for i, glob in enumerate(FIRST) if fnmatch.fnmatch(mutant.file, glob)), len(FIRST))
+        return rank, mutant.file
+
+    return [name for name, _ in sorted(mutants.items(), key=place)]
+
+
+class State:
+    """What each mutant of a package came to, on disk."""
+
+    def __init__(self, package):
+        self.path = WORK / "state" / f"{package}.json"
+        self.outcomes, self.seconds = {}, 0.0
+        if self.path.exists():
+            stored = json.loads(self.path.read_text())
+            self.seconds = stored["seconds"]
+            self.outcomes = {Mutant(*key): outcome for *key, outcome in stored["outcomes"]}
+
+    def store(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [[*dataclasses.astuple(mutant), outcome] for mutant, outcome in self.outcomes.items()]
+        beside = self.path.with_suffix(".new")
+        beside.write_text(json.dumps({"seconds": self.seconds, "outcomes": rows}, indent=0))
+        beside.replace(self.path)
+
+
+def environment():
+    kept = {k: v for k, v in os.environ.items() if k != "UPDATE_GOLDEN" and not k.startswith("CARGO_MUTANTS")}
+    return kept | {"CARGO_TARGET_DIR": str(WORK / "build")}
+
+
+def copy():
+    """Makes the copy what the sources are now. Files that are the same keep their time, so little is built again."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NEEDED],
+        cwd=ROOT, check=True, capture_output=True,
+    ).stdout.decode()
+    names = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+    for path in [path for path in TREE.rglob("*") if path.is_file()]:
+        if str(path.relative_to(TREE)) not in names:
+            path.unlink()
+    for name in names:
+        source, target = ROOT / name, TREE / name
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def list_mutants(package):
+    listed = subprocess.run(
+        ["cargo", "mutants", "--list", "--package", f"countersign-{package}"],
+        cwd=TREE / "verifier", check=True, capture_output=True, text=True, env=environment(),
+    ).stdout
+    lines = {}
+
+    def read_lines(file):
+        if file not in lines:
+            lines[file] = (TREE / "verifier" / file).read_text().split("\n")
+        return lines[file]
+
+    return parse_list(listed.splitlines(), read_lines)
+
+
+def tests_of(package):
+    """Arguments of `cargo test`: every test of the package but those in its documentation."""
+    return ["--package", f"countersign-{package}", "--locked", "--lib", "--bins", "--tests"]
+
+
+def baseline(package):
+    """Seconds that the tests of unchanged code take; they must pass."""
+    test = ["cargo", "test", "--quiet", "--profile", "mutants", *tests_of(package)]
+    subprocess.run([*test, "--no-run"], cwd=TREE / "verifier", check=True, env=environment())
+    started = time.monotonic()
+    done = subprocess.run(test, cwd=TREE / "verifier", env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"the tests of {package} fail before anything is changed:\n{done.stdout}{done.stderr}")
+    return time.monotonic() - started
+
+
+def run_batch(package, names, timeout):
+    """Outcomes by name: of all of them, or of those that were reached before it was stopped; and whether it was."""
+    out = WORK / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    command = [
+        "cargo", "mutants", "--in-place", "--baseline", "skip", "--timeout", str(timeout),
+        "--package", f"countersign-{package}", "--output", str(out), "--colors", "never",
+        "--re", "|".join(f"^{re.escape(name)}$" for name in names),
+        "--", "--locked", "--lib", "--bins", "--tests",
+    ]  # fmt: skip
+    child = subprocess.Popen(command, cwd=TREE / "verifier", env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    stopped = False
+    try:
+        said, _ = child.communicate()
+    except KeyboardInterrupt:
+        stopped = True
+        child.send_signal(signal.SIGINT)
+        said, _ = child.communicate()
+    # 2: some were missed; 3: some timed out.
+    if not stopped and child.returncode not in (0, 2, 3):
+        sys.exit(f"cargo-mutants ended with {child.returncode}:\n{said}")
+    found = {}
+    for outcome in OUTCOMES:
+        listed = out / "mutants.out" / f"{outcome}.txt"
+        for name in listed.read_text().splitlines() if listed.exists() else []:
+            found[name] = outcome
+    if not stopped and set(found) != set(names):
+        sys.exit(f"cargo-mutants left out {sorted(set(names) - set(found))}:\n{said}")
+    return found, stopped
+
+
+class Package:
+    """The mutants of a package and what is known of them."""
+
+    def __init__(self, name, explanations):
+        self.name = name
+        self.mutants = list_mutants(name)
+        self.state = State(name)
+        files = {m.file for m in self.mutants.values()}
+        self.explained, self.complaints = explain([e for e in explanations if e[0] in files], self.mutants.values())
+        for mutant in self.explained:
+            if self.state.outcomes.get(mutant) in ("caught", "timeout"):
+                self.complaints.append(f"{mutant}\n        this is explained, and a test tells it from the code")
+
+    def outcome(self, name):
+        return self.state.outcomes.get(self.mutants[name])
+
+    def open(self, globs):
+        """Names to run: survivors that wait for a test first, then what no run has reached."""
+        wanted = [n for n in order(self.mutants) if not globs or any(fnmatch.fnmatch(self.mutants[n].file, g) for g in globs)]
+        again = [n for n in wanted if self.outcome(n) == "missed" and self.mutants[n] not in self.explained]
+        return again + [n for n in wanted if self.outcome(n) is None]
+
+    def unexplained(self):
+        return [m for n, m in self.mutants.items() if self.outcome(n) == "missed" and m not in self.explained]
+
+    def row(self):
+        """Line of a table in Markdown."""
+        count = collections.Counter(self.outcome(n) for n in self.mutants)
+        explained = sum(1 for n, m in self.mutants.items() if self.outcome(n) == "missed" and m in self.explained)
+        return (
+            f"| {self.name} | {len(self.mutants)} | {count['caught'] + count['timeout']} | {count['unviable']} "
+            f"| {explained} | {count['missed'] - explained} | {count[None]} |"
+        )
+
+    def run(self, globs, deadline):
+        """Whether it was stopped."""
+        names = self.open(globs)
+        if not names:
+            return False
+        timeout = max(SHORTEST_TIMEOUT, int(TIMEOUT_FACTOR * baseline(self.name)))
+        spent, reached = 0.0, 0
+        while reached < len(names):
+            if time.monotonic() > deadline:
+                return True
+            batch, started = names[reached : reached + BATCH], time.monotonic()
+            found, stopped = run_batch(self.name, batch, timeout)
+            self.state.outcomes |= {self.mutants[name]: outcome for name, outcome in found.items()}
+            self.state.seconds += time.monotonic() - started
+            self.state.store()
+            if stopped:
+                return True
+            spent, reached = spent + time.monotonic() - started, reached + len(batch)
+            left = spent / reached * (len(names) - reached) / 60
+            files = ", ".join(sorted({self.mutants[n].file for n in batch}))
+            print(
+                f"{self.name}: {reached} of {len(names)}, {len(self.unexplained())} survive, about {left:.0f} min left ({files})",
+                flush=True,
+            )
+        return False
+
+
+def arguments(given):
+    parser = argparse.ArgumentParser(prog="verifier/mutants/run", description="Mutation tests of the verifier.")
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default {', '.join(DEFAULT)}")
+    parser.add_argument("--file", action="append", default=[], help="only files that match, below verifier/")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--again", action="store_true", help="forget what earlier runs found")
+    parser.add_argument("--status", action="store_true", help="run nothing")
+    try:
+        out = parser.parse_args(given)
+    except SystemExit as e:
+        sys.exit(USAGE if e.code else PASSED)
+    if set(out.packages) - set(PACKAGES):
+        print(f"packages are {', '.join(PACKAGES)}", file=sys.stderr)
+        sys.exit(USAGE)
+    out.packages = out.packages or list(DEFAULT)
+    return out
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def main(given):
+    asked = arguments(given)
+    signal.signal(signal.SIGTERM, stop)
+    deadline = time.monotonic() + asked.minutes * 60
+    copy()
+    explanations = parse_explanations(EXPLANATIONS.read_text())
+    if asked.again:
+        for name in asked.packages:
+            State(name).path.unlink(missing_ok=True)
+    packages = [Package(name, explanations) for name in asked.packages]
+    stopped = False
+    if not asked.status:
+        try:
+            stopped = any(package.run(asked.file, deadline) for package in packages)
+        except KeyboardInterrupt:
+            stopped = True
+    print("\n| package | mutants | caught | do not build | explained | unexplained | not yet run |\n|---|---|---|---|---|---|---|")
+    for package in packages:
+        print(package.row())
+    unexplained = [mutant for package in packages for mutant in package.unexplained()]
+    complaints = [complaint for package in packages for complaint in package.complaints]
+    for mutant in unexplained:
+        print(f"survives    {mutant}")
+    for complaint in complaints:
+        print(f"stale       {complaint}")
+    if unexplained or complaints:
+        return UNEXPLAINED
+    not_run = sum(1 for package in packages for name in package.mutants if package.outcome(name) is None)
+    if stopped or not_run:
+        print(f"{not_run} not yet run: the same command goes on")
+        return NOT_ALL
+    return PASSED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

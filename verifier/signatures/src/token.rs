@@ -156,6 +156,21 @@ mod tests {
     }
 
     #[test]
+    fn hashes_that_differ_in_two_bytes_alike_are_not_equal() {
+        let hash = TokenHash::of(TOKEN).unwrap();
+        let mut bytes = *hash.as_bytes();
+        bytes[3] ^= 0x40;
+        bytes[20] ^= 0x40;
+        assert_ne!(hash, TokenHash::from_stored(bytes));
+    }
+
+    #[test]
+    fn a_token_of_512_characters_is_accepted() {
+        let longest = "a".repeat(512);
+        assert_eq!(TokenHash::of(&longest).unwrap().verify(&longest), Ok(()));
+    }
+
+    #[test]
     fn a_token_of_31_characters_is_refused() {
         assert_eq!(
             TokenHash::of(&TOKEN[..31]),

@@ -237,6 +237,60 @@ fn two_errors_that_cancel_without_coefficients_are_both_named() {
 }
 
 #[test]
+fn a_batch_with_a_signature_is_not_empty_even_if_it_was_refused_at_once() {
+    let mut batch = Batch::new();
+    batch.push(
+        &public(&signer(1)),
+        Signed {
+            message: b"m",
+            signature: &[0xff; 64],
+        },
+    );
+    assert!(!batch.is_empty());
+    assert_eq!(batch.len(), 1);
+}
+
+#[test]
+fn the_name_of_a_key_is_the_hash_of_its_bytes_in_hexadecimal() {
+    let key = public(&signer(1));
+    let expected = hex::encode(Sha256::digest(signer(1).verifying_key().as_bytes()));
+    assert_eq!(key.id().to_string(), expected);
+    assert_eq!(key.as_bytes(), signer(1).verifying_key().as_bytes());
+}
+
+#[test]
+fn coefficients_depend_on_every_key_signature_and_message_of_a_batch() {
+    // Otherwise whoever makes a batch could know its coefficients beforehand, and choose errors that cancel.
+    let of = |key: u8, message: &[u8], signature: [u8; 64]| {
+        let signature = &signature;
+        item_digest(&public(&signer(key)), Signed { message, signature })
+    };
+    let digest = of(1, b"m", [1; 64]);
+    assert_ne!(digest, of(2, b"m", [1; 64]), "the key");
+    assert_ne!(digest, of(1, b"n", [1; 64]), "the message");
+    assert_ne!(digest, of(1, b"m", [2; 64]), "the signature");
+}
+
+#[test]
+fn coefficients_are_hashes_of_the_seed_and_a_counter() {
+    use rand_core::TryRng as _;
+    let blocks: Vec<u8> = [0_u64, 1]
+        .iter()
+        .flat_map(|counter| {
+            let block = Sha512::new().chain_update([1; 64]);
+            block.chain_update(counter.to_le_bytes()).finalize()
+        })
+        .collect();
+    let mut source = Coefficients::new([1; 64]);
+    let mut found = source.try_next_u32().unwrap().to_le_bytes().to_vec();
+    found.extend(source.try_next_u64().unwrap().to_le_bytes());
+    let mut rest = [0; 116];
+    source.try_fill_bytes(&mut rest).unwrap();
+    found.extend(rest);
+    assert_eq!(found, blocks);
+}
+
+#[test]
 fn coefficients_differ_from_one_another_and_follow_from_the_seed() {
     let first: [[u8; 16]; 9] = {
         let mut source = Coefficients::new([1; 64]);

@@ -4,6 +4,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use proptest::prelude::*;
 
 use super::base::Lines;
+use super::fields::Parameters;
 use super::*;
 use crate::ed25519::{SignatureError, Signed};
 
@@ -366,6 +367,13 @@ fn a_long_signature_input_is_refused() {
 }
 
 #[test]
+fn a_signature_input_of_4096_bytes_is_read() {
+    let mut draft = Draft::plain().signed();
+    draft.set("signature-input", &"a".repeat(4096));
+    assert!(matches!(draft.refusal(), RequestError::Field { .. }));
+}
+
+#[test]
 fn other_labels_are_refused() {
     let mut draft = Draft::plain().signed();
     let field = draft.get("signature").unwrap().replace("sig1", "sig2");
@@ -603,6 +611,128 @@ fn a_base_over_the_limit_is_refused() {
     let components = COVERED.replace(')', r#" "x-long")"#);
     let draft = draft.signed_as(&format!("{components}{}", good_parameters()));
     assert!(matches!(base_refusal(&draft), BaseError::TooLong { .. }));
+}
+
+#[test]
+fn a_base_of_exactly_the_limit_is_not_too_long() {
+    let mut draft = Draft::plain();
+    draft.path = "p".repeat(MAX_BASE_BYTES - "\"@path\": \n".len());
+    let built = draft
+        .with(|request| request.base(&["@path".into()], ""))
+        .unwrap();
+    assert_eq!(
+        built.len(),
+        MAX_BASE_BYTES + "\"@signature-params\": ".len()
+    );
+    let whole = vec![b'a'; MAX_BASE_BYTES];
+    let refused = Lines::parse(&whole).err();
+    assert_eq!(refused, Some(BaseError::MalformedLine { line: 1 }));
+}
+
+#[test]
+fn an_authorization_of_8_kib_fits_in_a_base() {
+    let mut draft = Draft::plain();
+    draft.set("authorization", &"a".repeat(8192));
+    let call = verified(&draft.signed());
+    assert_eq!(call.component("authorization").map(str::len), Some(8192));
+}
+
+#[test]
+fn a_request_in_the_clear_has_its_own_scheme_and_default_port() {
+    let draft = Draft::plain();
+    let base = draft.with(|request| {
+        let request = HttpRequest {
+            scheme: Scheme::Http,
+            authority: "Gateway.example:80",
+            path: "",
+            ..*request
+        };
+        let components = ["@target-uri", "@authority", "@path"].map(str::to_owned);
+        request.base(&components, "()").unwrap()
+    });
+    let expected = r#""@target-uri": http://gateway.example/
+"@authority": gateway.example
+"@path": /
+"@signature-params": ()"#;
+    assert_eq!(String::from_utf8(base).unwrap(), expected);
+}
+
+#[test]
+fn a_request_claims_its_key_before_it_is_verified() {
+    let request = Draft::plain().signed().parse().unwrap();
+    assert_eq!(request.claimed_key_id(), "agent-7");
+}
+
+#[test]
+fn what_the_caller_says_of_its_expiry_is_signed() {
+    let expires = Some(UnixSeconds(NOW.0 + 5));
+    let signing = SigningParameters {
+        expires,
+        ..parameters()
+    };
+    let mut draft = Draft::plain();
+    let headers = draft
+        .with(|request| sign_request(request, &signing, |base| signer().sign(base).to_bytes()))
+        .unwrap();
+    draft.set("content-digest", &headers.content_digest);
+    draft.set("signature-input", &headers.signature_input);
+    draft.set("signature", &headers.signature);
+    assert_eq!(verified(&draft).expires(), expires);
+}
+
+#[test]
+fn a_label_has_at_most_64_characters_and_begins_with_a_letter_or_a_star() {
+    let label = |label: &str| NamedBytes::parse(&format!("{label}=:AA==:")).map(|n| n.bytes);
+    for good in [&"a".repeat(64), "*", "a_-.*9"] {
+        assert_eq!(label(good), Ok(vec![0]), "{good}");
+    }
+    let too_long = FieldError::TooLong { at: 0, limit: 64 };
+    assert_eq!(label(&"a".repeat(65)), Err(too_long));
+    for bad in ["A", "9", "_", "", "-"] {
+        let refused = label(bad);
+        assert!(
+            matches!(refused, Err(FieldError::Unexpected { at: 0, .. })),
+            "{bad}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_time_has_at_most_15_digits_and_no_leading_zero() {
+    let created = |digits: &str| Parameters::parse(&format!("();created={digits}"));
+    for (digits, seconds) in [("0", 0), ("9", 9), ("999999999999999", 999_999_999_999_999)] {
+        assert_eq!(created(digits).unwrap().created, Some(seconds));
+    }
+    let too_long = FieldError::TooLong { at: 11, limit: 15 };
+    assert_eq!(created("1000000000000000"), Err(too_long));
+    for bad in ["00", "01", "007", "", "-1"] {
+        let refused = created(bad);
+        assert!(
+            matches!(refused, Err(FieldError::Unexpected { at: 11, .. })),
+            "{bad}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_string_has_at_most_256_characters_and_two_escapes() {
+    let nonce = |text: &str| Parameters::parse(&format!("();nonce=\"{text}\""));
+    let longest = "n".repeat(256);
+    assert_eq!(nonce(&longest).unwrap().nonce, Some(longest.clone()));
+    let too_long = FieldError::TooLong { at: 9, limit: 256 };
+    assert_eq!(nonce(&format!("{longest}n")), Err(too_long));
+    assert_eq!(nonce(r#"a\"\\b"#).unwrap().nonce, Some(r#"a"\b"#.into()));
+    assert!(matches!(
+        nonce(r"a\b"),
+        Err(FieldError::Unexpected { at: 12, .. })
+    ));
+}
+
+#[test]
+fn exactly_32_components_are_read() {
+    let names: Vec<String> = (0..32).map(|number| format!("\"x-{number}\"")).collect();
+    let parsed = Parameters::parse(&format!("({})", names.join(" ")));
+    assert_eq!(parsed.unwrap().components.len(), 32);
 }
 
 #[test]

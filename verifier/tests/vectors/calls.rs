@@ -939,6 +939,38 @@ fn settlements() -> Vec<Case> {
         )
         .fails("settlement"),
         case(
+            "settlement-other-basis",
+            "The outcome was decided on other leaves than the intent.",
+            with(|d| d.basis = d.basis.map(|b| b - 1)),
+        )
+        .fails("settlement"),
+        case(
+            "settlement-no-basis",
+            "The outcome of a sealed call does not say on which leaves it was decided.",
+            with(|d| d.basis = None),
+        )
+        .fails("settlement"),
+        case(
+            "settlement-intent-on-later-leaves",
+            "An intent is said to be decided on leaves that stand after it.",
+            signed(|log| {
+                let end = log.next();
+                sealed(log, &call(1, Mode::ReadOnly), vec![], |i| i.basis = end + 2);
+            }),
+        )
+        .fails("settlement"),
+        case(
+            "settlement-denied-on-later-leaves",
+            "A refusal is said to be decided on leaves that stand after it.",
+            signed(|log| {
+                let refused = call(1, Mode::Network);
+                let mut body = log.decision_body(&refused, Verdict::Deny, None);
+                body.basis = Some(log.next() + 1);
+                log.push(Body::Decision(body), Some(refused.run), vec![]);
+            }),
+        )
+        .fails("settlement"),
+        case(
             "settlement-other-approvals",
             "The outcome names approvals that the intent does not.",
             with(|d| {

@@ -406,10 +406,12 @@ pub(crate) struct Pool {
     sent: u64,
     taken: u64,
     limit: u64,
+    /// Jobs for whoever takes results, where the system gave no thread.
+    own: Option<Arc<Mutex<mpsc::Receiver<Job>>>>,
 }
 
 impl Pool {
-    /// Starts `threads` threads in `scope`. They end when the pool is dropped.
+    /// Starts up to `threads` threads in `scope`, as many as the system gives. They end when the pool is dropped.
     pub(crate) fn start<'scope>(
         scope: &'scope std::thread::Scope<'scope, '_>,
         threads: usize,
@@ -417,9 +419,10 @@ impl Pool {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (answers, results) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
+        let mut started = 0u64;
         for _ in 0..threads.max(1) {
             let (queue, answers) = (Arc::clone(&queue), answers.clone());
-            scope.spawn(move || {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || {
                 loop {
                     // The lock is held while waiting for a job, never while judging one.
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -430,11 +433,13 @@ impl Pool {
                     }
                 }
             });
+            // Fewer threads are slower, and no reason to give no report.
+            if thread.is_err() {
+                break;
+            }
+            started = started.saturating_add(1);
         }
-        let limit = u64::try_from(threads)
-            .unwrap_or(64)
-            .saturating_mul(2)
-            .saturating_add(1);
+        let limit = started.saturating_mul(2).saturating_add(1);
         Self {
             jobs,
             results,
@@ -442,6 +447,7 @@ impl Pool {
             sent: 0,
             taken: 0,
             limit,
+            own: (started == 0).then_some(queue),
         }
     }
 
@@ -473,7 +479,13 @@ impl Pool {
                 self.taken = self.taken.saturating_add(1);
                 return Some(judged);
             }
-            let (number, judged) = self.results.recv().ok()?;
+            let (number, judged) = match &self.own {
+                Some(queue) => {
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    job.map(|job| (job.number, judge(job))).ok()?
+                }
+                None => self.results.recv().ok()?,
+            };
             self.waiting.insert(number, judged);
         }
     }

@@ -269,6 +269,23 @@ fn an_export_of_twice_its_memory_is_verified() {
     assert_eq!(code, Some(0), "{printed}");
 }
 
+#[test]
+fn a_system_that_gives_no_thread_gets_a_report_all_the_same() {
+    let path = directory("threads");
+    std::fs::write(path.join("log.export"), sample(Profile::Tpm).export()).unwrap();
+    // Room for no stack of a thread.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -d 1024; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_countersign-verify"))
+        .args(["log.export", "--trust", "trust.toml", "--now", NOW_TEXT])
+        .args(["--threads", "2"])
+        .current_dir(&path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
 // Many of one thing.
 
 #[test]

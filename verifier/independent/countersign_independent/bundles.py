@@ -1,21 +1,22 @@
 """Artifacts and bundles, docs/spec/verification.md, "What code and rules". In: artifacts, digests in force. Out: observations."""
 
-from . import cose, digests, schema
+from . import cose, digests, export, schema
 from .cbor import Malformed
 
 SIGNED, PLAIN = "application/countersign.signed-bundle+cbor", "application/countersign.bundle+cbor"
 
 
 def start(judge):
-    judge.artifacts, judge.bundles, judge.bundle_signers, judge.newer_bundles = {}, {}, {}, set()
+    judge.bundles, judge.bundle_signers, judge.newer_bundles = {}, {}, set()
 
 
 def artifact(judge, one):
     raw = judge.trust.raw
     if len(raw) >= 16 and raw in one.bytes:
         judge.report.fails("trust-source")
-    judge.artifacts.setdefault((one.kind, digests.artifact(one.bytes)), one.bytes)
-    if one.kind == SIGNED:
+    if one.kind == export.EVIDENCE:
+        judge.evidence[digests.artifact(one.bytes)] = one.bytes
+    elif one.kind == SIGNED:
         try:
             outer = schema.parse(one.bytes, schema.signed_bundle)
         except Malformed:

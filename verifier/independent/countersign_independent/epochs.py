@@ -5,10 +5,9 @@ In: entries about the gateway. Out: observations of who, rules and epochs.
 
 from types import SimpleNamespace
 
-from . import bundles, cose, digests, ed25519, schema, sequences, tpm
+from . import bundles, cose, digests, ed25519, export, schema, sequences, tpm
 from .cbor import Malformed
 
-EVIDENCE = "application/countersign.tpm-evidence+cbor"
 MOST = 2**64 - 1
 
 
@@ -55,8 +54,8 @@ def evidence(judge, references, binding, qualifying):
     """Facts of the evidence, or None."""
     report = judge.report
     data = None
-    if len(references) == 1 and references[0].kind == EVIDENCE:
-        data = judge.artifacts.get((EVIDENCE, references[0].digest))
+    if len(references) == 1 and references[0].kind == export.EVIDENCE:
+        data = judge.evidence_before.get(references[0].digest)
     if data is None:
         return report.fails("evidence-set", "not the one item")
     given = schema.attempt(data, schema.tpm_evidence)

@@ -10,6 +10,8 @@ from .cbor import Malformed, head
 
 MAGIC = b"\xd9\xd9\xf7\x74countersign-export-1"
 MAX_ITEM = 33_554_432
+MAX_EVIDENCE = 16
+EVIDENCE = "application/countersign.tpm-evidence+cbor"
 MANIFEST, ARTIFACT, ENTRY, LEAF, DISCLOSURES, CHECKPOINT, TRAILER, SPAN, TENANT_PROOF, TIMESTAMP = range(10)
 
 
@@ -53,14 +55,25 @@ class Order:
         self.manifest = self.leaves = self.ended = False
         self.after_entry = set()
         self.before = None
+        self.evidence = 0
 
-    def see(self, kind):
+    def see(self, kind, value):
+        """An item of this kind; value is that of its content, where it has a structure."""
+        evidence = kind == ARTIFACT and value.kind == EVIDENCE
+        if self.before == EVIDENCE and not evidence and kind != ENTRY and (kind != ARTIFACT or self.leaves):
+            raise Malformed("evidence before no entry")
+        if evidence:
+            self.evidence += 1
+            if self.evidence > MAX_EVIDENCE:
+                raise Malformed("more evidence than one entry has")
+        elif kind in (ENTRY, LEAF, SPAN):
+            self.evidence = 0
         if self.ended or (kind == MANIFEST) == self.manifest:
             raise Malformed("order")
         if kind == MANIFEST:
             self.manifest = True
         elif kind == ARTIFACT:
-            if self.leaves:
+            if self.leaves and not evidence:
                 raise Malformed("artifact after leaves")
         else:
             self.leaves = True
@@ -73,7 +86,7 @@ class Order:
         if kind == TIMESTAMP and self.before not in (CHECKPOINT, TIMESTAMP):
             raise Malformed("timestamp after no checkpoint")
         self.ended = kind == TRAILER
-        self.before = kind
+        self.before = EVIDENCE if evidence else kind
 
 
 CONTENT = {

@@ -31,6 +31,7 @@ class Judge:
         self.keyring = {}
         self.openings = []
         self.pending = None
+        self.evidence = self.evidence_before = {}  # since the last leaf, and before the one that is judged: by digest
         epochs.start(self)
         calls.start(self)
         erasures.start(self)
@@ -48,9 +49,9 @@ class Judge:
         good = False
         try:
             for kind, content, before in export.items(stream):
-                order.see(kind)
                 check = export.CONTENT.get(kind)
                 value = schema.parse(content, check) if check else None
+                order.see(kind, value)
                 self._item(kind, content, value, before)
             good = order.ended
             why = "ends without a trailer"
@@ -84,6 +85,7 @@ class Judge:
         elif kind == export.ENTRY:
             self.counts["entries"] += 1
             self.pending = SimpleNamespace(data=content, disclosures=None, proof=None)
+            self.evidence, self.evidence_before = {}, self.evidence
         elif kind == export.LEAF:
             receipts.leaf(self, content)
             self._withhold([0], [content])
@@ -132,6 +134,7 @@ class Judge:
         for level, root in zip(levels, roots):
             self.tree.append(root, level)
         count = sum(1 << level for level in levels)
+        self.evidence = {}
         self.counts["leaves"] += count
         self.withheld += count
         self.last_withheld = self.position + count - 1

@@ -41,10 +41,9 @@
 //! 7 = ["<64 hex digits>"]
 //! ```
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, sha256};
 use countersign_record::note::{NoteKey, Role};
-use countersign_timestamps::Authority;
+use countersign_timestamps::{Authority, RootError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -572,31 +571,20 @@ fn clocks(tables: &[AuthorityTable]) -> Result<Clocks, TrustError> {
         if name.trim().is_empty() {
             return Err(wrong(name, "the name of an authority"));
         }
-        let der = certificate(root).ok_or_else(|| {
-            wrong(
+        let authority = Authority::from_text(root).map_err(|error| match error {
+            RootError::Text => wrong(
                 root,
                 "one certificate, in pem or the hexadecimal digits of its der",
-            )
-        })?;
-        let authority = Authority::parse(&der).map_err(|e| TrustError::Root {
-            name: name.clone(),
-            reason: e.to_string(),
+            ),
+            RootError::Certificate(reason) => TrustError::Root {
+                name: name.clone(),
+                reason: reason.to_string(),
+            },
         })?;
         out.names.push(name.clone());
         out.authorities.push(authority);
     }
     Ok(out)
-}
-
-/// DER of a certificate in PEM (RFC 7468), and nothing beside it, or in hexadecimal.
-fn certificate(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim();
-    let Some(rest) = text.strip_prefix("-----BEGIN CERTIFICATE-----") else {
-        return hex::decode(text).ok();
-    };
-    let body = rest.strip_suffix("-----END CERTIFICATE-----")?;
-    let digits: String = body.split_ascii_whitespace().collect();
-    STANDARD.decode(digits).ok()
 }
 
 fn witness_pins(tables: &[WitnessTable]) -> Result<Vec<WitnessPin>, TrustError> {

@@ -2,11 +2,24 @@
 
 use crate::certificate::Certificate;
 use crate::error::TimestampError;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use thiserror::Error;
 
 /// A pinned root certificate. Only [`Authority::parse`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
     der: Vec<u8>,
+}
+
+/// Why a text names no root.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RootError {
+    /// Neither PEM nor hexadecimal digits.
+    #[error("not one certificate in pem, and not the hexadecimal digits of its der")]
+    Text,
+    /// The certificate can be no root.
+    #[error("{0}")]
+    Certificate(#[from] TimestampError),
 }
 
 impl Authority {
@@ -22,7 +35,26 @@ impl Authority {
         Ok(Self { der: der.to_vec() })
     }
 
+    /// Reads a root certificate as people write it: one in PEM (RFC 7468) and nothing beside it, or the
+    /// hexadecimal digits of its DER.
+    ///
+    /// # Errors
+    /// Why it can be no root.
+    pub fn from_text(text: &str) -> Result<Self, RootError> {
+        let der = der(text.trim()).ok_or(RootError::Text)?;
+        Ok(Self::parse(&der)?)
+    }
+
     pub(crate) fn certificate(&self) -> Result<Certificate<'_>, TimestampError> {
         Certificate::parse(&self.der)
     }
+}
+
+fn der(text: &str) -> Option<Vec<u8>> {
+    let Some(rest) = text.strip_prefix("-----BEGIN CERTIFICATE-----") else {
+        return hex::decode(text).ok();
+    };
+    let body = rest.strip_suffix("-----END CERTIFICATE-----")?;
+    let digits: String = body.split_ascii_whitespace().collect();
+    STANDARD.decode(digits).ok()
 }

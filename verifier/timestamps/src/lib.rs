@@ -25,7 +25,7 @@ mod rsa;
 mod time;
 mod token;
 
-pub use authority::Authority;
+pub use authority::{Authority, RootError};
 pub use der::DerError;
 pub use error::TimestampError;
 pub use token::{Imprint, MAX_TOKEN_BYTES, Stamped, Token};

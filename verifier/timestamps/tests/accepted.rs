@@ -12,9 +12,10 @@
 )]
 mod common;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::*;
 use countersign_timestamps::exchange::{Nonce, ReplyError, request, token_of};
-use countersign_timestamps::{Authority, Imprint, Stamped, TimestampError, Token};
+use countersign_timestamps::{Authority, Imprint, RootError, Stamped, TimestampError, Token};
 use sha2::{Digest as _, Sha256, Sha384};
 use std::path::Path;
 
@@ -321,4 +322,37 @@ fn a_token_is_good_in_the_last_second_of_its_certificate() {
     forge.signer.until = "20260304050607Z";
     forge.time = "20260304050607.999Z".into();
     assert!(verified(&forge).is_ok());
+}
+
+#[test]
+fn a_root_is_read_as_people_write_it_and_not_beside_anything() {
+    let der = file("ec-root.der");
+    let root = Authority::parse(&der).unwrap();
+    let digits = STANDARD.encode(&der);
+    let lines: Vec<&str> = (0..digits.len())
+        .step_by(64)
+        .map(|at| &digits[at..digits.len().min(at + 64)])
+        .collect();
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    let pem = format!("\n{begin}\n{}\n{end}\n", lines.join("\n"));
+    assert_eq!(Authority::from_text(&pem), Ok(root.clone()));
+    assert_eq!(Authority::from_text(&hex::encode(&der)), Ok(root));
+    for wrong in [
+        "",
+        "no certificate",
+        &format!("{pem}{pem}"),
+        &format!("words{pem}"),
+        &pem.replace(end, ""),
+    ] {
+        let found = Authority::from_text(wrong);
+        assert!(
+            matches!(found, Err(RootError::Text | RootError::Certificate(_))),
+            "{wrong}: {found:?}"
+        );
+    }
+    let signer = hex::encode(Sha256::digest(b"no root"));
+    assert!(matches!(
+        Authority::from_text(&signer),
+        Err(RootError::Certificate(TimestampError::Form(_)))
+    ));
 }

@@ -263,7 +263,7 @@ change = table(
     {"1 kind": among(1, 7), "2 digest": b32, "3 version": uint, "4 before": entry_ref, "5 signers": many(b32), "?6 reason": text}
 )
 RENEWAL_FAILED = 5
-event = table({"1 kind": among(1, 10), "2 count": uint, "?3 detail": b32})
+event = table({"1 kind": among(1, 11), "2 count": uint, "?3 detail": b32})
 index_range = table({"1 first": uint, "2 last": uint})
 erasure = table(
     {

@@ -232,7 +232,8 @@ impl Checks<'_> {
             | EventKind::Exported
             | EventKind::Security
             | EventKind::Witness
-            | EventKind::Restored => {}
+            | EventKind::Restored
+            | EventKind::Timestamp => {}
         }
     }
 }

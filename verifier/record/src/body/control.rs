@@ -65,6 +65,8 @@ cbor_enum! {
         Witness = 9: "witness",
         /// Calls of an adopted log that were sealed and never settled; counted.
         Restored = 10: "restored",
+        /// Timestamping authorities did not answer, or not with a token that holds; counted.
+        Timestamp = 11: "timestamp",
     }
 }
 

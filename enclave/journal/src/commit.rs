@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Checkpoint(Keep, SyncSender<Result<String, StoreError>>),
     /// Put a witness's line under a checkpoint.
     Cosigned(Cosigned, SyncSender<Result<(), StoreError>>),
+    /// Keep an outside clock's token over a checkpoint.
+    Stamped(Stamp, SyncSender<Result<(), StoreError>>),
     /// Store a row that precedes an entry.
     Pending {
         kind: i64,
@@ -88,6 +90,7 @@ impl Command {
             Self::Pending { reply, .. }
             | Self::Artifact { reply, .. }
             | Self::Cosigned(_, reply)
+            | Self::Stamped(_, reply)
             | Self::Subject { reply, .. }
             | Self::Forget { reply, .. }
             | Self::WrapRows(reply)
@@ -120,6 +123,19 @@ pub struct Cosigned {
     pub line: String,
     /// How long it stays.
     pub keep: Keep,
+}
+
+/// An outside clock's token, and the checkpoint that it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Size of the checkpoint.
+    pub size: u64,
+    /// The checkpoint as it was when it was shown.
+    pub note: String,
+    /// Whose clock.
+    pub authority: String,
+    /// The token as it arrived, which holds.
+    pub token: Vec<u8>,
 }
 
 /// Checkpoints with lines of witnesses that stay although nothing asks for it: so many witnesses may be behind one another.
@@ -395,6 +411,7 @@ impl Committer<'_> {
         match command {
             Command::Checkpoint(keep, reply) => drop(reply.send(self.checkpoint(keep))),
             Command::Cosigned(cosigned, reply) => drop(reply.send(self.cosigned(&cosigned))),
+            Command::Stamped(stamp, reply) => drop(reply.send(self.stamped(&stamp))),
             Command::Pending {
                 kind,
                 sealed,
@@ -568,6 +585,35 @@ impl Committer<'_> {
                 "DELETE FROM note WHERE kept = ?1 AND size NOT IN
                  (SELECT size FROM note WHERE kept = ?1 ORDER BY size DESC LIMIT ?2)",
                 params![WHILE_NEWEST, COSIGNED_KEPT],
+            )?;
+            tx.commit().map(|()| 1)
+        })
+    }
+
+    /// Keeps a token, and its checkpoint for good. The first of an authority over a checkpoint stays: a later one bounds no better.
+    fn stamped(&self, stamp: &Stamp) -> Result<(), StoreError> {
+        let Stamp {
+            size,
+            note,
+            authority,
+            token,
+        } = stamp;
+        // An extra takes no room of what settlements live off on a full disk.
+        if let Health::Refusing(fault) = locked(&self.shared.queue).health {
+            return Err(fault.into());
+        }
+        let size = sql(*size)?;
+        self.transact(|c| {
+            let tx = c.unchecked_transaction()?;
+            // What stands there already says the same, and may have lines of witnesses.
+            tx.execute(
+                "INSERT INTO note(size, kept, note) VALUES (?1, ?2, ?3)
+                 ON CONFLICT(size) DO UPDATE SET kept = excluded.kept",
+                params![size, FOR_GOOD, note],
+            )?;
+            tx.execute(
+                "INSERT OR IGNORE INTO stamp(size, authority, token) VALUES (?1, ?2, ?3)",
+                params![size, authority, token],
             )?;
             tx.commit().map(|()| 1)
         })

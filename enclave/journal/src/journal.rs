@@ -2,7 +2,7 @@
 
 use crate::append::Appended;
 use crate::append::{Done, Draft, Queue, Sequencing, closing, prepare, run_sequencer, submit};
-use crate::commit::{Command, Cosigned, Files, Keep, run_committer};
+use crate::commit::{Command, Cosigned, Files, Keep, Stamp, run_committer};
 use crate::erase::Erased;
 use crate::error::{AppendError, Fault, OpenError, Refusal, StoreError};
 use crate::lookup::Recent;
@@ -402,6 +402,15 @@ impl Journal {
     /// If the store fails.
     pub fn put_cosignature(&self, cosigned: Cosigned) -> Result<(), StoreError> {
         self.command(|reply| Command::Cosigned(cosigned, reply))
+    }
+
+    /// Keeps an outside clock's token over a checkpoint, which stays for good. Durable on return. Whether the token holds
+    /// is the caller's to know.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn put_stamp(&self, stamp: Stamp) -> Result<(), StoreError> {
+        self.command(|reply| Command::Stamped(stamp, reply))
     }
 
     /// Announces an epoch whose base is not written yet. Durable on return; a base takes all of these away.

@@ -3,7 +3,8 @@
 //! One writer takes drafts from any thread, gives each its place in three gapless sequences
 //! (leaves, tenant, run), signs it with the epoch key, and makes it durable together with
 //! whatever else waits. A draft's callback runs after its flush and never before. Beside the
-//! entries stand their encrypted disclosures, tiles of the Merkle tree, checkpoints, and artifacts.
+//! entries stand their encrypted disclosures, tiles of the Merkle tree, checkpoints with tokens of
+//! outside clocks, and artifacts.
 //!
 //! **May know:** the epoch key, storage keys, one directory. **Must never know:** why a call
 //! was decided, clocks (times are arguments), the network.
@@ -32,7 +33,7 @@ mod tree;
 
 pub use append::{Appended, Done, Draft};
 pub use archive::Archive;
-pub use commit::{Cosigned, Keep};
+pub use commit::{Cosigned, Keep, Stamp};
 pub use erase::{SubjectName, SubjectSecret};
 pub use error::{
     AppendError, Fault, NoSuchEntry, OpenError, ReadError, Refusal, SideError, StoreError,

@@ -326,6 +326,58 @@ impl Reader {
         })
     }
 
+    /// The smallest checkpoint over more than `size` entries that somebody else stands behind, with its size: it has a line
+    /// of a witness, or a token of an outside clock is over it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn vouched_after(&self, size: u64) -> Result<Option<(u64, String)>, ReadError> {
+        let size = sql(size)?;
+        self.shared.readers.with(|conn| {
+            let query = "SELECT size, note FROM note WHERE size > ?1
+                         AND (length(note) - length(replace(note, char(8212), '')) > 2
+                              OR EXISTS (SELECT 1 FROM stamp WHERE stamp.size = note.size)) ORDER BY size LIMIT 1";
+            let row: Option<(i64, String)> = conn
+                .query_row(query, [size], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+                .map_err(Fault::from)?;
+            row.map(|(size, note)| Ok((unsql(size)?, note))).transpose()
+        })
+    }
+
+    /// Tokens of outside clocks over the checkpoint of this size, in the order of the authorities' names.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn stamps_over(&self, size: u64) -> Result<Vec<Vec<u8>>, ReadError> {
+        let size = sql(size)?;
+        self.shared.readers.with(|conn| {
+            let query = "SELECT token FROM stamp WHERE size = ?1 ORDER BY authority";
+            let mut statement = conn.prepare(query).map_err(Fault::from)?;
+            let rows = statement
+                .query_map([size], |row| row.get(0))
+                .map_err(Fault::from)?;
+            Ok(rows.collect::<Result<_, _>>().map_err(Fault::from)?)
+        })
+    }
+
+    /// Sizes below `size` of all checkpoints that tokens of outside clocks are over, ascending.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn stamped_before(&self, size: u64) -> Result<Vec<u64>, ReadError> {
+        let size = sql(size)?;
+        self.shared.readers.with(|conn| {
+            let query = "SELECT DISTINCT size FROM stamp WHERE size < ?1 ORDER BY size";
+            let mut statement = conn.prepare(query).map_err(Fault::from)?;
+            let rows = statement
+                .query_map([size], |row| row.get(0))
+                .map_err(Fault::from)?;
+            let sizes: Vec<i64> = rows.collect::<Result<_, _>>().map_err(Fault::from)?;
+            Ok(sizes.into_iter().map(unsql).collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Size of the largest checkpoint over fewer than `size` entries that has a line of a witness.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// `PRAGMA application_id` of a log: "CSLG".
 const APPLICATION_ID: i64 = 0x4353_4c47;
 /// `PRAGMA user_version` of this layout.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 /// Size of a page, in bytes. With 4 KiB a page holds one set of disclosures and half of it stays empty: 5.2 KiB of
 /// database an entry instead of 3.7, and a fifth more processor time; 16 KiB gains little more and makes single entries dearer.
 const PAGE_BYTES: u32 = 8192;
@@ -39,6 +39,7 @@ CREATE TABLE erased(idx INTEGER PRIMARY KEY);
 CREATE TABLE tile(id INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
 CREATE TABLE lookup(id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
 CREATE TABLE note(size INTEGER PRIMARY KEY, kept INTEGER NOT NULL, note TEXT NOT NULL);
+CREATE TABLE stamp(size INTEGER NOT NULL, authority TEXT NOT NULL, token BLOB NOT NULL, PRIMARY KEY(size, authority));
 CREATE TABLE artifact(digest BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, bytes BLOB NOT NULL);
 CREATE TABLE pending(id INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, sealed BLOB NOT NULL);
 CREATE TABLE head(id INTEGER PRIMARY KEY CHECK(id = 1), size INTEGER NOT NULL, root BLOB NOT NULL);

@@ -62,6 +62,30 @@ fn a_full_database_refuses_calls_and_nothing_is_half_written() {
 }
 
 #[test]
+fn a_token_takes_no_room_of_a_log_that_refuses_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    begin(&journal, 2);
+    let stamp = crate::Stamp {
+        size: 1,
+        note: journal.checkpoint().unwrap(),
+        authority: "a".to_owned(),
+        token: b"token".to_vec(),
+    };
+    sql(&journal, "PRAGMA query_only = ON");
+    append(&journal, event(1)).unwrap_err();
+    sql(&journal, "PRAGMA query_only = OFF");
+    assert_eq!(
+        journal.put_stamp(stamp.clone()),
+        Err(StoreError::Store(Fault::ReadOnly))
+    );
+    assert!(journal.stamps_over(1).unwrap().is_empty());
+    journal.resume().unwrap();
+    journal.put_stamp(stamp).unwrap();
+    assert_eq!(journal.stamps_over(1).unwrap(), [b"token".to_vec()]);
+}
+
+#[test]
 fn a_settlement_that_can_be_written_again_opens_the_journal_again() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());

@@ -9,4 +9,5 @@ mod faults;
 mod keeping;
 mod order;
 mod site;
+mod stamped;
 mod tamper;

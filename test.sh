@@ -19,7 +19,7 @@ in_verifier() {
 }
 
 install_packages() {
-  local packages=(faketime gcc libc6-dev libtss2-dev libtss2-tcti-swtpm0 pkg-config python3 python3-venv swtpm) missing=() package
+  local packages=(faketime gcc libc6-dev libtss2-dev libtss2-tcti-swtpm0 openssl pkg-config python3 python3-venv swtpm) missing=() package
   command -v dpkg-query >/dev/null || { echo "no dpkg here; going on as if installed: ${packages[*]}"; return; }
   for package in "${packages[@]}"; do
     [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *' installed' ]] || missing+=("$package")

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
 use crate::subjects::Subjects;
+use crate::timestamps::{self, Timestamps};
 use crate::upstreams::{LISTING_INTERVAL, Upstreams};
 use crate::witnesses::{self, Asked, Witnesses};
 use anyhow::Context as _;
@@ -73,6 +74,8 @@ pub struct Gateway {
     pub adopted: Vec<Adopted>,
     /// Who cosigns its checkpoints.
     pub witnesses: Witnesses,
+    /// Whose clocks stamp them.
+    pub timestamps: Timestamps,
     /// The storage key, by version.
     pub ring: StorageRing,
     /// Pseudonyms.
@@ -213,6 +216,7 @@ impl Gateway {
                 asked,
                 settings.renewal_interval,
             ),
+            timestamps: Timestamps::new(settings.timestamping),
             journal,
             adopted,
             ring,
@@ -249,6 +253,10 @@ impl Gateway {
         let failures = self.witnesses.take_failures();
         if !self.write_count(EventKind::Witness, failures) {
             self.witnesses.put_back_failures(failures);
+        }
+        let failures = self.timestamps.take_failures();
+        if !self.write_count(EventKind::Timestamp, failures) {
+            self.timestamps.put_back_failures(failures);
         }
     }
 
@@ -346,10 +354,13 @@ pub async fn run(
     let listings = tokio::spawn(keep_listings(Arc::clone(&gateway)));
     let unknown = tokio::spawn(keep_unknown(Arc::clone(&gateway)));
     let witnessing = tokio::spawn(witnesses::keep(Arc::clone(&gateway)));
+    let stamping = tokio::spawn(timestamps::keep(Arc::clone(&gateway)));
     let renewals = renewer.map(|r| {
+        // The first renewal was made before anybody was told that we are there.
+        gateway.timestamps.renewed();
         std::thread::spawn({
-            let stop = stop.clone();
-            move || keep_renewing(r, &stop)
+            let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+            move || keep_renewing(r, &gateway.timestamps, &stop)
         })
     });
     let router = crate::doors::router(Arc::clone(&gateway));
@@ -372,6 +383,7 @@ pub async fn run(
     unknown.abort();
     gateway.drained().await;
     witnessing.abort();
+    stamping.abort();
     let closing = Arc::clone(&gateway);
     tokio::task::spawn_blocking(move || {
         closing.write_counts();
@@ -385,7 +397,10 @@ pub async fn run(
             .await?
             .context("the epoch could not be closed")?;
         tracing_line("epoch closed");
-        witnesses::last_words(&gateway).await;
+        tokio::join!(
+            witnesses::last_words(&gateway),
+            timestamps::last_words(&gateway)
+        );
     }
     gateway.upstreams.close().await;
     Ok(())
@@ -449,7 +464,11 @@ async fn keep_unknown(gateway: Arc<Gateway>) {
 }
 
 /// Renews until told to stop, on a thread of its own: a TPM takes its time, and calls do not wait for it.
-fn keep_renewing(mut renewer: Renewer, stop: &watch::Receiver<bool>) -> Renewer {
+fn keep_renewing(
+    mut renewer: Renewer,
+    timestamps: &Timestamps,
+    stop: &watch::Receiver<bool>,
+) -> Renewer {
     let step = std::time::Duration::from_millis(50);
     let mut waited = std::time::Duration::ZERO;
     while !*stop.borrow() {
@@ -457,8 +476,9 @@ fn keep_renewing(mut renewer: Renewer, stop: &watch::Receiver<bool>) -> Renewer 
         waited = waited.saturating_add(step);
         if waited >= renewer.interval() {
             waited = std::time::Duration::ZERO;
-            if let Err(error) = renewer.renew() {
-                tracing_line(&format!("renewal failed: {error:#}"));
+            match renewer.renew() {
+                Ok(_) => timestamps.renewed(),
+                Err(error) => tracing_line(&format!("renewal failed: {error:#}")),
             }
         }
     }

@@ -208,6 +208,10 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             "[witness_rule]",
             complaint(settings, after("[witness_rule]")),
         ),
+        (
+            "[[timestamping]]",
+            complaint(settings, after("[[timestamping]]")),
+        ),
         ("adapters/*.toml", complaint("adapters/customers.toml", top)),
         ("agents/*.toml", complaint("agents/reader.toml", top)),
         ("approvers/*.toml", complaint("approvers/privacy.toml", top)),

@@ -27,6 +27,7 @@ pub struct Auditor {
     build: String,
     configurations: BTreeSet<String>,
     extra: String,
+    now: Option<u64>,
 }
 
 /// What the verifier said.
@@ -123,6 +124,7 @@ impl Auditor {
             build: digest(&read(&program("countersign"))),
             configurations: settings.map(|s| digest(s)).collect(),
             extra: String::new(),
+            now: None,
         }
     }
 
@@ -147,6 +149,13 @@ impl Auditor {
     pub fn trusting(mut self, lines: &str) -> Self {
         self.extra.push_str(lines);
         self.extra.push('\n');
+        self
+    }
+
+    /// Judges at this time, in milliseconds since 1970, instead of now.
+    #[must_use]
+    pub fn judging_at(mut self, now: u64) -> Self {
+        self.now = Some(now);
         self
     }
 
@@ -231,6 +240,9 @@ impl Auditor {
         let mut command = Command::new(program("countersign-verify"));
         command.arg(export).arg("--trust").arg(&trust);
         command.arg("--reference").arg(&reference).arg("--json");
+        if let Some(now) = self.now {
+            command.args(["--now", &now.to_string()]);
+        }
         for checkpoint in checkpoints {
             command.arg("--checkpoint").arg(checkpoint);
         }

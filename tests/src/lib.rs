@@ -14,6 +14,7 @@
 //! | [`crash`] | kills the gateway anywhere, again and again |
 //! | [`handover`] | one machine continues the work of another, one command a person |
 //! | [`witness`] | a witness that an auditor runs |
+//! | [`timestamping`] | a timestamping authority, and a wire to it that the operator owns |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -51,6 +52,7 @@ pub mod handover;
 pub mod machine;
 pub mod process;
 pub mod site;
+pub mod timestamping;
 pub mod witness;
 
 use std::path::{Path, PathBuf};

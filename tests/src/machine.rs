@@ -491,6 +491,30 @@ impl Gateway {
         }
     }
 
+    /// Waits until every timestamping authority of the settings has stamped a checkpoint of this epoch; the fewest
+    /// entries that one has seen.
+    ///
+    /// # Panics
+    /// If that takes longer than [`PATIENCE`].
+    #[must_use]
+    pub fn wait_stamped(&self) -> u64 {
+        let end = std::time::Instant::now() + PATIENCE;
+        let mut stranger = self.stranger();
+        loop {
+            let health = stranger.get("/healthz").expect("an answer").json();
+            let authorities = health["timestamping"].as_array().expect("a list");
+            let sizes: Option<Vec<u64>> =
+                authorities.iter().map(|a| a["stamped"].as_u64()).collect();
+            if let Some(size) = sizes.and_then(|s| s.into_iter().min()) {
+                return size;
+            }
+            let late = std::time::Instant::now() >= end;
+            assert!(!late, "{health}\n{}", self.process.said());
+            // Nothing tells when an authority has answered; this is not a step of a test.
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
     /// Fetches an export with the real command.
     #[must_use]
     pub fn export(&self) -> PathBuf {
@@ -524,6 +548,19 @@ impl Gateway {
     /// # Errors
     /// What the command said.
     pub fn try_export_of(&self, limits: &[&str]) -> (PathBuf, Result<(), String>) {
+        let (path, mut export) = self.export_command();
+        let (status, out, err) = outcome(export.args(limits));
+        let result = if status.success() {
+            Ok(())
+        } else {
+            Err(out + &err)
+        };
+        (path, result)
+    }
+
+    /// The command that fetches an export, for a test that changes its surroundings, and where it puts it.
+    #[must_use]
+    pub fn export_command(&self) -> (PathBuf, Command) {
         let path = self
             .out
             .join(crate::unique("export"))
@@ -531,14 +568,8 @@ impl Gateway {
         let mut export = Command::new(program("countersign"));
         export.args(["export", "--url", &self.url, "--key"]);
         export.arg(self.site.key_file(OFFICER_KEY));
-        export.arg("--out").arg(&path).args(limits);
-        let (status, out, err) = outcome(&mut export);
-        let result = if status.success() {
-            Ok(())
-        } else {
-            Err(out + &err)
-        };
-        (path, result)
+        export.arg("--out").arg(&path);
+        (path, export)
     }
 
     /// `countersign erase …` or `countersign hold …`, with a key file of the site.

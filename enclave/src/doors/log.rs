@@ -155,6 +155,7 @@ pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
         "entries": head.size,
         "open_calls": gateway.journal.open_calls(),
         "witnesses": gateway.witnesses.health(),
+        "timestamping": gateway.timestamps.health(),
     });
     json(StatusCode::OK, body.to_string().into_bytes())
 }

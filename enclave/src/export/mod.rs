@@ -14,11 +14,12 @@ pub use source::Source;
 
 use crate::boot::epoch::SOFTWARE;
 use countersign_journal::{ReadError, Reader, StoredEntry};
+use countersign_record::cbor::Bytes;
 use countersign_record::checkpoint::CheckpointError;
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::ArtifactDigest;
 use countersign_record::entry::{Entry, EntryError};
-use countersign_record::export::{Artifact, EXPORT_FORMAT, ExportWriter, Manifest};
+use countersign_record::export::{Artifact, EXPORT_FORMAT, ExportWriter, Manifest, Timestamp};
 use countersign_record::profile::Disclosed;
 use plan::Piece;
 use thiserror::Error;
@@ -72,7 +73,8 @@ pub enum ExportFault {
 /// Takes the file, piece by piece; fails when nobody wants more.
 pub type Sink<'a> = &'a mut dyn FnMut(Vec<u8>) -> Result<(), ExportFault>;
 
-/// Writes what is planned: manifest, bundles, entries with evidence and disclosures and hashes of the others, checkpoint, trailer.
+/// Writes what is planned: manifest, bundles, entries with evidence and disclosures and hashes of the others, checkpoints
+/// with timestamps, trailer.
 ///
 /// # Errors
 /// If the log cannot be read, or nobody wants more.
@@ -155,7 +157,8 @@ pub fn write(source: Source<'_>, plan: &Plan, sink: Sink<'_>) -> Result<(), Expo
     out.flush()
 }
 
-/// Checkpoints, each of which stands where its last entry does: those that witnesses cosigned, and the newest.
+/// Checkpoints, each of which stands where its last entry does: those that witnesses cosigned or outside clocks saw, and
+/// the newest. Tokens of the clocks come directly after.
 struct Notes<'a> {
     log: &'a Reader,
     plan: &'a Plan,
@@ -175,6 +178,12 @@ impl Notes<'_> {
             self.next = self.plan.note_after(self.log, size)?;
         } else if let Some(note) = self.plan.checkpoint_at(size) {
             out.add(writer.checkpoint(note.as_bytes()))?;
+        } else {
+            return Ok(());
+        }
+        for token in self.log.stamps_over(size)? {
+            let token = Bytes(token);
+            out.add(writer.timestamp(&Timestamp { size, token }))?;
         }
         Ok(())
     }

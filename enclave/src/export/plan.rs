@@ -49,7 +49,7 @@ pub struct Plan {
     wanted: Wanted,
     /// Sizes at which a withheld stretch ends.
     cuts: BTreeSet<u64>,
-    /// Sizes whose cosigned checkpoints go along; of a whole log all do.
+    /// Sizes whose cosigned or stamped checkpoints go along; of a whole log all do.
     noted: BTreeSet<u64>,
     artifacts: BTreeSet<ArtifactDigest>,
     proof: Option<(u64, TenantProof)>,
@@ -147,7 +147,7 @@ impl Plan {
             .map(|(_, proof)| proof)
     }
 
-    /// The next checkpoint over more than `size` entries that goes along because witnesses cosigned it. The last one of
+    /// The next checkpoint over more than `size` entries that goes along because others stand behind it. The last one of
     /// the export is not among them.
     pub(super) fn note_after(
         &self,
@@ -155,12 +155,12 @@ impl Plan {
         size: u64,
     ) -> Result<Option<(u64, String)>, ExportFault> {
         if matches!(self.wanted, Wanted::All) {
-            let next = log.cosigned_after(size)?;
+            let next = log.vouched_after(size)?;
             return Ok(next.filter(|(size, _)| *size < self.extent.covered));
         }
         // One that newer ones have replaced since the plan was made is left out.
         for noted in self.noted.range(size.saturating_add(1)..) {
-            let found = log.cosigned_after(noted.saturating_sub(1))?;
+            let found = log.vouched_after(noted.saturating_sub(1))?;
             if let Some(found) = found.filter(|(size, _)| size == noted) {
                 return Ok(Some(found));
             }
@@ -458,8 +458,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Sizes of the cosigned checkpoints that a part of the log needs: the newest, and those that show that its calls
-    /// were witnessed.
+    /// Sizes of the checkpoints that a part of the log needs: of those that witnesses cosigned the newest, and those that
+    /// show that its calls were witnessed; all that outside clocks saw, since each bounds the times before it.
     fn noted(&self, log: &Reader, covered: u64) -> Result<BTreeSet<u64>, ExportFault> {
         let mut noted = BTreeSet::new();
         if matches!(self.wanted, Wanted::All) {
@@ -477,6 +477,7 @@ impl Scan {
         }
         let newest = log.cosigned_before(covered)?;
         noted.extend(newest);
+        noted.extend(log.stamped_before(covered)?);
         Ok(noted)
     }
 

@@ -7,20 +7,13 @@
 //!
 //! SPEC: C2SP tlog-witness v1.0.0, "add-checkpoint".
 
-use bytes::Bytes;
+use crate::plain_http::{Message, NoAnswer, PlainHttp};
 use countersign_policies::site::settings::WitnessSettings;
 use countersign_record::checkpoint::Claimed;
 use countersign_record::digest::NodeHash;
 use countersign_record::note::{MAX_NOTE_BYTES, Note, UnixSeconds, cosigned, encode, parse_lines};
 use countersign_signatures::ed25519;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use std::time::Duration;
-
-/// How long a kept connection may lie idle.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// Why there is no cosignature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +44,16 @@ pub enum Trouble {
     NoProof,
 }
 
+impl From<NoAnswer> for Trouble {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Unreachable => Self::Unreachable,
+            NoAnswer::Timeout => Self::Timeout,
+            NoAnswer::Malformed => Self::Malformed,
+        }
+    }
+}
+
 /// A cosignature that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -73,26 +76,15 @@ pub struct Submission<'a, F> {
 /// Speaks to one witness.
 pub struct Courier {
     settings: WitnessSettings,
-    client: Client<HttpConnector, Full<Bytes>>,
-    wait: Duration,
+    wire: PlainHttp,
 }
 
 impl Courier {
     /// A courier that waits so long for each answer.
     #[must_use]
     pub fn new(settings: WitnessSettings, wait: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(wait));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
-            .build(connector);
-        Self {
-            settings,
-            client,
-            wait,
-        }
+        let wire = PlainHttp::new(&settings.address, wait);
+        Self { settings, wire }
     }
 
     /// The witness.
@@ -123,7 +115,13 @@ impl Courier {
                 return Err(Trouble::Ahead(old));
             }
             let proof = (submission.proofs)(old, size).ok_or(Trouble::NoProof)?;
-            let (status, body) = self.post(request(old, &proof, submission.note)).await?;
+            let message = Message {
+                path: &format!("{}/add-checkpoint", self.settings.address.path),
+                media_type: "text/plain; charset=utf-8",
+                body: request(old, &proof, submission.note).into_bytes(),
+                limit: MAX_NOTE_BYTES,
+            };
+            let (status, body) = self.wire.post(message).await?;
             match status {
                 200 => return self.seen(&body, note.text(), size),
                 409 => {
@@ -142,34 +140,6 @@ impl Courier {
         } else {
             Trouble::Refused(409)
         })
-    }
-
-    async fn post(&self, body: String) -> Result<(u16, Bytes), Trouble> {
-        let WitnessSettings {
-            authority, prefix, ..
-        } = &self.settings;
-        let request = http::Request::builder()
-            .method(http::Method::POST)
-            .uri(format!("http://{authority}{prefix}/add-checkpoint"))
-            .header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|_| Trouble::Unreachable)?;
-        let exchange = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|_| Trouble::Unreachable)?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), MAX_NOTE_BYTES)
-                .collect()
-                .await
-                .map_err(|_| Trouble::Malformed)?;
-            Ok((status, body.to_bytes()))
-        };
-        tokio::time::timeout(self.wait, exchange)
-            .await
-            .unwrap_or(Err(Trouble::Timeout))
     }
 
     /// The witness's own line among those that came; others are left out.

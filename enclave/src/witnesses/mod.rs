@@ -482,6 +482,7 @@ pub async fn last_words(gateway: &Arc<Gateway>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_policies::site::settings::PlainAddress;
     use countersign_record::digest::PublicKey;
     use countersign_record::note::{NoteKey, Role};
 
@@ -492,8 +493,10 @@ mod tests {
             PublicKey([number; 32]),
         );
         WitnessSettings {
-            authority: "127.0.0.1:1".to_owned(),
-            prefix: String::new(),
+            address: PlainAddress {
+                authority: "127.0.0.1:1".to_owned(),
+                path: String::new(),
+            },
             key: key.unwrap(),
             organisation: organisation.to_owned(),
             standing,

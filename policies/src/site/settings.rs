@@ -7,6 +7,7 @@ use crate::problem::{Problem, Report, Source};
 use crate::site::text::{hex_array, key, plain_name, toml_file};
 use countersign_record::digest::{ArtifactDigest, PublicKey, TenantId};
 use countersign_record::note::{NoteKey, Role};
+use countersign_timestamps::Authority;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,15 +41,35 @@ pub struct Settings {
     pub witnesses: Vec<WitnessSettings>,
     /// What is asked of them.
     pub witness_rule: WitnessRule,
+    /// Timestamping authorities, in the order of the file.
+    pub timestamping: Vec<AuthoritySettings>,
+}
+
+/// A program of somebody else that is reached over plain HTTP: what it says is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainAddress {
+    /// Host and port.
+    pub authority: String,
+    /// Empty, or a path that begins with a slash.
+    pub path: String,
+}
+
+/// An outside clock that is asked to stamp checkpoints (RFC 3161).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthoritySettings {
+    /// Who it is; each has a name of its own.
+    pub name: String,
+    /// Where requests are sent.
+    pub address: PlainAddress,
+    /// What its tokens have to lead to before they are kept.
+    pub root: Authority,
 }
 
 /// Somebody who cosigns checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessSettings {
-    /// Host and port.
-    pub authority: String,
-    /// What stands before the protocol's paths: empty, or a path without a slash at its end.
-    pub prefix: String,
+    /// Where it is; the protocol's paths come after the path.
+    pub address: PlainAddress,
     /// Name and key of its signatures.
     pub key: NoteKey,
     /// Who runs it.
@@ -138,6 +159,8 @@ struct File {
     #[serde(default)]
     witnesses: Vec<WitnessSection>,
     witness_rule: Option<WitnessRuleSection>,
+    #[serde(default)]
+    timestamping: Vec<AuthoritySection>,
 }
 
 #[derive(Deserialize)]
@@ -197,6 +220,14 @@ struct WitnessSection {
     organisation: Spanned<String>,
     #[serde(default)]
     own: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthoritySection {
+    name: Spanned<String>,
+    url: Spanned<String>,
+    root: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +296,7 @@ impl Settings {
         }
         let witnesses = witnesses(source, &file.witnesses, report);
         let witness_rule = witness_rule(source, file.witness_rule.as_ref(), &witnesses, report);
+        let timestamping = timestamping(source, &file.timestamping, report);
         if report.count() > before {
             return None;
         }
@@ -283,6 +315,7 @@ impl Settings {
             recovery: recovery?,
             witnesses,
             witness_rule,
+            timestamping,
         })
     }
 }
@@ -294,11 +327,13 @@ fn witnesses(
 ) -> Vec<WitnessSettings> {
     let mut out: Vec<WitnessSettings> = Vec::new();
     for w in sections {
-        let expected = "http://<host>:<port>, and a path where there is one";
-        let Some((authority, prefix)) = witness_url(w.url.get_ref()) else {
-            let found = w.url.get_ref();
-            report.value(source, w.url.span(), "witnesses.url", found, expected);
+        let Some(address) = plain_address(source, "witnesses.url", &w.url, report) else {
             continue;
+        };
+        // The protocol's paths begin with a slash.
+        let address = PlainAddress {
+            path: address.path.trim_end_matches('/').to_owned(),
+            ..address
         };
         let key = NoteKey::parse(w.key.get_ref())
             .ok()
@@ -329,8 +364,7 @@ fn witnesses(
             );
         }
         out.push(WitnessSettings {
-            authority,
-            prefix,
+            address,
             key,
             organisation: w.organisation.get_ref().trim().to_owned(),
             standing: if w.own {
@@ -343,10 +377,68 @@ fn witnesses(
     out
 }
 
-/// Authority and path of a plain address; nothing else may stand in it.
-fn witness_url(url: &str) -> Option<(String, String)> {
+fn timestamping(
+    source: Source<'_>,
+    sections: &[AuthoritySection],
+    report: &mut Report,
+) -> Vec<AuthoritySettings> {
+    let mut out: Vec<AuthoritySettings> = Vec::new();
+    for AuthoritySection { name, url, root } in sections {
+        let address = plain_address(source, "timestamping.url", url, report);
+        let parsed = Authority::from_text(root.get_ref())
+            .map_err(|why| {
+                let expected =
+                    format!("a root certificate, in pem or its der in hexadecimal: {why}");
+                report.value(source, root.span(), "timestamping.root", "", expected);
+            })
+            .ok();
+        let text = name.get_ref().trim();
+        if text.is_empty() {
+            let (span, expected) = (name.span(), "who the authority is");
+            report.value(source, span, "timestamping.name", "", expected);
+        }
+        // Its tokens are kept under its name.
+        if out.iter().any(|other| other.name == text) {
+            report.at(
+                source,
+                name.span(),
+                Problem::Duplicate {
+                    what: "timestamping authority",
+                    name: text.to_owned(),
+                    first: SETTINGS_FILE.to_owned(),
+                },
+            );
+        }
+        if let (Some(address), Some(root)) = (address, parsed) {
+            out.push(AuthoritySettings {
+                name: text.to_owned(),
+                address,
+                root,
+            });
+        }
+    }
+    out
+}
+
+/// An address over plain HTTP; nothing else may stand in it.
+fn plain_address(
+    source: Source<'_>,
+    key: &str,
+    url: &Spanned<String>,
+    report: &mut Report,
+) -> Option<PlainAddress> {
+    let address = parse_plain(url.get_ref());
+    if address.is_none() {
+        let expected = "http://<host>:<port>, and a path where there is one";
+        report.value(source, url.span(), key, url.get_ref(), expected);
+    }
+    address
+}
+
+fn parse_plain(url: &str) -> Option<PlainAddress> {
     let rest = url.strip_prefix("http://")?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(at)?;
     let (host, port) = authority.rsplit_once(':')?;
     let plain = |text: &str, more: &str| {
         text.chars()
@@ -356,13 +448,10 @@ fn witness_url(url: &str) -> Option<(String, String)> {
         && plain(host, ".-_[]:")
         && port.parse::<u16>().is_ok()
         && plain(path, "/.-_~%");
-    let path = path.trim_end_matches('/');
-    let prefix = if path.is_empty() {
-        String::new()
-    } else {
-        format!("/{path}")
-    };
-    good.then(|| (authority.to_owned(), prefix))
+    good.then(|| PlainAddress {
+        authority: authority.to_owned(),
+        path: path.to_owned(),
+    })
 }
 
 fn witness_rule(

@@ -480,6 +480,109 @@ fn a_threshold_above_the_signers_is_refused() {
     );
 }
 
+/// The root of the authority that made the tokens of `countersign-timestamps`' tests.
+const ROOT: &[u8] = include_bytes!("../../../verifier/timestamps/testdata/openssl/ec-root.der");
+
+/// The example with sections that name timestamping authorities, each as name, address and root.
+fn stamped(authorities: &[(&str, &str, &str)]) -> SiteFiles {
+    let sections: String = authorities
+        .iter()
+        .map(|(name, url, root)| {
+            format!("\n[[timestamping]]\nname = \"{name}\"\nurl = \"{url}\"\nroot = \"{root}\"\n")
+        })
+        .collect();
+    let mut files = example();
+    files
+        .0
+        .get_mut("countersign.toml")
+        .unwrap()
+        .push_str(&sections);
+    files
+}
+
+#[test]
+fn timestamping_authorities_are_read_with_address_and_root() {
+    let root = hex::encode(ROOT);
+    let files = stamped(&[
+        (" One Time ", "http://192.0.2.1:318", &root),
+        ("Another", "http://time.example:80/tsa/stamp", &root),
+    ]);
+    let found = Site::parse(&files).unwrap().settings.timestamping;
+    let said: Vec<_> = found
+        .iter()
+        .map(|a| {
+            (
+                a.name.as_str(),
+                a.address.authority.as_str(),
+                a.address.path.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("One Time", "192.0.2.1:318", ""),
+            ("Another", "time.example:80", "/tsa/stamp")
+        ]
+    );
+    assert_eq!(
+        found[0].root,
+        countersign_timestamps::Authority::parse(ROOT).unwrap()
+    );
+}
+
+#[test]
+fn an_address_of_an_authority_that_is_not_plain_http_is_refused() {
+    let root = hex::encode(ROOT);
+    for url in [
+        "https://time.example:443/",
+        "http://time.example/",
+        "http://time.example:80/?q",
+        "http://time.example:80/a b",
+        "http://user@time.example:80/",
+    ] {
+        let found = one(&stamped(&[("A", url, &root)]));
+        let words = "expected http://<host>:<port>, and a path where there is one";
+        assert!(
+            found.contains("timestamping.url") && found.ends_with(words),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn a_root_that_is_none_is_refused_with_the_reason() {
+    for (root, why) in [
+        ("", "not a timestamp token"),
+        ("root.pem", "not one certificate in pem"),
+        ("3000", "not a timestamp token"),
+    ] {
+        let found = one(&stamped(&[("A", "http://time.example:80", root)]));
+        assert!(
+            found.contains("timestamping.root") && found.contains(why),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn two_authorities_of_one_name_are_refused() {
+    let root = hex::encode(ROOT);
+    let url = "http://time.example:80";
+    let found = one(&stamped(&[("A", url, &root), ("A ", url, &root)]));
+    assert!(
+        found.contains("timestamping authority \"A\" is already declared"),
+        "{found}"
+    );
+}
+
+#[test]
+fn an_authority_without_a_name_is_refused() {
+    let root = hex::encode(ROOT);
+    let found = one(&stamped(&[(" ", "http://time.example:80", &root)]));
+    assert!(found.contains("expected who the authority is"), "{found}");
+}
+
 fn sentences(files: &SiteFiles) -> String {
     inspect(&Site::parse(files).unwrap().content).join("\n")
 }

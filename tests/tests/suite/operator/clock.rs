@@ -11,22 +11,23 @@ use countersign_tests::site::SiteOptions;
 use rustix::process::Signal;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Clocks of one machine's gateway.
-struct Clocks {
+/// Clocks of one machine's gateway, and of whoever shares them.
+pub(super) struct Clocks {
     offsets: File,
-    command: Box<dyn Fn() -> Command>,
+    library: PathBuf,
+    path: PathBuf,
 }
 
 /// Second, in milliseconds.
-const S: i64 = 1000;
+pub(super) const S: i64 = 1000;
 
 impl Clocks {
-    fn of(machine: &Machine) -> Self {
+    pub(super) fn of(machine: &Machine) -> Self {
         let (library, path) = (
             machine.path().join("clock.so"),
             machine.path().join("clocks"),
@@ -36,41 +37,36 @@ impl Clocks {
             .arg(&library)
             .arg(fixture("clock.c"));
         run(&mut cc);
-        let offsets = File::create(&path).unwrap();
-        let serve = |machine: &Machine, library: &Path, path: &Path| {
-            let mut command = machine.serve_command();
-            command
-                .env("LD_PRELOAD", library)
-                .env("COUNTERSIGN_TEST_CLOCKS", path);
-            command
-        };
-        let arguments = serve(machine, &library, &path);
-        let (program, args): (_, Vec<_>) = (
-            arguments.get_program().to_owned(),
-            arguments.get_args().map(ToOwned::to_owned).collect(),
-        );
         let this = Self {
-            offsets,
-            command: Box::new(move || {
-                let mut command = Command::new(&program);
-                command.args(&args).env("LD_PRELOAD", &library);
-                command.env("COUNTERSIGN_TEST_CLOCKS", &path);
-                command
-            }),
+            offsets: File::create(&path).unwrap(),
+            library,
+            path,
         };
         this.set(0, 0);
         this
     }
 
+    fn shared_by<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("LD_PRELOAD", &self.library);
+        command.env("COUNTERSIGN_TEST_CLOCKS", &self.path)
+    }
+
     /// Sets both clocks off by so many milliseconds.
-    fn set(&self, wall: i64, advancing: i64) {
+    pub(super) fn set(&self, wall: i64, advancing: i64) {
         let bytes = [wall.to_ne_bytes(), advancing.to_ne_bytes()].concat();
         self.offsets.write_all_at(&bytes, 0).unwrap();
     }
 
-    fn boot(&self, machine: &Machine) -> Gateway {
-        let booted = machine.boot_with(&mut (self.command)());
+    pub(super) fn boot(&self, machine: &Machine) -> Gateway {
+        let booted = machine.boot_with(self.shared_by(&mut machine.serve_command()));
         booted.unwrap_or_else(|(status, said)| panic!("the gateway ended with {status}:\n{said}"))
+    }
+
+    /// An export that is asked for by somebody with the same clocks.
+    pub(super) fn export(&self, gateway: &Gateway) -> PathBuf {
+        let (path, mut export) = gateway.export_command();
+        run(self.shared_by(&mut export));
+        path
     }
 }
 

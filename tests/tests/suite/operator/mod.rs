@@ -26,6 +26,7 @@ mod foreign;
 mod hidden;
 mod parts;
 mod snapshots;
+mod timestamps;
 mod tpm;
 mod witnesses;
 
@@ -158,6 +159,7 @@ fn the_threat_model_names_every_test_of_the_operator() {
         include_str!("files.rs"),
         include_str!("hidden.rs"),
         include_str!("snapshots.rs"),
+        include_str!("timestamps.rs"),
         include_str!("tpm.rs"),
         include_str!("witnesses.rs"),
     ];
@@ -177,7 +179,7 @@ fn the_threat_model_names_every_test_of_the_operator() {
     assert_eq!(named, tests);
 }
 
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "adoption",
     "approvals",
     "bundles",
@@ -187,6 +189,7 @@ const MODULES: [&str; 11] = [
     "files",
     "hidden",
     "snapshots",
+    "timestamps",
     "tpm",
     "witnesses",
 ];

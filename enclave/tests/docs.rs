@@ -16,7 +16,12 @@
 use clap::CommandFactory as _;
 use countersign::commands::Cli;
 use countersign_gateway::refusal::Code;
+use countersign_policies::site::profiles::{BUILT_IN, Profile, Whose};
 use countersign_policies::site::{Site, SiteFiles, parse_settings};
+use countersign_record::body::Classification;
+use countersign_record::commitment::Field;
+use countersign_record::digest::SubjectId;
+use countersign_record::profile::Disclosed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -212,6 +217,10 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             "[[timestamping]]",
             complaint(settings, after("[[timestamping]]")),
         ),
+        (
+            "[profiles.<name>]",
+            complaint(settings, after("[profiles.own]")),
+        ),
         ("adapters/*.toml", complaint("adapters/customers.toml", top)),
         ("agents/*.toml", complaint("agents/reader.toml", top)),
         ("approvers/*.toml", complaint("approvers/privacy.toml", top)),
@@ -277,6 +286,51 @@ fn the_page_of_the_configuration_has_every_word_of_every_closed_list() {
                 "{word} is not on the page: {line}"
             );
         }
+    }
+}
+
+/// Which fields a built-in profile opens, and of which classes their content.
+fn opened(name: &str) -> Disclosed {
+    let profile = Profile::built_in(name).unwrap();
+    let subject = match profile.whose() {
+        Whose::OneSubject => Some(SubjectId([1; 32])),
+        Whose::Everybody => None,
+    };
+    profile.disclosed(subject).unwrap()
+}
+
+#[test]
+fn the_page_of_profiles_says_of_every_field_who_opens_it() {
+    let page = page("profiles.md");
+    let columns = ["auditor-soc2", "incident", "data-subject"];
+    let head = page.lines().find(|l| l.starts_with("| field |")).unwrap();
+    assert_eq!(code_words(head), columns);
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|l| l.starts_with("| `"))
+        .map(|l| l.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let fields: Vec<&str> = rows.iter().map(|r| r[0].trim_matches('`')).collect();
+    let all: Vec<&str> = Field::ALL.iter().map(|f| f.name()).collect();
+    assert_eq!(fields, all);
+    for (name, column) in columns.iter().zip(1..) {
+        let Disclosed {
+            fields, classes, ..
+        } = opened(name);
+        for (row, field) in rows.iter().zip(Field::ALL) {
+            let limited = classes != Classification::ALL && field.is_content();
+            let expected = match (fields.contains(field), limited) {
+                (false, _) => "no",
+                (true, false) => "yes",
+                (true, true) => "content",
+            };
+            assert_eq!(row[column], expected, "{field} of {name}");
+        }
+    }
+    let harmless = [Classification::Public, Classification::Internal];
+    assert_eq!(opened("auditor-soc2").classes, harmless);
+    for name in BUILT_IN {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::content::{Content, Head};
 use crate::problem::{Problems, Report};
+use crate::site::profiles::{Profile, ProfileRule, of_rules};
 use crate::site::settings::Tenant;
 use crate::site::{Site, SiteFiles};
 use countersign_record::bundle::{
@@ -40,12 +41,14 @@ cbor_map! {
 }
 
 cbor_map! {
-    /// Adapters, capabilities, policies and schema of a bundle.
+    /// Adapters, capabilities, policies, schema and disclosure profiles of a bundle.
     pub struct Rules {
         /// Files, in order of path, without `countersign.toml`.
         1 => files: Vec<RuleFile>,
         /// The Cedar schema that was generated from them.
         2 => schema: String,
+        /// The site's own disclosure profiles, by name, if it has any.
+        3 => profiles: Option<Vec<ProfileRule>>,
     }
 }
 
@@ -219,16 +222,19 @@ impl Bundle {
             path: path.clone(),
             text: text.clone(),
         });
-        let rules = Rules {
-            files: files.collect(),
-            schema: site.content.schema_text.clone(),
-        };
         let Head {
             name,
             environment,
             version,
             tenants: _,
+            profiles,
         } = &site.content.head;
+        let own = profiles.iter().map(Profile::rule);
+        let rules = Rules {
+            files: files.collect(),
+            schema: site.content.schema_text.clone(),
+            profiles: (!profiles.is_empty()).then(|| own.collect()),
+        };
         let payload = BundlePayload {
             format: FORMAT,
             name: name.clone(),
@@ -419,6 +425,12 @@ fn read_content(payload: &BundlePayload) -> Result<Content, BundleError> {
         environment: payload.environment.clone(),
         version: payload.version,
         tenants,
+        profiles: of_rules(rules.profiles.unwrap_or_default()).ok_or(BundleError::Malformed(
+            CborError::OutOfRange {
+                at: 0,
+                what: "profiles",
+            },
+        ))?,
     };
     let files: BTreeMap<String, String> =
         rules.files.into_iter().map(|f| (f.path, f.text)).collect();

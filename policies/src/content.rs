@@ -13,13 +13,14 @@ use crate::site::capability::{Apply, Capability, capability};
 use crate::site::people::{
     Adapter, Agent, Approver, Credential, ReadApprover, adapter, agent, approver,
 };
+use crate::site::profiles::Profile;
 use crate::site::settings::Tenant;
 use cedar_policy::Schema;
 use countersign_record::bundle::{AgentEntry, ApproverEntry, Registry, TenantEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Name, environment and version of a bundle, and its tenants.
+/// Name, environment and version of a bundle, its tenants and its own profiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Name of the site.
@@ -30,6 +31,8 @@ pub struct Head {
     pub version: u64,
     /// Tenants.
     pub tenants: Vec<Tenant>,
+    /// The site's own disclosure profiles, by name.
+    pub profiles: Vec<Profile>,
 }
 
 /// Everything that decides.
@@ -71,11 +74,10 @@ impl Content {
             report,
             |(_, a)| a.urn.clone(),
         );
-        let approvers = each(files, "approvers/", report, |s, r| approver(s, &tenants, r)).unique(
-            "approver",
-            report,
-            |(_, a)| a.approver.id.clone(),
-        );
+        let approvers = each(files, "approvers/", report, |s, r| {
+            approver(s, &tenants, &head.profiles, r)
+        })
+        .unique("approver", report, |(_, a)| a.approver.id.clone());
         // A file that could not be read would make every mention of what it declares look wrong.
         if report.count() == before {
             check_adapters(&capabilities, &adapters, report);
@@ -150,6 +152,18 @@ impl Content {
             .values()
             .filter(|a| a.is_eligible(tenant, capability, groups))
             .collect()
+    }
+
+    /// The disclosure profile of this name: one that every gateway has, or the site's own.
+    #[must_use]
+    pub fn profile(&self, name: &str) -> Option<Profile> {
+        Profile::built_in(name).or_else(|| {
+            self.head
+                .profiles
+                .iter()
+                .find(|p| p.name() == name)
+                .cloned()
+        })
     }
 
     /// Every capability of every tenant.
@@ -275,6 +289,8 @@ fn approver_entry(a: &Approver) -> ApproverEntry {
         groups,
         tenants,
         capabilities,
+        // Whoever reads an export sees in its manifest what it opens.
+        profiles: _,
     } = a;
     ApproverEntry {
         id: id.clone(),

@@ -1,12 +1,14 @@
 //! What a bundle means, in sentences.
 //!
 //! In: the content of a bundle. Out: lines for a person who is about to sign it: who may do
-//! what, under which condition, who must approve; what nobody can reach; what permits too much.
+//! what, under which condition, who must approve; what nobody can reach; what permits too much; what exports
+//! may open.
 
 use crate::content::{Content, in_groups};
 use crate::engine::permits_everything;
 use crate::policy::{Condition, LoadedPolicy, Place, PolicyEffect, PrincipalScope};
 use crate::site::capability::{Capability, Idempotency};
+use crate::site::profiles::Profile;
 use countersign_record::body::Mode;
 
 /// The sentences.
@@ -29,6 +31,16 @@ pub fn inspect(content: &Content) -> Vec<String> {
             "WARNING: policy {} ({}:{}) permits every agent every capability, without a condition.",
             p.id, p.file, p.line
         ));
+    }
+    out.extend(head.profiles.iter().map(Profile::sentence));
+    for person in content.approvers.values() {
+        if let Some(profiles) = &person.profiles {
+            out.push(format!(
+                "{} may export under {} alone.",
+                person.name,
+                profiles.join(", ")
+            ));
+        }
     }
     for (tenant, c) in content.places() {
         out.extend(capability(content, &tenant.name, c));

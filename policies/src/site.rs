@@ -12,6 +12,7 @@
 
 pub mod capability;
 pub mod people;
+pub mod profiles;
 pub mod settings;
 pub(crate) mod text;
 
@@ -129,6 +130,7 @@ impl Site {
             environment: settings.bundle.environment.clone(),
             version: settings.bundle.version,
             tenants: settings.tenants.clone(),
+            profiles: settings.profiles.clone(),
         };
         let files = files.without_settings();
         let content = Content::read(head, &files, &mut report);

@@ -1,6 +1,7 @@
 //! `adapters/*.toml`, `agents/*.toml`, `approvers/*.toml`: what is called, who calls, who approves.
 
 use crate::problem::{Problem, Report, Source};
+use crate::site::profiles::{BUILT_IN, Profile};
 use crate::site::text::{hex_array, key, plain_name, toml_file, word};
 use countersign_record::digest::PublicKey;
 use serde::Deserialize;
@@ -76,6 +77,8 @@ pub struct Approver {
     pub tenants: Vec<String>,
     /// Ids of the capabilities that the person may approve; none named means all.
     pub capabilities: Vec<String>,
+    /// Disclosure profiles under which the person may export, if that is limited; never empty.
+    pub profiles: Option<Vec<String>>,
 }
 
 impl Approver {
@@ -84,6 +87,13 @@ impl Approver {
         self.tenants.iter().any(|t| t == tenant)
             && (self.capabilities.is_empty() || self.capabilities.iter().any(|c| c == capability))
             && groups.iter().all(|g| self.groups.contains(g))
+    }
+
+    /// Whether the person may export under this profile. Whether there is such a profile is another question.
+    #[must_use]
+    pub fn may_export_under(&self, profile: &str) -> bool {
+        let listed = |all: &Vec<String>| all.iter().any(|p| p == profile);
+        self.profiles.as_ref().is_none_or(listed)
     }
 }
 
@@ -246,6 +256,7 @@ struct ApproverFile {
     tenants: Vec<Spanned<String>>,
     #[serde(default)]
     capabilities: Vec<Spanned<String>>,
+    profiles: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// An approver, and where its capabilities are named, which are known only later.
@@ -258,6 +269,7 @@ pub(crate) struct ReadApprover {
 pub(crate) fn approver(
     source: Source<'_>,
     tenants: &[String],
+    profiles: &[Profile],
     report: &mut Report,
 ) -> Option<ReadApprover> {
     let file: ApproverFile = toml_file(source, report)?;
@@ -278,6 +290,9 @@ pub(crate) fn approver(
             },
         );
     }
+    let profiles = file
+        .profiles
+        .map(|listed| known_profiles(source, &listed, profiles, report));
     let approver = Approver {
         id: id?,
         name: file.name,
@@ -289,11 +304,45 @@ pub(crate) fn approver(
             .iter()
             .map(|c| c.get_ref().clone())
             .collect(),
+        profiles,
     };
     Some(ReadApprover {
         approver,
         capabilities: file.capabilities,
     })
+}
+
+/// Names of profiles that exist. A list that lets the person have nothing is a mistake: `nothing` is a profile, too.
+fn known_profiles(
+    source: Source<'_>,
+    listed: &Spanned<Vec<Spanned<String>>>,
+    own: &[Profile],
+    report: &mut Report,
+) -> Vec<String> {
+    if listed.get_ref().is_empty() {
+        let expected = "at least one profile, or no list".to_owned();
+        report.at(
+            source,
+            listed.span(),
+            Problem::Missing {
+                key: "profiles".to_owned(),
+                expected,
+            },
+        );
+    }
+    for name in listed.get_ref() {
+        let is_known = BUILT_IN.contains(&name.get_ref().as_str())
+            || own.iter().any(|p| p.name() == name.get_ref());
+        if !is_known {
+            let problem = Problem::Unknown {
+                what: "profile",
+                name: name.get_ref().clone(),
+            };
+            report.at(source, name.span(), problem);
+        }
+    }
+    let names = listed.get_ref().iter();
+    names.map(|name| name.get_ref().clone()).collect()
 }
 
 fn names(

@@ -4,6 +4,7 @@
 //! switched off. All sections are required but those marked; unknown keys are refused.
 
 use crate::problem::{Problem, Report, Source};
+use crate::site::profiles::{Profile, ProfileSection, profiles};
 use crate::site::text::{hex_array, key, plain_name, toml_file};
 use countersign_record::digest::{ArtifactDigest, PublicKey, TenantId};
 use countersign_record::note::{NoteKey, Role};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub witness_rule: WitnessRule,
     /// Timestamping authorities, in the order of the file.
     pub timestamping: Vec<AuthoritySettings>,
+    /// Its own disclosure profiles, by name, for the next bundle.
+    pub profiles: Vec<Profile>,
 }
 
 /// A program of somebody else that is reached over plain HTTP: what it says is signed.
@@ -161,6 +164,8 @@ struct File {
     witness_rule: Option<WitnessRuleSection>,
     #[serde(default)]
     timestamping: Vec<AuthoritySection>,
+    #[serde(default)]
+    profiles: BTreeMap<String, ProfileSection>,
 }
 
 #[derive(Deserialize)]
@@ -297,6 +302,7 @@ impl Settings {
         let witnesses = witnesses(source, &file.witnesses, report);
         let witness_rule = witness_rule(source, file.witness_rule.as_ref(), &witnesses, report);
         let timestamping = timestamping(source, &file.timestamping, report);
+        let profiles = profiles(source, &file.profiles, report);
         if report.count() > before {
             return None;
         }
@@ -316,6 +322,7 @@ impl Settings {
             witnesses,
             witness_rule,
             timestamping,
+            profiles,
         })
     }
 }

@@ -12,5 +12,6 @@ mod bundle;
 mod decide;
 mod facts;
 mod fixture;
+mod profiles;
 mod site;
 mod visible;

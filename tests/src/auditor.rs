@@ -11,7 +11,7 @@ use countersign_record::cbor::{Cbor as _, Reader};
 use countersign_record::commitment::{Disclosure, Field};
 use countersign_record::digest::{ArtifactDigest, EntryDigest};
 use countersign_record::entry::{Body, Entry, Payload};
-use countersign_record::export::{Framer, ItemKind};
+use countersign_record::export::{Framer, ItemKind, Manifest};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -304,6 +304,19 @@ impl Logged {
         }
         None
     }
+}
+
+/// The manifest of an export.
+///
+/// # Panics
+/// If the export is malformed.
+#[must_use]
+pub fn manifest(export: &Path) -> Manifest {
+    let mut framer = Framer::new();
+    framer.push(&fs::read(export).expect("an export is there"));
+    let frame = framer.next_frame().expect("an export is well formed");
+    let frame = frame.expect("an export has a manifest");
+    Manifest::from_bytes(&frame.content).expect("a manifest is well formed")
 }
 
 /// Every entry of an export.

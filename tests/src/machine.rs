@@ -445,9 +445,15 @@ impl Gateway {
     /// The person, with their key.
     #[must_use]
     pub fn officer(&self) -> Client {
+        self.client_with(OFFICER_KEY)
+    }
+
+    /// Whoever has this key file of the site.
+    #[must_use]
+    pub fn client_with(&self, key: &str) -> Client {
         Client::new(
             self.authority(),
-            Credential::Key(self.site.signing_key(OFFICER_KEY)),
+            Credential::Key(self.site.signing_key(key)),
         )
     }
 
@@ -548,7 +554,15 @@ impl Gateway {
     /// # Errors
     /// What the command said.
     pub fn try_export_of(&self, limits: &[&str]) -> (PathBuf, Result<(), String>) {
-        let (path, mut export) = self.export_command();
+        self.try_export_as(OFFICER_KEY, limits)
+    }
+
+    /// The same, with another key file of the site.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn try_export_as(&self, key: &str, limits: &[&str]) -> (PathBuf, Result<(), String>) {
+        let (path, mut export) = self.export_command_as(key);
         let (status, out, err) = outcome(export.args(limits));
         let result = if status.success() {
             Ok(())
@@ -561,13 +575,17 @@ impl Gateway {
     /// The command that fetches an export, for a test that changes its surroundings, and where it puts it.
     #[must_use]
     pub fn export_command(&self) -> (PathBuf, Command) {
+        self.export_command_as(OFFICER_KEY)
+    }
+
+    fn export_command_as(&self, key: &str) -> (PathBuf, Command) {
         let path = self
             .out
             .join(crate::unique("export"))
             .with_extension("cbor");
         let mut export = Command::new(program("countersign"));
         export.args(["export", "--url", &self.url, "--key"]);
-        export.arg(self.site.key_file(OFFICER_KEY));
+        export.arg(self.site.key_file(key));
         export.arg("--out").arg(&path);
         (path, export)
     }

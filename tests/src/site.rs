@@ -11,6 +11,7 @@ use countersign_signatures::token::TokenHash;
 use ed25519_dalek::SigningKey;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -163,6 +164,54 @@ impl Site {
         run(&mut site(&["bundle", "build"]));
         run(site(&["bundle", "sign"]).arg("--key").arg(key));
         run(&mut site(&["bundle", "check"]));
+    }
+
+    /// A further person, with a key file `<id>.key`; `more` ends their file. The bundle is to be built anew.
+    ///
+    /// # Panics
+    /// If a file cannot be written.
+    pub fn add_person(&self, id: &str, more: &str) {
+        let public = self.add_key(&format!("{id}.key"));
+        self.write(
+            &format!("approvers/{id}.toml"),
+            &format!("id = \"{id}\"\nname = \"{id}\"\npublic_key = \"{public}\"\n{more}\n"),
+        );
+    }
+
+    /// A further agent that signs its requests, with a key file `<name>.key`; `more` ends its file.
+    ///
+    /// # Panics
+    /// If a file cannot be written.
+    pub fn add_agent(&self, name: &str, more: &str) {
+        let public = self.add_key(&format!("{name}.key"));
+        self.write(
+            &format!("agents/{name}.toml"),
+            &format!("urn = \"agent:tests/{name}@1\"\npublic_key = \"{public}\"\n{more}\n"),
+        );
+    }
+
+    fn add_key(&self, file: &str) -> PublicKey {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).expect("random bytes of the system");
+        self.write(&format!("keys/{file}"), &hex::encode(seed));
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.key_file(file), private).expect("permissions can be set");
+        self.public_key(file)
+    }
+
+    /// Gives a tool's results another classification. The bundle is to be built anew.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn classify(&self, tool: &str, classification: &str) {
+        let file = format!("capabilities/{tool}.toml");
+        let text = fs::read_to_string(self.file(&file)).expect("a capability is there");
+        let from = "classification = \"INTERNAL\"";
+        assert_eq!(text.matches(from).count(), 1, "{file}");
+        self.write(
+            &file,
+            &text.replace(from, &format!("classification = \"{classification}\"")),
+        );
     }
 
     /// An Ed25519 key of `keys/`.

@@ -191,6 +191,11 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
     adopted::expect_all(&ledger, &adopted)?;
     let attester = Arc::new(TpmAttester::new(tpm.clone(), release.clone(), None)?);
     tracing_line(&format!("platform {}", attester.profile()));
+    if settings.profiles != bundle.0.content().head.profiles {
+        tracing_line(
+            "the profiles in countersign.toml are not those of the signed bundle, which count",
+        );
+    }
     Ok(Opened {
         settings,
         configuration,

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use countersign_record::time;
 use http_body_util::BodyExt as _;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -37,6 +38,12 @@ pub(crate) struct Export {
     /// Only entries before this time.
     #[arg(long)]
     until: Option<String>,
+    /// What is opened: `everything` (default), `auditor-soc2`, `incident`, `data-subject`, `nothing`, or a profile of the site.
+    #[arg(long)]
+    profile: Option<String>,
+    /// Of `data-subject`: the subject's name, a user or the URN of an agent that acts for nobody. Needs `--tenant`.
+    #[arg(long, requires = "tenant")]
+    subject: Option<String>,
 }
 
 impl Export {
@@ -89,6 +96,7 @@ impl Export {
             ("gateway", &self.of),
             ("tenant", &self.tenant),
             ("run", &self.run),
+            ("profile", &self.profile),
         ];
         for (name, value) in named {
             if let Some(text) = value {
@@ -97,6 +105,34 @@ impl Export {
                 parts.push(format!("{name}={text}"));
             }
         }
+        if let Some(subject) = &self.subject {
+            parts.push(format!("subject={}", escaped(subject)));
+        }
         Ok((!parts.is_empty()).then(|| parts.join("&")))
+    }
+}
+
+/// A value as it may stand in a query.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        if c.is_ascii_alphanumeric() || "-_.~".contains(c) {
+            out.push(c);
+        } else {
+            let _infallible = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_signs_is_escaped_byte_by_byte() {
+        assert_eq!(escaped("agent:demo/a@1"), "agent%3Ademo%2Fa%401");
+        assert_eq!(escaped("Zo\u{eb} & co=1"), "Zo%C3%AB%20%26%20co%3D1");
     }
 }

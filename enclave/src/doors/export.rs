@@ -2,10 +2,11 @@
 //!
 //! In: a signed request of a person of group `exporter`, and which part is meant, of this log or of one that the gateway continues. Out: the file, as
 //! a stream. A person gets the records of their own tenants: the whole log only if all tenants are
-//! theirs. Works while the gateway is held, too.
+//! theirs; and values under the profiles that are theirs. Works while the gateway is held, too.
 
 use super::Taken;
 use super::log::refused;
+use super::opening::{Asked, Whence, opening};
 use crate::export::{self, ExportFault, Plan, Selection, Source};
 use crate::serve::{EXPORTERS, Gateway};
 use axum::body::Body;
@@ -52,6 +53,8 @@ struct Query {
     run: Option<RunId>,
     from: Option<UnixMillis>,
     until: Option<UnixMillis>,
+    profile: Option<String>,
+    subject: Option<String>,
 }
 
 impl Query {
@@ -72,6 +75,8 @@ impl Query {
                 }
                 "from" => once(&mut out.from, moment(&value, "from")?, "from")?,
                 "until" => once(&mut out.until, moment(&value, "until")?, "until")?,
+                "profile" => once(&mut out.profile, value, "profile")?,
+                "subject" => once(&mut out.subject, value, "subject")?,
                 other => return Err(QueryError::Unknown(other.to_owned())),
             }
         }
@@ -79,6 +84,13 @@ impl Query {
             return Err(QueryError::Order);
         }
         Ok(out)
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            profile: self.profile.as_deref(),
+            subject: self.subject.as_deref(),
+        }
     }
 
     /// A period with one open end begins with the log, or ends with it.
@@ -155,11 +167,20 @@ pub(super) async fn export(State(gateway): State<Arc<Gateway>>, request: Request
     let Some(selection) = selection(site, &person.tenants, &query) else {
         return refused(&Refusal::never(Code::PolicyDenied));
     };
+    let of = query.gateway;
+    let whence = match of {
+        Some(name) if name != gateway.id => Whence::HandedOver,
+        Some(_) | None => Whence::Own,
+    };
+    let opening = match opening(&gateway, person, query.asked(), (whence, selection.tenant)) {
+        Ok(opening) => opening,
+        Err(error) => return error.response(),
+    };
     let theirs = tenants_of(&gateway, person);
     let planning = Arc::clone(&gateway);
-    let of = query.gateway;
+    let asked = selection.tenant;
     let planned = tokio::task::spawn_blocking(move || {
-        Source::of(&planning, of).map(|source| Plan::make(source, selection))
+        Source::of(&planning, of).map(|source| Plan::make(source, selection, opening))
     })
     .await;
     let plan = match planned {
@@ -168,9 +189,10 @@ pub(super) async fn export(State(gateway): State<Arc<Gateway>>, request: Request
         Ok(None) => return StatusCode::NOT_FOUND.into_response(),
         Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     };
-    // A run of another tenant does not exist for this person.
+    // A run of another tenant does not exist for this person, nor below the tenant that they named.
     let tenant = plan.selection().tenant;
-    if !plan.found() || tenant.is_some_and(|t| !theirs.contains(&t)) {
+    let elsewhere = asked.is_some() && asked != tenant;
+    if !plan.found() || elsewhere || tenant.is_some_and(|t| !theirs.contains(&t)) {
         return StatusCode::NOT_FOUND.into_response();
     }
     stream(gateway, of, plan)
@@ -252,6 +274,18 @@ mod tests {
         assert_eq!(parsed.run, Some(RunId([1; 16])));
         assert_eq!(parsed.from, Some(UnixMillis(1_772_600_767_000)));
         assert_eq!(parsed.until, Some(UnixMillis(1_772_600_768_000)));
+    }
+
+    #[test]
+    fn a_query_names_profile_and_subject() {
+        let parsed = Query::parse("profile=data-subject&subject=agent%3Ademo/a%401").unwrap();
+        let expected = Asked {
+            profile: Some("data-subject"),
+            subject: Some("agent:demo/a@1"),
+        };
+        assert_eq!(parsed.asked(), expected);
+        let twice = Query::parse("profile=nothing&profile=everything").unwrap_err();
+        assert_eq!(twice, QueryError::Repeated("profile"));
     }
 
     #[test]

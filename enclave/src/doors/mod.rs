@@ -6,7 +6,7 @@
 //! | `POST /mcp/<adapter>` | agents | MCP Streamable HTTP, both eras |
 //! | `GET /v1/records/<digest>` | agents, people | an entry with its proof |
 //! | `GET, POST /v1/approvals` | people | what waits, and their word on it |
-//! | `GET /v1/export?tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
+//! | `GET /v1/export?profile=&subject=&tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
 //! | `POST /v1/subjects`, `POST /v1/erasures` | people of group `privacy` | what is forgotten |
 //! | `GET, POST /v1/holds` | people of group `legal` | what must be kept |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
@@ -21,6 +21,7 @@ mod calls;
 mod export;
 mod log;
 mod mcp;
+mod opening;
 mod privacy;
 
 use crate::serve::Gateway;

@@ -1,14 +1,19 @@
 //! The export: what of the log leaves, and how it is written.
 //!
-//! In: a [`Selection`] and a [`Source`]. Out: a [`Plan`] (one pass over the log), and the
-//! file as a stream of pieces (a second pass over what the plan wants). Nothing here decides who
-//! may have it; that is [`crate::doors`]'. Memory: a bit for each entry, and one piece.
+//! In: a [`Selection`], an [`Opening`] and a [`Source`]. Out: a [`Plan`] (one pass over the log), and the
+//! file as a stream of pieces (a second pass over what the plan wants). The records are the same under
+//! every profile. Nothing here decides who may have it; that is [`crate::doors`]'. Memory: a bit for each
+//! entry, another for each classification that the profile asks for, and one piece.
 //!
 //! Spec: `docs/spec/export.md`.
 
+mod genuine;
+mod indexes;
+mod opening;
 mod plan;
 mod source;
 
+pub use opening::Opening;
 pub use plan::{Plan, Selection};
 pub use source::Source;
 
@@ -20,7 +25,7 @@ use countersign_record::commitment::Disclosure;
 use countersign_record::digest::ArtifactDigest;
 use countersign_record::entry::{Entry, EntryError};
 use countersign_record::export::{Artifact, EXPORT_FORMAT, ExportWriter, Manifest, Timestamp};
-use countersign_record::profile::Disclosed;
+use opening::Fields;
 use plan::Piece;
 use thiserror::Error;
 
@@ -52,6 +57,18 @@ pub enum ExportFault {
         index: u64,
         /// What is wrong.
         source: EntryError,
+    },
+    /// A stored entry is not the one that the gateway signed, although the log was genuine when the gateway started.
+    #[error("entry {index} was changed on disk")]
+    Changed {
+        /// Its leaf index.
+        index: u64,
+    },
+    /// An entry of another tenant than the one whose values the export may have.
+    #[error("entry {index} belongs to another tenant")]
+    Foreign {
+        /// Its leaf index.
+        index: u64,
     },
     /// A statement inside a stored entry is none.
     #[error("the statement in entry {index} is malformed")]
@@ -91,20 +108,11 @@ pub fn write(source: Source<'_>, plan: &Plan, sink: Sink<'_>) -> Result<(), Expo
         first: 0,
         end: plan.end(),
         scope: plan.selection().scope(),
-        profile: if source.has_values() {
-            "everything"
-        } else {
-            "nothing"
-        }
-        .to_owned(),
+        profile: plan.opening().profile().to_owned(),
         created: source.now(),
         software: SOFTWARE.to_owned(),
         period: period.clone(),
-        disclosed: if source.has_values() {
-            Disclosed::everything()
-        } else {
-            Disclosed::new(Vec::new(), Vec::new())
-        },
+        disclosed: plan.opening().disclosed().clone(),
         tenant: *tenant,
         run: *run,
     };
@@ -200,7 +208,7 @@ fn entry(
         out.add(writer.artifact(&artifact))?;
     }
     out.add(writer.entry(&stored.bytes))?;
-    let disclosures = disclosures(source, stored)?;
+    let disclosures = disclosures(source, plan, stored)?;
     if !disclosures.is_empty() {
         out.add(writer.disclosures(&disclosures))?;
     }
@@ -228,12 +236,22 @@ fn stored_artifact(log: &Reader, digest: ArtifactDigest) -> Result<Artifact, Exp
     artifact.ok_or(ExportFault::ArtifactMissing { digest })
 }
 
-/// What opens an entry's commitments.
-fn disclosures(source: Source<'_>, stored: &StoredEntry) -> Result<Vec<Disclosure>, ExportFault> {
-    if stored.disclosures == 0 || !source.has_values() {
+/// What opens those of an entry's commitments that the profile opens. What was erased is not there.
+fn disclosures(
+    source: Source<'_>,
+    plan: &Plan,
+    stored: &StoredEntry,
+) -> Result<Vec<Disclosure>, ExportFault> {
+    if stored.disclosures == 0 {
         return Ok(Vec::new());
     }
-    Ok(source.log().opened(stored)?)
+    let fields = plan.fields(stored.index, &stored.bytes)?;
+    if matches!(fields, Fields::None) {
+        return Ok(Vec::new());
+    }
+    let mut opened = source.log().opened(stored)?;
+    opened.retain(|d| fields.has(d.field));
+    Ok(opened)
 }
 
 /// Collects small items into larger pieces.

@@ -1,11 +1,13 @@
 //! Which entries an export of a tenant, run or period has: one pass over the log.
 //!
-//! In: a [`Selection`], the log. Out: a [`Plan`]. Wanted are the selection's own entries, everything
+//! In: a [`Selection`], an [`Opening`], the log. Out: a [`Plan`]. Wanted are the selection's own entries, everything
 //! about the gateway itself, the entries at the edges of a period that show where it begins and
 //! ends, and what wanted entries refer to. The rest is withheld, in stretches that end where
 //! something refers to a size of the log.
 
 use super::ExportFault;
+use super::indexes::Indexes;
+use super::opening::{Fields, Opener, Opening};
 use super::source::{Extent, Source};
 use countersign_journal::Reader;
 use countersign_record::binding::{Binding, CloseStatement, RenewalStatement};
@@ -53,6 +55,7 @@ pub struct Plan {
     noted: BTreeSet<u64>,
     artifacts: BTreeSet<ArtifactDigest>,
     proof: Option<(u64, TenantProof)>,
+    opener: Opener,
     found: bool,
 }
 
@@ -75,14 +78,24 @@ impl Piece {
 }
 
 impl Plan {
-    /// Reads the log up to its newest checkpoint, and decides what belongs to the selection.
+    /// Reads the log up to its newest checkpoint, and decides what belongs to the selection. Of a log whose values are
+    /// lost nothing is opened, whatever was asked.
     ///
     /// # Errors
     /// If the log cannot be read, or has no checkpoint.
-    pub fn make(source: Source<'_>, selection: Selection) -> Result<Self, ExportFault> {
+    pub fn make(
+        source: Source<'_>,
+        selection: Selection,
+        opening: Opening,
+    ) -> Result<Self, ExportFault> {
         let extent = source.extent()?;
         let log = source.log();
-        let mut scan = Scan::of(selection);
+        let opening = if source.has_values() {
+            opening
+        } else {
+            Opening::nothing()
+        };
+        let mut scan = Scan::of(selection, Opener::new(opening, source.identity()));
         for stored in log.entries(0..extent.end)? {
             let stored = stored?;
             scan.entry(stored.index, &stored.bytes)?;
@@ -100,6 +113,7 @@ impl Plan {
             wanted,
             cuts,
             artifacts,
+            opener,
             found,
             ..
         } = scan;
@@ -111,6 +125,7 @@ impl Plan {
             noted,
             artifacts,
             proof,
+            opener,
             found,
         })
     }
@@ -125,6 +140,20 @@ impl Plan {
     #[must_use]
     pub fn found(&self) -> bool {
         self.found
+    }
+
+    /// What is opened, and its name.
+    pub(super) fn opening(&self) -> &Opening {
+        self.opener.opening()
+    }
+
+    /// Which fields of an entry are opened.
+    pub(super) fn fields(&self, index: u64, bytes: &[u8]) -> Result<Fields<'_>, ExportFault> {
+        let theirs = match self.selection.scope() {
+            Scope::Whole => None,
+            Scope::Tenant | Scope::Run => self.selection.tenant,
+        };
+        self.opener.fields(theirs, index, bytes)
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -200,39 +229,20 @@ impl Plan {
 #[derive(Debug)]
 enum Wanted {
     All,
-    /// One bit an entry.
-    Some(Vec<u64>),
+    Some(Indexes),
 }
 
 impl Wanted {
-    fn place(index: u64) -> (usize, u64) {
-        let word = usize::try_from(index / 64).unwrap_or(usize::MAX);
-        (
-            word,
-            1u64.checked_shl(u32::try_from(index % 64).unwrap_or(0))
-                .unwrap_or(0),
-        )
-    }
-
     fn has(&self, index: u64) -> bool {
         match self {
             Self::All => true,
-            Self::Some(words) => {
-                let (word, bit) = Self::place(index);
-                words.get(word).is_some_and(|w| w & bit != 0)
-            }
+            Self::Some(indexes) => indexes.has(index),
         }
     }
 
     fn add(&mut self, index: u64) {
-        if let Self::Some(words) = self {
-            let (word, bit) = Self::place(index);
-            if words.len() <= word {
-                words.resize(word.saturating_add(1), 0);
-            }
-            if let Some(slot) = words.get_mut(word) {
-                *slot |= bit;
-            }
+        if let Self::Some(indexes) = self {
+            indexes.add(index);
         }
     }
 }
@@ -254,6 +264,7 @@ struct Scan {
     /// Intents and outcomes of wanted calls that were witnessed: a checkpoint between them shows it.
     witnessed: Vec<Range<u64>>,
     heads: Heads,
+    opener: Opener,
     found: bool,
 }
 
@@ -272,10 +283,10 @@ struct Heads {
 }
 
 impl Scan {
-    fn of(selection: Selection) -> Self {
+    fn of(selection: Selection, opener: Opener) -> Self {
         let wanted = match (selection.scope(), &selection.period) {
             (Scope::Whole, None) => Wanted::All,
-            (Scope::Whole | Scope::Tenant | Scope::Run, _) => Wanted::Some(Vec::new()),
+            (Scope::Whole | Scope::Tenant | Scope::Run, _) => Wanted::Some(Indexes::default()),
         };
         Self {
             found: selection.scope() == Scope::Whole,
@@ -289,19 +300,28 @@ impl Scan {
             referred: Vec::new(),
             witnessed: Vec::new(),
             heads: Heads::default(),
+            opener,
         }
     }
 
     fn entry(&mut self, index: u64, bytes: &[u8]) -> Result<(), ExportFault> {
-        // Of a whole log only what names artifacts is looked into.
-        if matches!(self.wanted, Wanted::All) && !names_artifacts(bytes) {
+        // Of a whole log only what names artifacts is looked into, and what the profile asks about.
+        let asked = self.opener.asks() && is_of(&[Kind::Decision], bytes);
+        if matches!(self.wanted, Wanted::All) && !names_artifacts(bytes) && !asked {
             return Ok(());
         }
         let entry = Entry::parse(bytes).map_err(|source| ExportFault::Entry { index, source })?;
         self.names(&entry)?;
+        if let Body::Base(base) = entry.body() {
+            self.opener.learn(index, base)?;
+        }
         if matches!(self.wanted, Wanted::Some(_)) {
             self.select(index, &entry);
             self.covers(index, &entry)?;
+        }
+        // A record that the export will not have tells a reader of it nothing, so it does not count here either.
+        if self.wanted.has(index) {
+            self.opener.note(index, &entry)?;
         }
         Ok(())
     }
@@ -453,6 +473,7 @@ impl Scan {
             let stored = log.entry(index)?;
             let entry = Entry::parse(&stored.bytes)
                 .map_err(|source| ExportFault::Entry { index, source })?;
+            self.opener.note(index, &entry)?;
             self.referred.extend(refers(entry.body()));
         }
         Ok(())
@@ -502,6 +523,11 @@ impl Heads {
 /// Whether an entry's kind names artifacts.
 pub(super) fn names_artifacts(bytes: &[u8]) -> bool {
     let kinds = [Kind::Base, Kind::Renewal, Kind::Close, Kind::Change];
+    is_of(&kinds, bytes)
+}
+
+/// Whether an entry is of one of these kinds.
+fn is_of(kinds: &[Kind], bytes: &[u8]) -> bool {
     // What cannot be read is looked at more closely, and named.
     Sign1::parse(bytes).map_or(true, |s| kinds.iter().any(|k| k.typ() == s.typ()))
 }

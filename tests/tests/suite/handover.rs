@@ -180,10 +180,11 @@ fn a_stop_in_good_order_hands_over_all_and_calls_that_were_open_are_counted() {
         .filter_map(|e| restored(&e.payload.body))
         .collect();
     assert_eq!(counts, [1]);
-    new.auditor()
-        .knowing(&old.auditor())
-        .verify(&second.export_of(&["--of", &first.id]))
-        .assert_verified();
+    let auditor = new.auditor().knowing(&old.auditor());
+    for profile in ["everything", "auditor-soc2"] {
+        let limits = ["--of", &first.id, "--profile", profile];
+        auditor.verify(&second.export_of(&limits)).assert_verified();
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod doors;
 mod faults;
 mod handover;
 mod operator;
+mod profiles;
 mod replay;
 mod tamper;
 mod whole;

@@ -24,7 +24,7 @@ mod files;
 mod fleet;
 mod foreign;
 mod hidden;
-mod parts;
+pub(super) mod parts;
 mod snapshots;
 mod timestamps;
 mod tpm;

@@ -17,6 +17,7 @@ use countersign_record::entry::{Body, Entry};
 use countersign_record::profile::About;
 use countersign_record::statement::ErasureStatement;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
 
 /// What an erasure is to cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +148,7 @@ pub async fn erase(
     signed: &[u8],
     entries: Vec<u64>,
 ) -> anyhow::Result<Done> {
+    gateway.erasures.fetch_add(1, Ordering::SeqCst);
     let working = std::sync::Arc::clone(gateway);
     // ORDER: the next version seals before the erasure is written, so that the entry is true of all that follows it.
     let ring =

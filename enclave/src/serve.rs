@@ -82,6 +82,8 @@ pub struct Gateway {
     pub subjects: Subjects,
     /// Held while an erasure is carried out, or a hold is entered: one at a time.
     pub forgetting: tokio::sync::Mutex<()>,
+    /// How many erasures were begun since the start. What is read beside one may lack values that no entry explains yet.
+    pub erasures: AtomicU64,
     /// The upstreams.
     pub upstreams: Upstreams,
     /// Clocks.
@@ -222,6 +224,7 @@ impl Gateway {
             ring,
             subjects,
             forgetting: tokio::sync::Mutex::new(()),
+            erasures: AtomicU64::new(0),
             clock,
             lease,
             attester,

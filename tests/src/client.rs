@@ -251,6 +251,14 @@ impl Client {
         received
     }
 
+    /// Waits until an answer begins, and reads no further than the system does by itself.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub fn wait_for_bytes(&mut self) -> io::Result<()> {
+        self.connect()?.fill_buf().map(drop)
+    }
+
     /// Closes the connection.
     pub fn hang_up(&mut self) {
         self.stream = None;

@@ -82,6 +82,9 @@ pub enum ExportFault {
         /// Which.
         digest: ArtifactDigest,
     },
+    /// Values were destroyed while the export was written, by an erasure that is not in it.
+    #[error("values were erased while the export was written; ask for it again")]
+    Erased,
     /// Whoever asked went away.
     #[error("the receiver went away")]
     Gone,
@@ -160,6 +163,10 @@ pub fn write(source: Source<'_>, plan: &Plan, sink: Sink<'_>) -> Result<(), Expo
                 }
             }
         }
+    }
+    // What is missing by an erasure that the export does not have would look like a breach of its promise.
+    if source.erasures() != plan.erasures() {
+        return Err(ExportFault::Erased);
     }
     out.add(writer.finish())?;
     out.flush()

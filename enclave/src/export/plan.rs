@@ -57,6 +57,8 @@ pub struct Plan {
     proof: Option<(u64, TenantProof)>,
     opener: Opener,
     found: bool,
+    /// How many erasures had been begun.
+    erasures: u64,
 }
 
 /// Entries next to one another.
@@ -88,7 +90,10 @@ impl Plan {
         selection: Selection,
         opening: Opening,
     ) -> Result<Self, ExportFault> {
-        let extent = source.extent()?;
+        let (erasures, extent) = {
+            let _no_erasure_is_under_way = source.still();
+            (source.erasures(), source.extent()?)
+        };
         let log = source.log();
         let opening = if source.has_values() {
             opening
@@ -127,6 +132,7 @@ impl Plan {
             proof,
             opener,
             found,
+            erasures,
         })
     }
 
@@ -154,6 +160,10 @@ impl Plan {
             Scope::Tenant | Scope::Run => self.selection.tenant,
         };
         self.opener.fields(theirs, index, bytes)
+    }
+
+    pub(super) fn erasures(&self) -> u64 {
+        self.erasures
     }
 
     pub(super) fn end(&self) -> u64 {

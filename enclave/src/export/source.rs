@@ -12,6 +12,7 @@ use countersign_record::cbor::Bytes;
 use countersign_record::checkpoint::Checkpoint;
 use countersign_record::digest::{GatewayId, PublicKey, UnixMillis};
 use countersign_record::export::{ADOPT_KIND, Artifact};
+use std::sync::atomic::Ordering;
 
 /// A log that can be exported.
 #[derive(Clone, Copy)]
@@ -63,6 +64,20 @@ impl<'g> Source<'g> {
     /// Whether the log's values can be opened at all.
     pub(super) fn has_values(&self) -> bool {
         self.adopted.is_none_or(|a| a.archive.has_values())
+    }
+
+    /// Waits until no erasure is under way, and lets none begin. Not for threads that run futures.
+    pub(super) fn still(&self) -> tokio::sync::MutexGuard<'g, ()> {
+        self.gateway.forgetting.blocking_lock()
+    }
+
+    /// How many erasures of this log were begun so far.
+    pub(super) fn erasures(&self) -> u64 {
+        match self.adopted {
+            // Nothing of an adopted log is erased while it is served.
+            Some(_) => 0,
+            None => self.gateway.erasures.load(Ordering::SeqCst),
+        }
     }
 
     /// The word by which the log was handed over.

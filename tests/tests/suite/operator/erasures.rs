@@ -52,6 +52,31 @@ fn an_erased_value_is_in_no_export_and_every_proof_stands() {
     assert!(!holds(&machine.state(), b"forget me"));
 }
 
+/// Whoever reads an export slowly does not get one that lacks what was erased meanwhile, and does not say so.
+#[test]
+fn an_export_that_an_erasure_overtakes_breaks_off() {
+    let machine = Machine::enrolled();
+    let mut gateway = machine.start();
+    let long = "x".repeat(190_000);
+    let answers: Vec<Answer> = (0..60).map(|_| append(&gateway, &long)).collect();
+    let call = call_of(answers.last().unwrap());
+    let mut slow = gateway.officer();
+    slow.send("GET", "/v1/export", &[], b"").unwrap();
+    // The first bytes are on their way once the export was planned; far more follow than sockets hold.
+    slow.wait_for_bytes().unwrap();
+    gateway
+        .order(&["erase", "--call", &call, "--basis", "gdpr-17"])
+        .unwrap();
+    assert!(slow.receive().is_err());
+    gateway
+        .process
+        .wait_said("values were erased while the export was written");
+    let verdict = machine.auditor().verify(&gateway.export());
+    expect_verdict(&verdict, 0, "VERIFIED", "");
+    assert_eq!(verdict.count("values_missing"), 0);
+    assert!(gateway.stop().success());
+}
+
 #[test]
 fn a_disk_from_before_an_erasure_does_not_open_what_was_erased() {
     let machine = Machine::enrolled();

@@ -8,6 +8,7 @@ import argparse
 import collections
 import dataclasses
 import fnmatch
+import hashlib
 import json
 import os
 import re
@@ -107,17 +108,19 @@ class State:
 
     def __init__(self, package):
         self.path = WORK / "state" / f"{package}.json"
-        self.outcomes, self.seconds = {}, 0.0
+        self.outcomes = {}
+        # Digest of the sources whose tests passed last, and how many seconds they took.
+        self.baseline = ["", 0.0]
         if self.path.exists():
             stored = json.loads(self.path.read_text())
-            self.seconds = stored["seconds"]
+            self.baseline = stored["baseline"]
             self.outcomes = {Mutant(*key): outcome for *key, outcome in stored["outcomes"]}
 
     def store(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = [[*dataclasses.astuple(mutant), outcome] for mutant, outcome in self.outcomes.items()]
         beside = self.path.with_suffix(".new")
-        beside.write_text(json.dumps({"seconds": self.seconds, "outcomes": rows}, indent=0))
+        beside.write_text(json.dumps({"baseline": self.baseline, "outcomes": rows}, indent=0))
         beside.replace(self.path)
 
 
@@ -127,7 +130,8 @@ def environment():
 
 
 def copy():
-    """Makes the copy what the sources are now. Files that are the same keep their time, so little is built again."""
+    """Makes the copy what the sources are now; gives their digest. Files that are the same keep their time, so little is
+    built again."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NEEDED],
         cwd=ROOT, check=True, capture_output=True,
@@ -136,11 +140,14 @@ def copy():
     for path in [path for path in TREE.rglob("*") if path.is_file()]:
         if str(path.relative_to(TREE)) not in names:
             path.unlink()
-    for name in names:
-        source, target = ROOT / name, TREE / name
-        if not target.exists() or target.read_bytes() != source.read_bytes():
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        target, content = TREE / name, (ROOT / name).read_bytes()
+        digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+        if not target.exists() or target.read_bytes() != content:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            target.write_bytes(content)
+    return digest.hexdigest()
 
 
 def list_mutants(package):
@@ -240,12 +247,15 @@ class Package:
             f"| {explained} | {count['missed'] - explained} | {count[None]} |"
         )
 
-    def run(self, globs, deadline):
-        """Whether it was stopped."""
+    def run(self, sources, globs, deadline):
+        """Runs what is open; whether it was stopped."""
         names = self.open(globs)
         if not names:
             return False
-        timeout = max(SHORTEST_TIMEOUT, int(TIMEOUT_FACTOR * baseline(self.name)))
+        if self.state.baseline[0] != sources:
+            self.state.baseline = [sources, baseline(self.name)]
+            self.state.store()
+        timeout = max(SHORTEST_TIMEOUT, int(TIMEOUT_FACTOR * self.state.baseline[1]))
         spent, reached = 0.0, 0
         while reached < len(names):
             if time.monotonic() > deadline:
@@ -253,7 +263,6 @@ class Package:
             batch, started = names[reached : reached + BATCH], time.monotonic()
             found, stopped = run_batch(self.name, batch, timeout)
             self.state.outcomes |= {self.mutants[name]: outcome for name, outcome in found.items()}
-            self.state.seconds += time.monotonic() - started
             self.state.store()
             if stopped:
                 return True
@@ -293,7 +302,7 @@ def main(given):
     asked = arguments(given)
     signal.signal(signal.SIGTERM, stop)
     deadline = time.monotonic() + asked.minutes * 60
-    copy()
+    sources = copy()
     explanations = parse_explanations(EXPLANATIONS.read_text())
     if asked.again:
         for name in asked.packages:
@@ -302,7 +311,7 @@ def main(given):
     stopped = False
     if not asked.status:
         try:
-            stopped = any(package.run(asked.file, deadline) for package in packages)
+            stopped = any(package.run(sources, asked.file, deadline) for package in packages)
         except KeyboardInterrupt:
             stopped = True
     print("\n| package | mutants | caught | do not build | explained | unexplained | not yet run |\n|---|---|---|---|---|---|---|")

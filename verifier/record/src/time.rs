@@ -98,9 +98,11 @@ fn offset(zone: &str) -> Option<i64> {
         _ => return None,
     };
     let (hour, minute) = rest.split_once(':')?;
-    let minutes = digits(hour, 2)?
-        .checked_mul(60)?
-        .checked_add(digits(minute, 2)?)?;
+    let (hour, minute) = (digits(hour, 2)?, digits(minute, 2)?);
+    if hour > 23 || minute > 59 {
+        return None;
+    }
+    let minutes = hour.checked_mul(60)?.checked_add(minute)?;
     minutes.checked_mul(60_000)?.checked_mul(sign)
 }
 
@@ -163,11 +165,106 @@ mod tests {
     }
 
     #[test]
+    fn milliseconds_are_read_as_they_are() {
+        assert_eq!(parse("1772600767089"), Some(UnixMillis(1_772_600_767_089)));
+        assert_eq!(parse("0"), Some(UnixMillis(0)));
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
     fn an_offset_is_taken_off() {
-        assert_eq!(
-            parse("2026-03-04T07:06:07+02:00"),
-            parse("2026-03-04T05:06:07Z")
-        );
+        let at = parse("2026-03-04T05:06:07Z");
+        assert!(at.is_some());
+        for same in [
+            "2026-03-04t05:06:07z",
+            "2026-03-04T07:06:07+02:00",
+            "2026-03-04T03:36:07-01:30",
+            "2026-03-05T05:05:07+23:59",
+        ] {
+            assert_eq!(parse(same), at, "{same}");
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_moment_of_everything_is_read() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-31T23:59:59Z", 2_678_399_000),
+            ("1970-12-31T23:59:59.999Z", 31_535_999_999),
+            ("1970-12-31T23:59:60Z", 31_535_999_000),
+            ("1970-01-01T00:00:00.5Z", 500),
+            ("1970-01-01T00:00:00.0891Z", 89),
+        ] {
+            assert_eq!(parse(text), Some(UnixMillis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "1969-12-31T23:59:59Z",
+            "2026-00-04T05:06:07Z",
+            "2026-13-04T05:06:07Z",
+            "2026-03-00T05:06:07Z",
+            "2026-03-32T05:06:07Z",
+            "2026-04-31T05:06:07Z",
+            "2026-3-04T05:06:07Z",
+            "2026-+3-04T05:06:07Z",
+            "2026-03-04-05T05:06:07Z",
+            "2026-03-04T24:06:07Z",
+            "2026-03-04T05:60:07Z",
+            "2026-03-04T05:06:61Z",
+            "2026-03-04T05:06:07:08Z",
+            "2026-03-04T05:06:07.Z",
+            "2026-03-04T05:06:07.1xZ",
+            "2026-03-04T05:06:07+24:00",
+            "2026-03-04T05:06:07+02:60",
+            "2026-03-04T05:06:07+2:00",
+            "2026-03-04T05:06:07Zz",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_second_of_a_day_is_written() {
+        let last = parse("2026-12-31T23:59:58Z").unwrap();
+        assert_eq!(format(last), "2026-12-31 23:59:58Z");
+    }
+
+    #[test]
+    fn every_day_of_ten_thousand_years_is_counted_as_a_calendar_counts_it() {
+        // 1970-01-01 is 719,528 days after 0000-01-01.
+        let mut expected = -719_528;
+        for year in 0..10_000 {
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let february = if leap { 29 } else { 28 };
+            let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+            for (month, length) in (1..).zip(lengths) {
+                assert_eq!(days_in(year, month), length);
+                for day in 1..=length {
+                    assert_eq!(days(year, month, day), expected);
+                    assert_eq!(civil(expected), (year, month, day));
+                    expected += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_has_the_unit_that_suits_it() {
+        for (seconds, words) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "120 min"),
+            (7200, "2 h"),
+            (172_799, "48 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(seconds * 1000), words);
+        }
+        assert_eq!(span(1), "1 s");
     }
 
     #[test]

@@ -8,6 +8,7 @@
     reason = "tests count and choose, and an example is long because it has everything"
 )]
 
+mod bounds;
 mod example;
 mod foreign;
 mod golden;

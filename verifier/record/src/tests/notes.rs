@@ -3,7 +3,7 @@
 use super::example::{example, public_key};
 use crate::checkpoint::Checkpoint;
 use crate::digest::Signature;
-use crate::note::{Cosignature, NoteError, NoteKey, Role, UnixSeconds, parse_lines};
+use crate::note::{Cosignature, Note, NoteError, NoteKey, Role, UnixSeconds, parse_lines};
 
 fn witness_key() -> NoteKey {
     NoteKey::new("witness.example/w1", Role::Witness, public_key("approver")).unwrap()
@@ -62,5 +62,44 @@ fn the_text_of_a_key_is_read_back_or_refused_by_name() {
         format!("{name}+{hash}+Bg{}", &blob[2..]),
     ] {
         assert!(NoteKey::parse(&wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_name_with_what_separates_names_is_refused() {
+    let new = |name: &str| NoteKey::new(name, Role::Witness, public_key("approver"));
+    let line = |name: &str| parse_lines(&format!("\u{2014} {name} AAAAAAA=\n"));
+    assert_eq!(line("w").unwrap()[0].name(), "w");
+    for name in ["", "a b", "a\u{a0}b", "a+b", "a\u{1}b", "a\u{7f}"] {
+        assert!(matches!(new(name), Err(NoteError::Form(_))), "{name:?}");
+        assert!(matches!(line(name), Err(NoteError::Form(_))), "{name:?}");
+    }
+}
+
+#[test]
+fn a_note_of_16_kib_is_read_and_a_longer_one_is_not() {
+    let of = |length: usize| {
+        let end = "\n\n\u{2014} w AAAAAAA=\n";
+        let text = "a".repeat(length - end.len());
+        Note::parse(format!("{text}{end}").as_bytes()).map(|n| n.text().len())
+    };
+    let end = "\n\u{2014} w AAAAAAA=\n";
+    assert_eq!(of(16384), Ok(16384 - end.len()));
+    assert_eq!(of(16385), Err(NoteError::TooLarge { found: 16385 }));
+}
+
+#[test]
+fn a_line_that_is_no_signature_is_refused() {
+    for text in [
+        "",
+        "\u{2014} w AAAAAAA=",
+        "- w AAAAAAA=\n",
+        "\u{2014} w\n",
+        "\u{2014} w AAA\n",
+        "\u{2014} w AAAA\n",
+        "\u{2014} w AAAAAAB=\n",
+        "\u{2014} w AAAAAAA=\n\n",
+    ] {
+        assert!(parse_lines(text).is_err(), "{text:?}");
     }
 }

@@ -403,6 +403,42 @@ fn an_array_of_too_many_items_is_named() {
 }
 
 #[test]
+fn keys_stand_in_the_order_of_their_encodings() {
+    let keys = [
+        0,
+        1,
+        2,
+        23,
+        24,
+        256,
+        i64::MAX,
+        -1,
+        -2,
+        -24,
+        -25,
+        -257,
+        i64::MIN,
+    ];
+    for (first, second) in keys.iter().flat_map(|a| keys.map(|b| (*a, b))) {
+        let mut w = Writer::new();
+        w.map(2);
+        for key in [first, second] {
+            w.int(key);
+            w.uint(0);
+        }
+        let bytes = w.into_bytes();
+        let read = Reader::new(&bytes).map(|m| Ok([m.get::<u64>(first)?, m.get(second)?]));
+        if first.to_bytes() < second.to_bytes() {
+            assert_eq!(read, Ok([0, 0]), "{first} {second}");
+        } else {
+            let at = 2 + first.to_bytes().len();
+            let error = CborError::KeyOrder { at, key: second };
+            assert_eq!(read, Err(error), "{first} {second}");
+        }
+    }
+}
+
+#[test]
 fn nesting_beyond_the_limit_is_named() {
     let nested = |depth: u8| {
         // The payload of a later version, whose unknown keys are passed over.

@@ -119,7 +119,7 @@ fn signatures_alone(path: &std::path::Path) -> (usize, f64) {
         if count == 0 {
             break;
         }
-        framer.push(&buffer[..count]);
+        framer.push(buffer.get(..count).unwrap());
         while let Some(frame) = framer.next_frame().unwrap() {
             if frame.kind == ItemKind::Entry {
                 entries.push(frame.content);

@@ -406,12 +406,13 @@ pub(crate) struct Pool {
     sent: u64,
     taken: u64,
     limit: u64,
-    /// Jobs for whoever takes results, where the system gave no thread.
+    /// Jobs for whoever takes results, where there is no thread.
     own: Option<Arc<Mutex<mpsc::Receiver<Job>>>>,
 }
 
 impl Pool {
     /// Starts up to `threads` threads in `scope`, as many as the system gives. They end when the pool is dropped.
+    /// Without any, whoever takes results makes them.
     pub(crate) fn start<'scope>(
         scope: &'scope std::thread::Scope<'scope, '_>,
         threads: usize,
@@ -420,7 +421,7 @@ impl Pool {
         let (answers, results) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let mut started = 0u64;
-        for _ in 0..threads.max(1) {
+        for _ in 0..threads {
             let (queue, answers) = (Arc::clone(&queue), answers.clone());
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || {
                 loop {

@@ -80,7 +80,12 @@ pub struct Options {
 pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMillis) -> Report {
     let checks = Checks::new(trust, options, now);
     std::thread::scope(|scope| {
-        let pool = Pool::start(scope, options.threads.max(1));
+        let threads = match options.depth {
+            Depth::Full => options.threads.max(1),
+            // To hash an entry takes less than to hand it to another thread.
+            Depth::TreeOnly => 0,
+        };
+        let pool = Pool::start(scope, threads);
         let mut stream = Stream {
             checks,
             pool,

@@ -8,6 +8,7 @@
 //! | [`site`] | the site directory on disk: settings, signed bundle, release policy |
 //! | [`boot`] | from a machine to an open epoch, or to a gateway that is held |
 //! | [`adoption`] | what people hand to each other when one gateway continues another's work |
+//! | [`transport`] | TLS 1.3, or plain HTTP on loopback: for the gateway and for commands that reach one |
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
 //! | [`export`] | what of the log leaves, and how it is written |
@@ -35,5 +36,6 @@ pub mod serve;
 pub mod site;
 pub mod subjects;
 pub mod timestamps;
+pub mod transport;
 pub mod upstreams;
 pub mod witnesses;

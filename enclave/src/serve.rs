@@ -12,6 +12,8 @@ use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
 use crate::subjects::Subjects;
 use crate::timestamps::{self, Timestamps};
+use crate::transport::Transport;
+use crate::transport::listener::TlsListener;
 use crate::upstreams::{LISTING_INTERVAL, Upstreams};
 use crate::witnesses::{self, Asked, Witnesses};
 use anyhow::Context as _;
@@ -27,7 +29,6 @@ use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::digest::{GatewayId, PublicKey, UnixMillis};
 use countersign_record::entry::{Body, EntryRef};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
@@ -58,6 +59,8 @@ pub struct Gateway {
     pub id: GatewayId,
     /// Its identity key.
     pub identity: PublicKey,
+    /// How requests come in.
+    pub transport: Transport,
     /// The epoch; absent when the gateway is held.
     pub serving: Option<Serving>,
     /// Why it is held.
@@ -151,6 +154,7 @@ impl Gateway {
         opened: Opened,
         epoch: Result<Epoch, Held>,
         asked: Asked,
+        transport: Transport,
     ) -> anyhow::Result<(Self, Option<Renewer>)> {
         let id = opened.gateway();
         let identity = opened.identity();
@@ -206,6 +210,7 @@ impl Gateway {
         let gateway = Self {
             id,
             identity,
+            transport,
             serving,
             held,
             callers: Callers::new(&registry),
@@ -371,17 +376,23 @@ pub async fn run(
         // An error means that whoever could say stop is gone; then there is nothing to wait for.
         let _gone = stop.wait_for(|stopped| *stopped).await;
     };
-    // Answers leave at once; waiting for more to send would only delay them.
-    let listener = listener.tap_io(|stream| {
-        // Without it an answer is late, not wrong.
-        let _slower = stream.set_nodelay(true);
-    });
-    axum::serve(
-        listener,
-        router.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(wait)
-    .await?;
+    match &gateway.transport {
+        Transport::Loopback => {
+            // Answers leave at once; waiting for more to send would only delay them.
+            let listener = listener.tap_io(|stream| {
+                // Without it an answer is late, not wrong.
+                let _slower = stream.set_nodelay(true);
+            });
+            let serving = axum::serve(listener, router);
+            serving.with_graceful_shutdown(wait).await?;
+        }
+        Transport::Tls(certificate) => {
+            let looking = tokio::spawn(Arc::clone(certificate).keep());
+            let serving = axum::serve(TlsListener::start(listener, certificate)?, router);
+            serving.with_graceful_shutdown(wait).await?;
+            looking.abort();
+        }
+    }
     listings.abort();
     unknown.abort();
     gateway.drained().await;

@@ -1,8 +1,8 @@
-//! An agent: HTTP/1.1 on one kept connection, with a token or signatures (RFC 9421).
+//! An agent: HTTP/1.1 on one kept connection, in the clear or over TLS, with a token or signatures (RFC 9421).
 //!
 //! In: calls and MCP messages. Out: answers, and the receipts that came with them.
 
-use crate::PATIENCE;
+use crate::{PATIENCE, certificates};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_record::cbor::Cbor as _;
@@ -13,9 +13,11 @@ use countersign_signatures::http::{
     Header, HttpRequest, Scheme, SigningParameters, UnixSeconds, sign_request,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
+use rustls::{ClientConfig, StreamOwned};
 use serde_json::{Value, json};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How a client shows who it is.
@@ -33,8 +35,14 @@ pub enum Credential {
 pub struct Client {
     authority: String,
     credential: Credential,
-    stream: Option<BufReader<TcpStream>>,
+    tls: Option<Arc<ClientConfig>>,
+    stream: Option<BufReader<Box<dyn Wire>>>,
 }
+
+/// What bytes go over.
+trait Wire: io::Read + io::Write + Send {}
+
+impl<T: io::Read + io::Write + Send> Wire for T {}
 
 /// A response.
 #[derive(Debug, Clone)]
@@ -135,14 +143,27 @@ impl Client {
         Self {
             authority: authority.to_owned(),
             credential,
+            tls: None,
             stream: None,
         }
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn over_tls(mut self, tls: Arc<ClientConfig>) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Another client of the same agent.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self::new(&self.authority, self.credential.clone())
+        Self {
+            authority: self.authority.clone(),
+            credential: self.credential.clone(),
+            tls: self.tls.clone(),
+            stream: None,
+        }
     }
 
     /// The same agent at another address: the gateway after a restart.
@@ -264,12 +285,19 @@ impl Client {
         self.stream = None;
     }
 
-    fn connect(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
+    fn connect(&mut self) -> io::Result<&mut BufReader<Box<dyn Wire>>> {
         if self.stream.is_none() {
             let stream = TcpStream::connect(&self.authority)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_nodelay(true)?;
-            self.stream = Some(BufReader::new(stream));
+            let wire: Box<dyn Wire> = match &self.tls {
+                None => Box::new(stream),
+                Some(tls) => Box::new(StreamOwned::new(
+                    certificates::knock(tls, &self.authority),
+                    stream,
+                )),
+            };
+            self.stream = Some(BufReader::new(wire));
         }
         self.stream
             .as_mut()
@@ -355,10 +383,10 @@ pub fn sign(
     ]
 }
 
-fn read_response(stream: &mut BufReader<TcpStream>) -> io::Result<Response> {
+fn read_response(stream: &mut BufReader<Box<dyn Wire>>) -> io::Result<Response> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut line = String::new();
-    let mut next = |stream: &mut BufReader<TcpStream>| -> io::Result<String> {
+    let mut next = |stream: &mut BufReader<Box<dyn Wire>>| -> io::Result<String> {
         line.clear();
         if stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -8,13 +8,14 @@
 //! | [`site`] | a site directory with two tenants, a token agent, a signing agent, a person |
 //! | [`machine`] | site, state directory and software TPM: what an operator has |
 //! | [`process`] | a child process, awaited by what it says |
-//! | [`client`] | an agent: plain HTTP and MCP, tokens and signatures |
+//! | [`client`] | an agent: HTTP and MCP, tokens and signatures |
 //! | [`auditor`] | trust, reference values, verdicts, and an export read entry by entry |
 //! | [`audit`] | what must hold of every export, whatever happened |
 //! | [`crash`] | kills the gateway anywhere, again and again |
 //! | [`handover`] | one machine continues the work of another, one command a person |
 //! | [`witness`] | a witness that an auditor runs |
 //! | [`timestamping`] | a timestamping authority, and a wire to it that the operator owns |
+//! | [`certificates`] | an authority of the tests' own, and clients that believe it |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -45,6 +46,7 @@
 
 pub mod audit;
 pub mod auditor;
+pub mod certificates;
 pub mod client;
 pub mod crash;
 pub mod gate;

@@ -404,7 +404,7 @@ impl Machine {
 pub struct Gateway {
     /// `ready` or `held`.
     pub word: String,
-    /// Its address, `http://…`.
+    /// Its address, `http://…` or `https://…`.
     pub url: String,
     /// Its id, hexadecimal.
     pub id: String,
@@ -418,7 +418,9 @@ impl Gateway {
     /// Host and port.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap_or(&self.url)
+        self.url
+            .split_once("://")
+            .map_or(&self.url, |(_, rest)| rest)
     }
 
     /// A client that shows nothing.

@@ -3,7 +3,7 @@
 //! Nothing that the gateway sends is taken on trust: the action's digest, every commitment and
 //! the preview are computed here from what is signed.
 
-use super::client::{Ask, ask_json, block_on};
+use super::client::{Ask, Reach, ask_json, block_on};
 use crate::keys::{public, random, read_signing_key, sign_statement};
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
@@ -24,9 +24,8 @@ const VALID_MINUTES: u64 = 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct Who {
-    /// The gateway, such as http://127.0.0.1:8480.
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    gateway: Reach,
     /// The approver's key file.
     #[arg(long)]
     key: PathBuf,
@@ -137,7 +136,7 @@ fn give(answer: &Answer, choice: Choice) -> anyhow::Result<()> {
         body: signed,
         key: None,
     };
-    let reply = block_on(ask_json(&answer.which.who.url, request))?;
+    let reply = block_on(ask_json(&answer.which.who.gateway, request))?;
     println!(
         "\n{choice}d, recorded as entry {}",
         reply.get("index").unwrap_or(&Value::Null)
@@ -168,7 +167,7 @@ fn fetch(who: &Who) -> anyhow::Result<(SigningKey, Vec<Waiting>)> {
         body: Vec::new(),
         key: Some(&key),
     };
-    let reply = block_on(ask_json(&who.url, request))?;
+    let reply = block_on(ask_json(&who.gateway, request))?;
     let gateway = reply
         .get("gateway")
         .and_then(Value::as_str)

@@ -1,16 +1,29 @@
-//! The command line's own HTTP requests, signed as a person's (RFC 9421).
+//! The command line's own HTTP requests, signed as a person's (RFC 9421), over TLS or on loopback in the clear.
 
 use crate::keys::{public, random};
+use crate::transport::reach::Target;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use clap::Args;
 use countersign_signatures::http::{
-    Header, HttpRequest, Scheme, SigningParameters, UnixSeconds, sign_request,
+    Header, HttpRequest, SigningParameters, UnixSeconds, sign_request,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use std::path::PathBuf;
+
+/// Which gateway, and how to know it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Reach {
+    /// The gateway, such as https://gateway.example:8480 or http://127.0.0.1:8480.
+    #[arg(long)]
+    url: String,
+    /// PEM file of certificates that an https gateway's own must lead to; needed for https, and for nothing else.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
 
 /// A request to make.
 pub(super) struct Ask<'a> {
@@ -26,12 +39,10 @@ pub(super) struct Ask<'a> {
     pub(super) key: Option<&'a SigningKey>,
 }
 
-/// Sends a request to `http://host:port` and gives the response, whose status is a success.
-pub(super) async fn ask(url: &str, ask: Ask<'_>) -> anyhow::Result<http::Response<Incoming>> {
-    let authority = url
-        .strip_prefix("http://")
-        .map(|rest| rest.trim_end_matches('/'))
-        .with_context(|| format!("{url} is not an address of the form http://host:port"))?;
+/// Sends a request to a gateway and gives the response, whose status is a success.
+pub(super) async fn ask(reach: &Reach, ask: Ask<'_>) -> anyhow::Result<http::Response<Incoming>> {
+    let target = Target::parse(&reach.url, reach.ca.as_deref())?;
+    let authority = target.authority();
     let mut request = http::Request::builder()
         .method(ask.method)
         .uri(match ask.query {
@@ -40,14 +51,12 @@ pub(super) async fn ask(url: &str, ask: Ask<'_>) -> anyhow::Result<http::Respons
         })
         .header("host", authority);
     if let Some(key) = ask.key {
-        for (name, value) in signature(authority, &ask, key)? {
+        for (name, value) in signature(&target, &ask, key)? {
             request = request.header(name, value);
         }
     }
     let request = request.body(Full::new(Bytes::from(ask.body)))?;
-    let stream = TcpStream::connect(authority)
-        .await
-        .with_context(|| format!("no gateway at {url}"))?;
+    let stream = target.connect().await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -69,8 +78,8 @@ pub(super) async fn ask(url: &str, ask: Ask<'_>) -> anyhow::Result<http::Respons
 }
 
 /// Like [`ask`], with the whole body read as JSON.
-pub(super) async fn ask_json(url: &str, what: Ask<'_>) -> anyhow::Result<serde_json::Value> {
-    let body = ask(url, what)
+pub(super) async fn ask_json(reach: &Reach, what: Ask<'_>) -> anyhow::Result<serde_json::Value> {
+    let body = ask(reach, what)
         .await?
         .into_body()
         .collect()
@@ -80,17 +89,18 @@ pub(super) async fn ask_json(url: &str, what: Ask<'_>) -> anyhow::Result<serde_j
 }
 
 fn signature(
-    authority: &str,
+    target: &Target<'_>,
     ask: &Ask<'_>,
     key: &SigningKey,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let authority = target.authority();
     let headers = [Header {
         name: "host",
         value: authority.as_bytes(),
     }];
     let request = HttpRequest {
         method: ask.method,
-        scheme: Scheme::Http,
+        scheme: target.scheme(),
         authority,
         path: ask.path,
         query: ask.query,

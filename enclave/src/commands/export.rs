@@ -1,6 +1,6 @@
 //! `countersign export`: the log, or a part of it, as one file.
 
-use super::client::{Ask, ask, block_on};
+use super::client::{Ask, Reach, ask, block_on};
 use crate::keys::read_signing_key;
 use anyhow::Context as _;
 use clap::Args;
@@ -14,9 +14,8 @@ use std::path::PathBuf;
 /// Fetch the log as one file that `countersign-verify` checks.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The gateway, such as http://127.0.0.1:8480.
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    gateway: Reach,
     /// Key file of a person of group `exporter`.
     #[arg(long)]
     key: PathBuf,
@@ -60,7 +59,7 @@ impl Export {
                 body: Vec::new(),
                 key: Some(&key),
             };
-            let mut body = ask(&self.url, request).await?.into_body();
+            let mut body = ask(&self.gateway, request).await?.into_body();
             let mut file =
                 fs::File::create(&partial).with_context(|| partial.display().to_string())?;
             let mut total = 0u64;

@@ -9,6 +9,7 @@ use countersign_policies::example::{ExampleCredential, ExampleKeys, files};
 use countersign_record::digest::TenantId;
 use countersign_signatures::token::TokenHash;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -33,9 +34,9 @@ pub(crate) struct Init {
     /// SQLite database that the tools work on.
     #[arg(long)]
     database: PathBuf,
-    /// Socket address to listen on.
+    /// Socket address to listen on: a loopback address.
     #[arg(long, default_value = "127.0.0.1:8480")]
-    listen: String,
+    listen: SocketAddr,
     /// Address of the TPM: device:<path> or swtpm:<host>:<port>.
     #[arg(long, default_value = "device:/dev/tpmrm0")]
     tpm: String,
@@ -54,6 +55,13 @@ impl Init {
         if directory.exists() {
             bail!("{} is there already", directory.display());
         }
+        if !listen.ip().is_loopback() {
+            bail!(
+                "the example speaks plain HTTP, so it listens on loopback only; {listen} is not. \
+                 Make it on loopback, then set [listen] and [tls] in its countersign.toml"
+            );
+        }
+        let listen = listen.to_string();
         let database = std::path::absolute(&database)?;
         let keys = directory.join("keys");
         fs::create_dir_all(&keys).with_context(|| format!("cannot make {}", keys.display()))?;

@@ -1,6 +1,6 @@
 //! `countersign erase` and `countersign hold …`: what is forgotten, and what must be kept, signed here with a person's own key.
 
-use super::client::{Ask, ask_json, block_on};
+use super::client::{Ask, Reach, ask_json, block_on};
 use crate::keys::{public, random, read_signing_key, sign_statement};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
@@ -19,9 +19,8 @@ const VALID_MILLIS: u64 = 10 * 60 * 1000;
 
 #[derive(Debug, Args)]
 struct Person {
-    /// The gateway, such as http://127.0.0.1:8480.
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    gateway: Reach,
     /// The person's key file.
     #[arg(long)]
     key: PathBuf,
@@ -120,7 +119,7 @@ struct Known {
 impl Erase {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let key = read_signing_key(&self.person.key)?;
-        let url = &self.person.url;
+        let reach = &self.person.gateway;
         let question = match (&self.subject, &self.tenant, &self.call, &self.entries) {
             (Some(subject), Some(tenant), None, None) => {
                 Some(json!({ "tenant": tenant, "subject": subject }))
@@ -130,9 +129,9 @@ impl Erase {
             (_, _, _, _) => bail!("name a subject with its tenant, a call, or entries"),
         };
         let known = match question {
-            Some(question) => look(url, &key, &question)?,
+            Some(question) => look(reach, &key, &question)?,
             None => Known {
-                gateway: gateway_of(url)?,
+                gateway: gateway_of(reach)?,
                 subject: None,
                 entries: ranges(self.entries.as_deref().unwrap_or_default())?,
                 count: 0,
@@ -170,7 +169,7 @@ impl Erase {
             nonce: Nonce(*random::<32>()?),
         };
         let signed = sign_statement(&key, ERASURE_TYP, statement.to_bytes());
-        let reply = post(url, "/v1/erasures", signed)?;
+        let reply = post(reach, "/v1/erasures", signed)?;
         println!(
             "erased      {} entries, recorded as entry {}; storage key version {}",
             number(&reply, "count"),
@@ -194,15 +193,15 @@ impl HoldCommand {
 impl Place {
     fn run(self) -> anyhow::Result<()> {
         let key = read_signing_key(&self.person.key)?;
-        let url = &self.person.url;
+        let reach = &self.person.gateway;
         let (gateway, subject) = match (&self.subject, &self.tenant) {
             (Some(subject), Some(tenant)) => {
                 let question = json!({ "tenant": tenant, "subject": subject });
-                let known = look(url, &key, &question)?;
+                let known = look(reach, &key, &question)?;
                 println!("{} entries with values are covered now", known.count);
                 (known.gateway, known.subject)
             }
-            (_, _) => (gateway_of(url)?, None),
+            (_, _) => (gateway_of(reach)?, None),
         };
         let tenant = self.tenant_id.as_deref().map(|t| {
             TenantId::from_hex(t).with_context(|| format!("{t:?} is not 32 hexadecimal digits"))
@@ -230,15 +229,15 @@ impl Place {
             expires: UnixMillis(issued.0.saturating_add(VALID_MILLIS)),
             nonce: Nonce(*random::<32>()?),
         };
-        hand_in(url, &key, &statement)
+        hand_in(reach, &key, &statement)
     }
 }
 
 impl Lift {
     fn run(self) -> anyhow::Result<()> {
         let key = read_signing_key(&self.person.key)?;
-        let url = &self.person.url;
-        let (gateway, holds) = holds(url, &key)?;
+        let reach = &self.person.gateway;
+        let (gateway, holds) = holds(reach, &key)?;
         let hold = holds
             .iter()
             .find(|h| h.get("id").and_then(Value::as_str) == Some(&self.id))
@@ -259,14 +258,14 @@ impl Lift {
             expires: UnixMillis(issued.0.saturating_add(VALID_MILLIS)),
             nonce: Nonce(*random::<32>()?),
         };
-        hand_in(url, &key, &statement)
+        hand_in(reach, &key, &statement)
     }
 }
 
 impl Listing {
     fn run(self) -> anyhow::Result<()> {
         let key = read_signing_key(&self.person.key)?;
-        let (_, holds) = holds(&self.person.url, &key)?;
+        let (_, holds) = holds(&self.person.gateway, &key)?;
         if holds.is_empty() {
             println!("no hold is in force");
         }
@@ -291,9 +290,9 @@ impl Listing {
     }
 }
 
-fn hand_in(url: &str, key: &SigningKey, statement: &HoldStatement) -> anyhow::Result<()> {
+fn hand_in(reach: &Reach, key: &SigningKey, statement: &HoldStatement) -> anyhow::Result<()> {
     let signed = sign_statement(key, HOLD_TYP, statement.to_bytes());
-    let reply = post(url, "/v1/holds", signed)?;
+    let reply = post(reach, "/v1/holds", signed)?;
     println!(
         "hold {} {}, recorded as entry {}",
         visible(&statement.id),
@@ -303,7 +302,7 @@ fn hand_in(url: &str, key: &SigningKey, statement: &HoldStatement) -> anyhow::Re
     Ok(())
 }
 
-fn post(url: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Value> {
+fn post(reach: &Reach, path: &str, body: Vec<u8>) -> anyhow::Result<Value> {
     let request = Ask {
         method: "POST",
         path,
@@ -311,10 +310,10 @@ fn post(url: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Value> {
         body,
         key: None,
     };
-    block_on(ask_json(url, request))
+    block_on(ask_json(reach, request))
 }
 
-fn look(url: &str, key: &SigningKey, question: &Value) -> anyhow::Result<Known> {
+fn look(reach: &Reach, key: &SigningKey, question: &Value) -> anyhow::Result<Known> {
     let request = Ask {
         method: "POST",
         path: "/v1/subjects",
@@ -322,7 +321,7 @@ fn look(url: &str, key: &SigningKey, question: &Value) -> anyhow::Result<Known> 
         body: question.to_string().into_bytes(),
         key: Some(key),
     };
-    let reply = block_on(ask_json(url, request))?;
+    let reply = block_on(ask_json(reach, request))?;
     let entries = reply.get("entries").and_then(Value::as_array);
     let entries = entries.context("the answer has no entries")?;
     let entries: Option<Vec<IndexRange>> = entries.iter().map(range_of).collect();
@@ -345,7 +344,7 @@ fn look(url: &str, key: &SigningKey, question: &Value) -> anyhow::Result<Known> 
     })
 }
 
-fn holds(url: &str, key: &SigningKey) -> anyhow::Result<(GatewayId, Vec<Value>)> {
+fn holds(reach: &Reach, key: &SigningKey) -> anyhow::Result<(GatewayId, Vec<Value>)> {
     let request = Ask {
         method: "GET",
         path: "/v1/holds",
@@ -353,7 +352,7 @@ fn holds(url: &str, key: &SigningKey) -> anyhow::Result<(GatewayId, Vec<Value>)>
         body: Vec::new(),
         key: Some(key),
     };
-    let reply = block_on(ask_json(url, request))?;
+    let reply = block_on(ask_json(reach, request))?;
     let holds = reply.get("holds").and_then(Value::as_array).cloned();
     Ok((
         named_gateway(&reply)?,
@@ -361,7 +360,7 @@ fn holds(url: &str, key: &SigningKey) -> anyhow::Result<(GatewayId, Vec<Value>)>
     ))
 }
 
-fn gateway_of(url: &str) -> anyhow::Result<GatewayId> {
+fn gateway_of(reach: &Reach) -> anyhow::Result<GatewayId> {
     let request = Ask {
         method: "GET",
         path: "/healthz",
@@ -369,7 +368,7 @@ fn gateway_of(url: &str) -> anyhow::Result<GatewayId> {
         body: Vec::new(),
         key: None,
     };
-    named_gateway(&block_on(ask_json(url, request))?)
+    named_gateway(&block_on(ask_json(reach, request))?)
 }
 
 fn named_gateway(reply: &Value) -> anyhow::Result<GatewayId> {

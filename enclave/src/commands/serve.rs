@@ -4,6 +4,7 @@ use crate::boot::{self, Opened, Place, tracing_line};
 use crate::keys::{read_signing_key, sign_statement};
 use crate::serve::{Gateway, run};
 use crate::site::{SiteDir, StateFile, tpm_address_text, write_release};
+use crate::transport::Transport;
 use crate::witnesses;
 use anyhow::Context as _;
 use clap::Args;
@@ -12,7 +13,6 @@ use countersign_platform::{PcrSet, Profile, Tpm, TpmAddress};
 use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::statement::{FLEET_TYP, FleetMember, FleetStatement};
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -45,11 +45,9 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let mut opened = boot::open(place)?;
-    let listen: SocketAddr = opened.settings.listen.parse().context("listen.address")?;
-    anyhow::ensure!(
-        listen.ip().is_loopback(),
-        "plain HTTP is served on loopback only; {listen} is not"
-    );
+    let listen = opened.settings.listen.address();
+    // ORDER: before an epoch is opened that could serve nobody.
+    let transport = Transport::open(&opened.settings.listen, place.site).context("[tls]")?;
     if countersign_platform::Attester::profile(opened.attester.as_ref()) == Profile::Swtpm {
         tracing_line("on a software TPM: no hardware vouches for this gateway");
     }
@@ -61,7 +59,7 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
         tracing_line("see recover-request.cbor in the state directory and `countersign recover`");
     }
     announce(&opened);
-    let (gateway, mut renewer) = Gateway::new(opened, epoch, asked)?;
+    let (gateway, mut renewer) = Gateway::new(opened, epoch, asked, transport)?;
     if let Some(renewer) = &mut renewer {
         // ORDER: the first renewal moves the counter before the first call is served.
         renewer.renew().context("the first renewal failed")?;
@@ -79,7 +77,8 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
             "ready"
         };
         println!(
-            "{word} http://{} gateway {}",
+            "{word} {}{} gateway {}",
+            gateway.transport.prefix(),
             listener.local_addr()?,
             gateway.id
         );

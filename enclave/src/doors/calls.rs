@@ -34,7 +34,7 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpReque
         Err(refusal) => return refused(&gateway, refusal),
     };
     let clock = gateway.signature_clock();
-    let identified = taken.presented(|p| {
+    let identified = taken.presented(&gateway.transport, |p| {
         let subject = |who: &Who| gateway.subject(who);
         identify(
             request,

@@ -211,7 +211,7 @@ async fn tools_call(
         }
     };
     let clock = gateway.signature_clock();
-    let identified = taken.presented(|p| {
+    let identified = taken.presented(&gateway.transport, |p| {
         let subject = |who: &Who| gateway.subject(who);
         identify(
             request,

@@ -13,8 +13,8 @@
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | anyone | |
 //!
 //! Only the method and path route a request here; whatever else it claims is judged by the
-//! stages. `Host` must be one of this socket's names, so that a page in a browser cannot reach
-//! the gateway by rebinding a name.
+//! stages. `Host` must be one of this socket's names (loopback's, or over TLS one of the certificate),
+//! so that a page in a browser cannot reach the gateway by rebinding a name.
 
 mod approvals;
 mod calls;
@@ -25,6 +25,7 @@ mod opening;
 mod privacy;
 
 use crate::serve::Gateway;
+use crate::transport::Transport;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -38,7 +39,7 @@ use countersign_gateway::identity::{Callers, Clock, recognize};
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_gateway::request::MAX_BODY_BYTES;
 use countersign_record::digest::SubjectId;
-use countersign_signatures::http::{Header, HttpRequest, Scheme};
+use countersign_signatures::http::{Header, HttpRequest};
 use std::sync::Arc;
 
 pub use calls::OPENAPI;
@@ -67,15 +68,15 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 /// Refuses requests under another name, and from pages of another origin.
 async fn only_our_names(
-    State(_gateway): State<Arc<Gateway>>,
+    State(gateway): State<Arc<Gateway>>,
     request: Request,
     next: Next,
 ) -> Response {
     let headers = request.headers();
     let host = text(headers, &header::HOST).unwrap_or_default();
     let origin = text(headers, &header::ORIGIN);
-    let foreign = origin.is_some_and(|o| o.strip_prefix("http://") != Some(host));
-    if !is_loopback_name(host) || foreign {
+    let foreign = origin.is_some_and(|o| o.strip_prefix(gateway.transport.prefix()) != Some(host));
+    if !gateway.transport.is_ours(host) || foreign {
         return (
             StatusCode::FORBIDDEN,
             "this name or origin is not served here\n",
@@ -83,15 +84,6 @@ async fn only_our_names(
             .into_response();
     }
     next.run(request).await
-}
-
-/// Plain HTTP is served on loopback only, so only loopback names are ours.
-fn is_loopback_name(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
-        _ => host,
-    };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
@@ -133,8 +125,8 @@ impl Taken {
         })
     }
 
-    /// Runs `f` on the request as signatures see it.
-    fn presented<T>(&self, f: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
+    /// Runs `f` on the request as signatures see it, with the transport that it came by.
+    fn presented<T>(&self, by: &Transport, f: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
         let headers: Vec<Header<'_>> = self
             .headers
             .iter()
@@ -145,7 +137,7 @@ impl Taken {
             .collect();
         f(&HttpRequest {
             method: &self.method,
-            scheme: Scheme::Http,
+            scheme: by.scheme(),
             authority: &self.authority,
             path: &self.path,
             query: self.query.as_deref(),
@@ -159,7 +151,9 @@ impl Gateway {
     /// Who presents this, among `callers`.
     fn recognize(&self, taken: &Taken, callers: &Callers) -> Result<Who, Refusal> {
         let clock = self.signature_clock();
-        let who = taken.presented(|p| recognize(p, callers, &mut self.nonces(), clock));
+        let who = taken.presented(&self.transport, |p| {
+            recognize(p, callers, &mut self.nonces(), clock)
+        });
         if who.is_err() {
             self.count_unknown();
         }

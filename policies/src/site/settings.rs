@@ -2,6 +2,7 @@
 //!
 //! In: the text of the file. Out: [`Settings`], units in the types, nothing that can be
 //! switched off. All sections are required but those marked; unknown keys are refused.
+//! Plain HTTP has to be asked for, and is only for loopback.
 
 use crate::problem::{Problem, Report, Source};
 use crate::site::profiles::{Profile, ProfileSection, profiles};
@@ -11,6 +12,8 @@ use countersign_record::note::{NoteKey, Role};
 use countersign_timestamps::Authority;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -24,8 +27,8 @@ pub struct Settings {
     pub name: String,
     /// Tenants, in the order of the file.
     pub tenants: Vec<Tenant>,
-    /// Socket address that agents call, such as `127.0.0.1:8443`.
-    pub listen: String,
+    /// Where agents and people reach the gateway.
+    pub listen: Listen,
     /// The TPM: `device:<path>` or `swtpm:<host>:<port>`.
     pub tpm: String,
     /// What may unseal.
@@ -46,6 +49,47 @@ pub struct Settings {
     pub timestamping: Vec<AuthoritySettings>,
     /// Its own disclosure profiles, by name, for the next bundle.
     pub profiles: Vec<Profile>,
+}
+
+/// Where agents and people reach the gateway, and what protects the way there.
+///
+/// INVARIANT: a plain one is on loopback, and was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    address: SocketAddr,
+    protection: Protection,
+}
+
+impl Listen {
+    /// The address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What protects the way there.
+    #[must_use]
+    pub fn protection(&self) -> &Protection {
+        &self.protection
+    }
+}
+
+/// What protects the way to the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// That nobody else can go it: plain HTTP on a loopback address.
+    Loopback,
+    /// TLS.
+    Tls(TlsFiles),
+}
+
+/// The files that TLS is made from. A path that is not absolute begins at the site directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The gateway's certificate, and after it those that lead to an authority, in PEM.
+    pub certificate: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
 }
 
 /// A program of somebody else that is reached over plain HTTP: what it says is signed.
@@ -152,7 +196,8 @@ struct File {
     site: SiteSection,
     #[serde(default)]
     tenants: Vec<TenantSection>,
-    listen: Address,
+    listen: ListenSection,
+    tls: Option<TlsSection>,
     tpm: Address,
     release: ReleaseSection,
     governance: Key,
@@ -179,6 +224,20 @@ struct SiteSection {
 struct TenantSection {
     id: Spanned<String>,
     name: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenSection {
+    address: Spanned<String>,
+    plain_http: Option<Spanned<bool>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    certificate: Spanned<String>,
+    key: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -262,7 +321,7 @@ impl Settings {
         let before = report.count();
         let name = plain_name(source, "site.name", &file.site.name, report);
         let tenants = tenants(source, &file.tenants, report);
-        let listen = listen(source, &file.listen.address, report);
+        let listen = listen(source, &file.listen, file.tls.as_ref(), report);
         let tpm = tpm(source, &file.tpm.address, report);
         let release_key = hex_array(
             source,
@@ -309,7 +368,7 @@ impl Settings {
         Some(Self {
             name: name?,
             tenants,
-            listen,
+            listen: listen?,
             tpm,
             release: Release {
                 key: release_key?,
@@ -536,18 +595,72 @@ fn tenants(source: Source<'_>, sections: &[TenantSection], report: &mut Report) 
     out
 }
 
-fn listen(source: Source<'_>, address: &Spanned<String>, report: &mut Report) -> String {
-    if address.get_ref().parse::<std::net::SocketAddr>().is_err() {
-        let expected = "an IP address and a port, such as 127.0.0.1:8443";
-        report.value(
-            source,
-            address.span(),
-            "listen.address",
-            address.get_ref(),
-            expected,
-        );
-    }
-    address.get_ref().clone()
+fn listen(
+    source: Source<'_>,
+    section: &ListenSection,
+    tls: Option<&TlsSection>,
+    report: &mut Report,
+) -> Option<Listen> {
+    let text = section.address.get_ref();
+    let mut at_address = |expected: &str| {
+        let span = section.address.span();
+        report.value(source, span, "listen.address", text, expected);
+    };
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        at_address("an IP address and a port, such as 127.0.0.1:8443");
+        return None;
+    };
+    let plain = section.plain_http.as_ref().filter(|p| *p.get_ref());
+    let protection = match (plain, tls) {
+        (None, Some(tls)) => Protection::Tls(tls_files(source, tls, report)?),
+        (Some(_), None) if address.ip().is_loopback() => Protection::Loopback,
+        (Some(_), None) => {
+            at_address(
+                "a loopback address such as 127.0.0.1:8443, because plain HTTP is served nowhere else; \
+                 for any other put [tls] with certificate and key in the place of plain_http",
+            );
+            return None;
+        }
+        (Some(plain), Some(_)) => {
+            let expected = "false or nothing, because there is [tls]: it is one or the other";
+            report.value(source, plain.span(), "listen.plain_http", "true", expected);
+            return None;
+        }
+        (None, None) => {
+            let problem = Problem::Missing {
+                key: "tls".to_owned(),
+                expected: "[tls] with certificate and key, two PEM files; or, on a loopback address alone, \
+                           plain_http = true below [listen]"
+                    .to_owned(),
+            };
+            report.at(source, section.address.span(), problem);
+            return None;
+        }
+    };
+    Some(Listen {
+        address,
+        protection,
+    })
+}
+
+fn tls_files(
+    source: Source<'_>,
+    TlsSection { certificate, key }: &TlsSection,
+    report: &mut Report,
+) -> Option<TlsFiles> {
+    let mut path = |name: &str, text: &Spanned<String>| {
+        if text.get_ref().is_empty() {
+            report.value(source, text.span(), name, "", "path of a PEM file");
+            return None;
+        }
+        Some(PathBuf::from(text.get_ref()))
+    };
+    let certificate = path("tls.certificate", certificate);
+    let key = path("tls.key", key);
+    Some(TlsFiles {
+        certificate: certificate?,
+        key: key?,
+    })
 }
 
 fn tpm(source: Source<'_>, address: &Spanned<String>, report: &mut Report) -> String {

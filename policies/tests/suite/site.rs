@@ -2,6 +2,7 @@
 
 use crate::fixture::{example, plus, public, with};
 use countersign_policies::inspect::inspect;
+use countersign_policies::site::settings::{Protection, TlsFiles};
 use countersign_policies::{Site, SiteFiles, site};
 
 /// All problems as lines.
@@ -478,6 +479,70 @@ fn a_threshold_above_the_signers_is_refused() {
         one(&with("countersign.toml", "threshold = 1", "threshold = 2"))
             .contains("expected 1 to 1")
     );
+}
+
+/// The example with another section on where it listens.
+fn listening(section: &str) -> SiteFiles {
+    let mut files = example();
+    let text = files.0.get_mut("countersign.toml").unwrap();
+    let (before, rest) = text.split_once("[listen]\n").unwrap();
+    let (_, after) = rest.split_once("\n\n").unwrap();
+    *text = format!("{before}[listen]\n{section}\n\n{after}");
+    files
+}
+
+const TLS: &str = "[tls]\ncertificate = \"/run/tls/chain.pem\"\nkey = \"key.pem\"";
+
+#[test]
+fn the_way_to_the_gateway_is_tls_or_plain_http_on_loopback() {
+    let protection = |section: &str| {
+        let site = Site::parse(&listening(section)).unwrap_or_else(|e| panic!("{e}"));
+        site.settings.listen.protection().clone()
+    };
+    for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1"] {
+        let section = format!("address = \"{address}\"\nplain_http = true");
+        assert_eq!(protection(&section), Protection::Loopback);
+    }
+    let files = Protection::Tls(TlsFiles {
+        certificate: "/run/tls/chain.pem".into(),
+        key: "key.pem".into(),
+    });
+    for address in ["0.0.0.0:8443", "127.0.0.1:1"] {
+        let section = format!("address = \"{address}\"\n{TLS}");
+        assert_eq!(protection(&section), files);
+    }
+}
+
+#[test]
+fn a_way_to_the_gateway_that_is_neither_is_refused_with_its_line() {
+    let loopback = "address = \"127.0.0.1:1\"";
+    for (section, said) in [
+        (
+            "address = \"192.0.2.1:1\"\nplain_http = true".to_owned(),
+            "listen.address is \"192.0.2.1:1\", expected a loopback address",
+        ),
+        (loopback.to_owned(), "tls is missing, expected [tls] with"),
+        (
+            format!("{loopback}\nplain_http = false"),
+            "tls is missing, expected [tls] with",
+        ),
+        (
+            format!("{loopback}\nplain_http = true\n{TLS}"),
+            "listen.plain_http is \"true\", expected false or nothing",
+        ),
+        (
+            format!("{loopback}\n[tls]\ncertificate = \"\"\nkey = \"k\""),
+            "tls.certificate is \"\", expected path of a PEM file",
+        ),
+        (
+            "address = \"localhost:1\"\nplain_http = true".to_owned(),
+            "listen.address is \"localhost:1\", expected an IP address and a port",
+        ),
+    ] {
+        let found = one(&listening(&section));
+        assert!(found.starts_with("countersign.toml:1"), "{found}");
+        assert!(found.contains(said), "{found}");
+    }
 }
 
 /// The root of the authority that made the tokens of `countersign-timestamps`' tests.

@@ -7,4 +7,5 @@ mod operator;
 mod profiles;
 mod replay;
 mod tamper;
+mod transport;
 mod whole;

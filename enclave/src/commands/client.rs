@@ -60,7 +60,11 @@ pub(super) async fn ask(reach: &Reach, ask: Ask<'_>) -> anyhow::Result<http::Res
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
+    let response = sender.send_request(request).await;
+    let response = response.with_context(|| match target {
+        Target::Plain { .. } => format!("{authority} does not answer in plain HTTP; is it https?"),
+        Target::Tls { .. } => format!("{authority} does not answer in HTTP"),
+    })?;
     if !response.status().is_success() {
         let status = response.status();
         let body = response

@@ -23,7 +23,8 @@ use tokio_rustls::server::TlsStream;
 /// Longest handshake. It takes two round trips, three if the client guessed another key exchange.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Handshakes at one time. Those beyond wait in the kernel's queue, at most as long as one handshake may last.
+/// Handshakes at one time. Those beyond wait in the kernel's queue until one ends: who opens more than a hundred
+/// silent connections a second (512 in [`HANDSHAKE_LIMIT`]) keeps others waiting, but no call that is under way.
 ///
 /// Bounds memory: one holds at most some 20 KiB of messages (assumed), so all of them 10 MiB.
 pub const MAX_HANDSHAKES: usize = 512;

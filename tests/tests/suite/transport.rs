@@ -10,7 +10,7 @@ use countersign_tests::certificates::{Ca, Pair, chmod, knock, replace};
 use countersign_tests::client::{Client, sign};
 use countersign_tests::machine::{Gateway, Machine};
 use countersign_tests::process::outcome;
-use countersign_tests::site::BETA_KEY;
+use countersign_tests::site::{BETA_KEY, OFFICER_KEY};
 use ed25519_dalek::Signer as _;
 use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::{ClientConfig, ClientConnection, Stream};
@@ -170,6 +170,15 @@ fn a_command_without_certificates_or_with_those_of_others_sends_nothing() {
     let (_, said) = gateway.try_export();
     let said = said.unwrap_err();
     assert!(said.contains("say with --ca FILE"), "{said}");
+    let mut plain = Command::new(countersign_tests::program("countersign"));
+    plain.args(["approve", "list", "--url"]);
+    plain.arg(format!("http://{}", gateway.authority()));
+    plain
+        .arg("--key")
+        .arg(protected.machine.site().key_file(OFFICER_KEY));
+    let (status, _, said) = outcome(&mut plain);
+    assert!(!status.success());
+    assert!(said.contains("is it https?"), "{said}");
     let elsewhere = tempfile::tempdir().unwrap();
     let other = Ca::make(elsewhere.path()).file();
     let (_, said) = gateway.try_export_of(&["--ca", other.to_str().unwrap()]);

@@ -25,7 +25,7 @@ use countersign_record::cbor::Cbor as _;
 use countersign_record::entry::{Body, Entry};
 use countersign_record::export::{Framer, ItemKind};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -135,9 +135,36 @@ fn recovery(upstream: &str, entries: u64) -> Result<()> {
         now >> 10,
         peak >> 10
     );
+    exporting(&site, &gateway, &dir.path().join("export"))?;
     gateway.process.stop()?;
     start(&site, "after a stop in good order")?.process.cut()?;
     start(&site, "after SIGKILL")?.process.stop()
+}
+
+/// How fast an export is written, and how fast its bytes alone are copied and flushed.
+fn exporting(site: &Site, gateway: &Gateway, file: &Path) -> Result<()> {
+    let began = Instant::now();
+    site.export(gateway, file)?;
+    let took = began.elapsed().as_secs_f64();
+    let mut framer = Framer::new();
+    let bytes = std::fs::read(file)?;
+    framer.push(&bytes);
+    let mut entries = 0u64;
+    while let Some(frame) = framer.next_frame()? {
+        entries += u64::from(frame.kind == ItemKind::Entry);
+    }
+    let began = Instant::now();
+    let mut copy = File::create(file.with_extension("copy"))?;
+    copy.write_all(&bytes)?;
+    copy.sync_all()?;
+    println!(
+        "export of {entries} entries, {} bytes ({} each): {took:.2} s, {:.0} entries/s; its bytes alone, written and flushed: {:.2} s",
+        bytes.len(),
+        bytes.len() as u64 / entries.max(1),
+        entries as f64 / took,
+        began.elapsed().as_secs_f64()
+    );
+    Ok(())
 }
 
 fn renewal(upstream: &str, lasting: Duration) -> Result<()> {

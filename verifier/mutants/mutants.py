@@ -208,8 +208,9 @@ def run_batch(package, names, timeout):
         listed = out / "mutants.out" / f"{outcome}.txt"
         for name in listed.read_text().splitlines() if listed.exists() else []:
             found[name] = outcome
-    if not stopped and set(found) != set(names):
-        sys.exit(f"cargo-mutants left out {sorted(set(names) - set(found))}:\n{said}")
+    left_out = sorted(set(names) - set(found))
+    if not stopped and left_out:
+        sys.exit(f"cargo-mutants left out {left_out}:\n{said}")
     return found, stopped
 
 
@@ -262,7 +263,7 @@ class Package:
                 return True
             batch, started = names[reached : reached + BATCH], time.monotonic()
             found, stopped = run_batch(self.name, batch, timeout)
-            self.state.outcomes |= {self.mutants[name]: outcome for name, outcome in found.items()}
+            self.state.outcomes |= {self.mutants[name]: outcome for name, outcome in found.items() if name in self.mutants}
             self.state.store()
             if stopped:
                 return True

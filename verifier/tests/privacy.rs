@@ -408,6 +408,26 @@ fn a_hold_that_was_never_placed_cannot_be_lifted() {
 }
 
 #[test]
+fn a_hold_that_was_lifted_cannot_be_lifted_again() {
+    let mut log = log();
+    log.hold(HoldAct::Placed);
+    log.hold(HoldAct::Lifted);
+    log.hold(HoldAct::Lifted);
+    assert_eq!(failed(&check(&log.export())), ["holds"]);
+}
+
+#[test]
+fn holds_in_force_at_the_end_are_named_and_lifted_ones_are_not() {
+    let mut log = log();
+    log.hold(HoldAct::Placed);
+    let text = render(&check(&log.export()), Detail::Full);
+    assert!(text.contains("in force at the end: 2026-17"), "{text}");
+    log.hold(HoldAct::Lifted);
+    let text = render(&check(&log.export()), Detail::Full);
+    assert!(!text.contains("in force at the end"), "{text}");
+}
+
+#[test]
 fn a_hold_that_says_something_else_than_the_person_signed_is_named() {
     let mut log = log();
     let (mut body, disclosure): (Hold, Disclosure) = log.hold_body(HoldAct::Placed);

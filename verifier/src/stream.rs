@@ -331,7 +331,6 @@ impl Stream<'_> {
             self.checks.artifact(artifact);
             return Ok(());
         }
-        self.last = Last::Other;
         self.evidence.push(artifact);
         if self.evidence.len() > MAX_EVIDENCE {
             return Err(format!(

@@ -23,7 +23,7 @@ use countersign_record::cbor::Bytes;
 use countersign_record::checkpoint::CheckpointError;
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::ArtifactDigest;
-use countersign_record::entry::{Entry, EntryError};
+use countersign_record::entry::{Entry, EntryError, Kind};
 use countersign_record::export::{Artifact, EXPORT_FORMAT, ExportWriter, Manifest, Timestamp};
 use opening::Fields;
 use plan::Piece;
@@ -227,7 +227,8 @@ fn entry(
 
 /// The evidence that an entry names. It stands directly before it, so that no reader has to keep it.
 fn evidence(log: &Reader, stored: &StoredEntry) -> Result<Vec<Artifact>, ExportFault> {
-    if !plan::names_artifacts(&stored.bytes) {
+    let kinds = [Kind::Base, Kind::Renewal, Kind::Close];
+    if !plan::is_of(&kinds, &stored.bytes) {
         return Ok(Vec::new());
     }
     let entry = Entry::parse(&stored.bytes).map_err(|source| ExportFault::Entry {

@@ -317,7 +317,7 @@ impl Scan {
     fn entry(&mut self, index: u64, bytes: &[u8]) -> Result<(), ExportFault> {
         // Of a whole log only what names artifacts is looked into, and what the profile asks about.
         let asked = self.opener.asks() && is_of(&[Kind::Decision], bytes);
-        if matches!(self.wanted, Wanted::All) && !names_artifacts(bytes) && !asked {
+        if matches!(self.wanted, Wanted::All) && !is_of(&NAMING, bytes) && !asked {
             return Ok(());
         }
         let entry = Entry::parse(bytes).map_err(|source| ExportFault::Entry { index, source })?;
@@ -530,14 +530,11 @@ impl Heads {
     }
 }
 
-/// Whether an entry's kind names artifacts.
-pub(super) fn names_artifacts(bytes: &[u8]) -> bool {
-    let kinds = [Kind::Base, Kind::Renewal, Kind::Close, Kind::Change];
-    is_of(&kinds, bytes)
-}
+/// Kinds of entries that name what stands before the first entry.
+const NAMING: [Kind; 2] = [Kind::Base, Kind::Change];
 
 /// Whether an entry is of one of these kinds.
-fn is_of(kinds: &[Kind], bytes: &[u8]) -> bool {
+pub(super) fn is_of(kinds: &[Kind], bytes: &[u8]) -> bool {
     // What cannot be read is looked at more closely, and named.
     Sign1::parse(bytes).map_or(true, |s| kinds.iter().any(|k| k.typ() == s.typ()))
 }

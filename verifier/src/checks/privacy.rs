@@ -128,7 +128,6 @@ impl Placed {
 impl Checks<'_> {
     /// Values were destroyed.
     pub(super) fn erasure(&mut self, at: At, erasure: &Erasure, opened: &Opened) {
-        let index = Some(at.index);
         let last = erasure.entries.last().map(|r| r.last);
         let placed = in_order(&erasure.entries) && last.is_none_or(|last| last < at.index);
         let formed = that(placed, || {
@@ -143,21 +142,10 @@ impl Checks<'_> {
             })
         });
         self.privacy.ring = self.privacy.ring.max(erasure.ring);
-        let result = match &opened.statement {
-            None => formed.map(|()| None),
-            Some(bytes) => formed
-                .and_then(|()| self.erasure_signed(at, erasure, bytes))
-                .map(Some),
-        };
-        match result {
-            Ok(Some(())) => self.ledger.held(Code::Erasures),
-            Ok(None) => {
-                let text =
-                    self.undisclosed("the person's signed statement", Field::ErasureStatement);
-                self.ledger.skipped(Code::Erasures, index, text);
-            }
-            Err(text) => self.ledger.fail(Code::Erasures, index, text),
-        }
+        let statement = opened.statement.as_deref();
+        let signed = statement.map(|bytes| self.erasure_signed(at, erasure, bytes));
+        let result = formed.map(|()| signed).and_then(Option::transpose);
+        self.ordered((Code::Erasures, Field::ErasureStatement), at, result);
         let entries = erasure.entries.iter().map(IndexRange::count);
         self.calls.erased = entries.fold(self.calls.erased, u64::saturating_add);
         // What a badly formed erasure says is no excuse for anything.
@@ -258,21 +246,28 @@ impl Checks<'_> {
 
     /// A hold is placed or lifted.
     pub(super) fn hold(&mut self, at: At, hold: &Hold, opened: &Opened) {
-        let index = Some(at.index);
         let placed = self.privacy.holds.apply(hold, at.time);
-        let result = match &opened.statement {
-            None => placed.map(|()| None),
-            Some(bytes) => placed
-                .and_then(|()| self.hold_signed(at, hold, bytes))
-                .map(Some),
-        };
+        let statement = opened.statement.as_deref();
+        let signed = statement.map(|bytes| self.hold_signed(at, hold, bytes));
+        let result = placed.map(|()| signed).and_then(Option::transpose);
+        self.ordered((Code::Holds, Field::HoldStatement), at, result);
+    }
+
+    /// One observation of what a person ordered; nothing is known of the order if it is not disclosed.
+    fn ordered(
+        &mut self,
+        (code, field): (Code, Field),
+        at: At,
+        result: Result<Option<()>, String>,
+    ) {
+        let index = Some(at.index);
         match result {
-            Ok(Some(())) => self.ledger.held(Code::Holds),
+            Ok(Some(())) => self.ledger.held(code),
             Ok(None) => {
-                let text = self.undisclosed("the person's signed statement", Field::HoldStatement);
-                self.ledger.skipped(Code::Holds, index, text);
+                let text = self.undisclosed("the person's signed statement", field);
+                self.ledger.skipped(code, index, text);
             }
-            Err(text) => self.ledger.fail(Code::Holds, index, text),
+            Err(text) => self.ledger.fail(code, index, text),
         }
     }
 

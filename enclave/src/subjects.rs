@@ -31,6 +31,8 @@ pub struct Subjects {
     journal: Arc<Journal>,
     lookup: Zeroizing<[u8; 32]>,
     known: Mutex<HashMap<(TenantId, String), SubjectId>>,
+    /// Held while a key is made or destroyed, so that nobody who is known already waits for the disk.
+    changing: Mutex<()>,
 }
 
 impl Subjects {
@@ -41,6 +43,7 @@ impl Subjects {
             journal,
             lookup,
             known: Mutex::default(),
+            changing: Mutex::default(),
         }
     }
 
@@ -49,20 +52,29 @@ impl Subjects {
     /// # Errors
     /// If the key cannot be read or kept.
     pub fn of(&self, tenant: TenantId, name: &str) -> anyhow::Result<SubjectId> {
-        let place = (tenant, name.to_owned());
-        let mut known = self.known();
-        if let Some(subject) = known.get(&place) {
-            return Ok(*subject);
+        if let Some(subject) = self.known(tenant, name) {
+            return Ok(subject);
         }
+        let _changing = self.changing();
+        // ORDER: looked up again under the lock, so that two first calls for one person make one key.
         let subject = match self.find(tenant, name)? {
             Some(subject) => subject,
             None => self.make(tenant, name)?,
         };
+        let place = (tenant, name.to_owned());
+        let mut known = self.remembered();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
         known.insert(place, subject);
         Ok(subject)
+    }
+
+    /// The pseudonym of a subject, if it is in memory: of all that the bundle names, and of whoever called before.
+    #[must_use]
+    pub fn known(&self, tenant: TenantId, name: &str) -> Option<SubjectId> {
+        let place = (tenant, name.to_owned());
+        self.remembered().get(&place).copied()
     }
 
     /// The pseudonym of a subject that has one.
@@ -80,13 +92,13 @@ impl Subjects {
     /// # Errors
     /// If a row does not open or the log does not let it go.
     pub fn forget(&self, subject: SubjectId) -> anyhow::Result<()> {
-        let mut known = self.known();
+        let _changing = self.changing();
         for (row, secret) in self.journal.subjects()? {
             if pseudonym_of(&secret)? == subject {
                 self.journal.forget_subject(row)?;
             }
         }
-        known.retain(|_, s| *s != subject);
+        self.remembered().retain(|_, s| *s != subject);
         Ok(())
     }
 
@@ -104,8 +116,12 @@ impl Subjects {
         digest(&self.lookup, "countersign/subject-row/v1", tenant, name)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<(TenantId, String), SubjectId>> {
+    fn remembered(&self) -> MutexGuard<'_, HashMap<(TenantId, String), SubjectId>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -218,6 +218,24 @@ pub struct Clock {
     pub epoch_opened: UnixMillis,
 }
 
+/// A caller that was found out; [`recognize`] alone makes one.
+#[derive(Debug)]
+pub struct Recognized(Who);
+
+impl Recognized {
+    /// Who calls.
+    #[must_use]
+    pub fn who(&self) -> &Who {
+        &self.0
+    }
+
+    /// Who calls, where it is no call: for a list, or a person's request.
+    #[must_use]
+    pub fn into_who(self) -> Who {
+        self.0
+    }
+}
+
 /// Finds out who calls; for a `tools/list` as well as for a call.
 ///
 /// # Errors
@@ -227,18 +245,19 @@ pub fn recognize(
     callers: &Callers,
     nonces: &mut Nonces,
     clock: Clock,
-) -> Result<Who, Refusal> {
+) -> Result<Recognized, Refusal> {
     let has = |name: &str| {
         presented
             .headers
             .iter()
             .any(|h| h.name.eq_ignore_ascii_case(name))
     };
-    if has("signature-input") || has("signature") {
+    let who = if has("signature-input") || has("signature") {
         signed(presented, callers, nonces, clock)
     } else {
         bearer(presented, callers)
-    }
+    };
+    who.map(Recognized)
 }
 
 /// Stage 2. `subject` looks up the pseudonym of whom the call is about.
@@ -253,22 +272,41 @@ pub fn identify(
     clock: Clock,
     subject: impl FnOnce(&Who) -> Option<SubjectId>,
 ) -> Result<Identified, Box<Refused>> {
-    let refuse = |request: Request, refusal| {
-        Err(Box::new(Refused {
-            progress: request.progress,
-            refusal,
-        }))
-    };
     match recognize(presented, callers, nonces, clock) {
-        Ok(mut who) => {
-            who.subject = subject(&who);
-            if who.subject.is_none() {
-                // A call that could not be found again by whom it is about is not taken.
-                return refuse(request, Refusal::never(Code::AuditUnavailable));
-            }
-            Ok(known(request, who))
+        Ok(recognized) => {
+            let subject = subject(recognized.who());
+            request.of(recognized, subject)
         }
-        Err(refusal) => refuse(request, refusal),
+        Err(refusal) => Err(request.refuse(refusal)),
+    }
+}
+
+impl Request {
+    /// Stage 2 for a shell that has to wait for the pseudonym of whom the call is about.
+    ///
+    /// # Errors
+    /// A refusal, if there is no pseudonym.
+    pub fn of(
+        self,
+        recognized: Recognized,
+        subject: Option<SubjectId>,
+    ) -> Result<Identified, Box<Refused>> {
+        let Recognized(mut who) = recognized;
+        if subject.is_none() {
+            // A call that could not be found again by whom it is about is not taken.
+            return Err(self.refuse(Refusal::never(Code::AuditUnavailable)));
+        }
+        who.subject = subject;
+        Ok(known(self, who))
+    }
+
+    /// Refuses the request of an unknown caller.
+    #[must_use]
+    pub fn refuse(self, refusal: Refusal) -> Box<Refused> {
+        Box::new(Refused {
+            progress: self.progress,
+            refusal,
+        })
     }
 }
 

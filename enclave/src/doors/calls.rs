@@ -9,8 +9,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_gateway::call::Who;
-use countersign_gateway::identity::identify;
 use countersign_gateway::refusal::Refusal;
 use countersign_gateway::request::{Request, Untrusted};
 use serde_json::json;
@@ -33,18 +31,7 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpReque
         Ok(request) => request,
         Err(refusal) => return refused(&gateway, refusal),
     };
-    let clock = gateway.signature_clock();
-    let identified = taken.presented(&gateway.transport, |p| {
-        let subject = |who: &Who| gateway.subject(who);
-        identify(
-            request,
-            p,
-            &gateway.callers,
-            &mut gateway.nonces(),
-            clock,
-            subject,
-        )
-    });
+    let identified = gateway.identify(request, &taken).await;
     let identified = match identified {
         Ok(identified) => identified,
         Err(refused_call) => return refused(&gateway, refused_call.refusal().clone()),

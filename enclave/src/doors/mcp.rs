@@ -12,7 +12,6 @@ use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use countersign_gateway::call::Who;
-use countersign_gateway::identity::identify;
 use countersign_gateway::mcp::{
     Era, INITIALIZE_ERA, META_DECISION, META_TIMING, Message, Method, STATELESS_ERA, ToolCall,
 };
@@ -210,18 +209,7 @@ async fn tools_call(
             return unknown_caller(id, refused.refusal());
         }
     };
-    let clock = gateway.signature_clock();
-    let identified = taken.presented(&gateway.transport, |p| {
-        let subject = |who: &Who| gateway.subject(who);
-        identify(
-            request,
-            p,
-            &gateway.callers,
-            &mut gateway.nonces(),
-            clock,
-            subject,
-        )
-    });
+    let identified = gateway.identify(request, &taken).await;
     let identified = match identified {
         Ok(identified) => identified,
         Err(refused) => {

@@ -35,9 +35,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use countersign_gateway::call::{Seed, Who};
-use countersign_gateway::identity::{Callers, Clock, recognize};
-use countersign_gateway::refusal::{Code, Refusal};
-use countersign_gateway::request::MAX_BODY_BYTES;
+use countersign_gateway::identity::{Callers, Clock, Identified, Recognized, recognize};
+use countersign_gateway::refusal::{Code, Refusal, Refused};
+use countersign_gateway::request::{MAX_BODY_BYTES, Request as CallRequest};
 use countersign_record::digest::SubjectId;
 use countersign_signatures::http::{Header, HttpRequest};
 use std::sync::Arc;
@@ -151,16 +151,42 @@ impl Gateway {
     /// Who presents this, among `callers`.
     fn recognize(&self, taken: &Taken, callers: &Callers) -> Result<Who, Refusal> {
         let clock = self.signature_clock();
-        let who = taken.presented(&self.transport, |p| {
+        let recognized = taken.presented(&self.transport, |p| {
             recognize(p, callers, &mut self.nonces(), clock)
         });
-        if who.is_err() {
+        if recognized.is_err() {
             self.count_unknown();
         }
-        who
+        recognized.map(Recognized::into_who)
     }
 
-    /// The pseudonym of whom a caller's call is about. All that the bundle names are in memory.
+    /// Stage 2 of a call. The key of a person who is new here is made on a thread that may wait for the disk.
+    async fn identify(
+        self: &Arc<Self>,
+        request: CallRequest,
+        taken: &Taken,
+    ) -> Result<Identified, Box<Refused>> {
+        let clock = self.signature_clock();
+        let recognized = taken.presented(&self.transport, |p| {
+            recognize(p, &self.callers, &mut self.nonces(), clock)
+        });
+        let recognized = match recognized {
+            Ok(recognized) => recognized,
+            Err(refusal) => return Err(request.refuse(refusal)),
+        };
+        let who = recognized.who();
+        let subject = match self.subjects.known(who.tenant, who.subject_name()) {
+            Some(subject) => Some(subject),
+            None => {
+                let (gateway, who) = (Arc::clone(self), who.clone());
+                let making = tokio::task::spawn_blocking(move || gateway.subject(&who));
+                making.await.unwrap_or_default()
+            }
+        };
+        request.of(recognized, subject)
+    }
+
+    /// The pseudonym of whom a caller's call is about; made, if there is none.
     fn subject(&self, who: &Who) -> Option<SubjectId> {
         let subject = self.subjects.of(who.tenant, who.subject_name());
         if let Err(error) = &subject {

@@ -64,7 +64,7 @@ fn who(world: &mut World, headers: &Headers, body: &str) -> Result<u8, Code> {
         &mut world.nonces,
         clock,
     )
-    .map(|who| who.assurance)
+    .map(|recognized| recognized.who().assurance)
     .map_err(|refusal| refusal.code())
 }
 

@@ -13,11 +13,10 @@ use crate::ring::StorageRing;
 use crate::subjects::Subjects;
 use crate::timestamps::{self, Timestamps};
 use crate::transport::Transport;
-use crate::transport::listener::TlsListener;
+use crate::transport::{files, listener};
 use crate::upstreams::{LISTING_INTERVAL, Upstreams};
 use crate::witnesses::{self, Asked, Witnesses};
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use countersign_gateway::call::Who;
 use countersign_gateway::identity::{Callers, Nonces};
 use countersign_gateway::state::State;
@@ -376,22 +375,19 @@ pub async fn run(
         // An error means that whoever could say stop is gone; then there is nothing to wait for.
         let _gone = stop.wait_for(|stopped| *stopped).await;
     };
-    match &gateway.transport {
-        Transport::Loopback => {
-            // Answers leave at once; waiting for more to send would only delay them.
-            let listener = listener.tap_io(|stream| {
-                // Without it an answer is late, not wrong.
-                let _slower = stream.set_nodelay(true);
-            });
-            let serving = axum::serve(listener, router);
-            serving.with_graceful_shutdown(wait).await?;
-        }
-        Transport::Tls(certificate) => {
-            let looking = tokio::spawn(Arc::clone(certificate).keep());
-            let serving = axum::serve(TlsListener::start(listener, certificate)?, router);
-            serving.with_graceful_shutdown(wait).await?;
-            looking.abort();
-        }
+    let looking = match &gateway.transport {
+        Transport::Loopback => None,
+        Transport::Tls(certificate) => Some(tokio::spawn(Arc::clone(certificate).keep())),
+    };
+    let places = files::room_for_connections();
+    if places < files::MAX_CONNECTIONS {
+        tracing_line(&format!(
+            "room for {places} connections: the limit of open files allows no more"
+        ));
+    }
+    listener::serve(listener, &gateway.transport, router, places, wait).await?;
+    if let Some(looking) = looking {
+        looking.abort();
     }
     listings.abort();
     unknown.abort();

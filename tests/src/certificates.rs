@@ -5,8 +5,9 @@
 use crate::process::run;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -111,6 +112,22 @@ impl Ca {
         };
         chmod(&pair.key, 0o600);
         pair
+    }
+
+    /// What a client does that believes this authority and shows a certificate, with the key of `with`.
+    ///
+    /// # Panics
+    /// If a file cannot be read.
+    #[must_use]
+    pub fn client_showing(&self, certificates: &[&Pair], with: &Pair) -> Arc<ClientConfig> {
+        let read = |pair: &&Pair| CertificateDer::from_pem_file(&pair.certificate).expect("PEM");
+        let chain = certificates.iter().map(read).collect();
+        let key = PrivateKeyDer::from_pem_file(&with.key).expect("a key");
+        let key = default_provider().key_provider.load_private_key(key);
+        let shown = CertifiedKey::new(chain, key.expect("a key"));
+        let mut config = ClientConfig::clone(&self.client());
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(shown));
+        Arc::new(config)
     }
 
     /// What a client does that believes this authority.

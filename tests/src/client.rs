@@ -280,6 +280,12 @@ impl Client {
         self.connect()?.fill_buf().map(drop)
     }
 
+    /// Whether its connection was made and did not break, as far as it has noticed.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Closes the connection.
     pub fn hang_up(&mut self) {
         self.stream = None;

@@ -16,6 +16,7 @@
 //! | [`witness`] | a witness that an auditor runs |
 //! | [`timestamping`] | a timestamping authority, and a wire to it that the operator owns |
 //! | [`certificates`] | an authority of the tests' own, and clients that believe it |
+//! | [`protected`] | a gateway that speaks TLS |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -53,6 +54,7 @@ pub mod gate;
 pub mod handover;
 pub mod machine;
 pub mod process;
+pub mod protected;
 pub mod site;
 pub mod timestamping;
 pub mod witness;

@@ -26,6 +26,7 @@ mod privacy;
 
 use crate::serve::Gateway;
 use crate::transport::Transport;
+use crate::transport::connection::Connection;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -98,12 +99,19 @@ struct Taken {
     query: Option<String>,
     headers: HeaderMap,
     body: Bytes,
+    /// What it came by.
+    connection: Connection,
 }
 
 impl Taken {
     /// Reads the whole body, within the limit.
     async fn from(request: Request) -> Result<Self, Response> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        // Whoever serves requests without saying what they came by has no business here.
+        let connection = parts
+            .extensions
+            .remove::<Connection>()
+            .ok_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())?;
         let body = axum::body::to_bytes(body, MAX_BODY_BYTES)
             .await
             .map_err(|_| {
@@ -122,6 +130,7 @@ impl Taken {
             query: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
             body,
+            connection,
         })
     }
 
@@ -154,8 +163,9 @@ impl Gateway {
         let recognized = taken.presented(&self.transport, |p| {
             recognize(p, callers, &mut self.nonces(), clock)
         });
-        if recognized.is_err() {
-            self.count_unknown();
+        match &recognized {
+            Ok(_) => taken.connection.is_of_a_known_caller(),
+            Err(_) => self.count_unknown(),
         }
         recognized.map(Recognized::into_who)
     }
@@ -174,6 +184,7 @@ impl Gateway {
             Ok(recognized) => recognized,
             Err(refusal) => return Err(request.refuse(refusal)),
         };
+        taken.connection.is_of_a_known_caller();
         let who = recognized.who();
         let subject = match self.subjects.known(who.tenant, who.subject_name()) {
             Some(subject) => Some(subject),

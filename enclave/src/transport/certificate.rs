@@ -5,6 +5,7 @@
 //! stays in use. Connections that are open keep what they began with.
 //! The key is never printed, and no error carries anything of it.
 
+use super::possession::PossessionAlone;
 use super::{HTTP_1_1, VERSIONS, provider, server_name};
 use crate::boot::tracing_line;
 use countersign_policies::site::settings::TlsFiles;
@@ -201,9 +202,11 @@ impl Certificate {
         self: &Arc<Self>,
         groups: Vec<&'static dyn SupportedKxGroup>,
     ) -> Result<ServerConfig, rustls::Error> {
-        let mut out = ServerConfig::builder_with_provider(provider(groups))
+        let provider = provider(groups);
+        let possession = PossessionAlone::new(provider.signature_verification_algorithms);
+        let mut out = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(VERSIONS)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(Arc::new(possession))
             .with_cert_resolver(Arc::<Self>::clone(self));
         out.alpn_protocols = vec![HTTP_1_1.to_vec()];
         // Every connection makes its own keys and meets the certificate that is in use; nothing is resumed,

@@ -3,7 +3,11 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`certificate`] | the gateway's certificate and key: from files, read again while it runs |
-//! | [`listener`] | handshakes, bounded in number and time |
+//! | [`possession`] | client certificates: asked for, and taken as the possession of a key alone |
+//! | [`listener`] | connections: accepted, shaken hands with, served, ended; bounded in number and time |
+//! | [`pace`] | how long a connection may be silent, and on what |
+//! | [`connection`] | what a request can know of the connection that it came by |
+//! | [`files`] | how many connections the system allows for |
 //! | [`reach`] | the other side: a connection to a gateway, whose certificate is verified |
 //!
 //! In: the settings' [`Listen`]. Out: [`Transport`], which says under which scheme and names requests come.
@@ -11,7 +15,11 @@
 //! issued the certificate. It vouches for nothing else: entries are signed, whatever carried them.
 
 pub mod certificate;
+pub mod connection;
+pub mod files;
 pub mod listener;
+pub mod pace;
+pub mod possession;
 pub mod reach;
 
 use certificate::{Certificate, CertificateError};

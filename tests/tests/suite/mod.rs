@@ -1,4 +1,5 @@
 mod callers;
+mod connections;
 mod crash;
 mod doors;
 mod faults;

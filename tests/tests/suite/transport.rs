@@ -5,85 +5,21 @@ use base64::engine::general_purpose::STANDARD;
 use countersign::transport::certificate::{Certificate, CertificateError, Look};
 use countersign_policies::site::settings::TlsFiles;
 use countersign_record::digest::PublicKey;
-use countersign_tests::PATIENCE;
 use countersign_tests::certificates::{Ca, Pair, chmod, knock, replace};
 use countersign_tests::client::{Client, sign};
 use countersign_tests::machine::{Gateway, Machine};
 use countersign_tests::process::outcome;
+use countersign_tests::protected::{HERE, Protected, tcp};
 use countersign_tests::site::{BETA_KEY, OFFICER_KEY};
 use ed25519_dalek::Signer as _;
+use rustls::Stream;
 use rustls::crypto::aws_lc_rs::kx_group;
-use rustls::{ClientConfig, ClientConnection, Stream};
 use serde_json::json;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Names under which tests reach a gateway.
-const HERE: &str = "DNS:localhost,IP:127.0.0.1";
-
-/// A machine whose gateway speaks TLS.
-struct Protected {
-    machine: Machine,
-    ca: Ca,
-    /// The pair that the settings name.
-    pair: Pair,
-}
-
-impl Protected {
-    fn new() -> Self {
-        let machine = Machine::enrolled();
-        let ca = Ca::make(machine.path());
-        let pair = ca.issue("gateway", HERE);
-        machine.site().edit("plain_http = true", "");
-        let section = format!(
-            "[tls]\ncertificate = \"../gateway.pem\"\nkey = {:?}\n\n[tpm]",
-            pair.key.display().to_string()
-        );
-        machine.site().edit("[tpm]", &section);
-        Self { machine, ca, pair }
-    }
-
-    fn started() -> (Self, Gateway) {
-        let this = Self::new();
-        let gateway = this.machine.start();
-        (this, gateway)
-    }
-
-    /// The agent that signs, over TLS.
-    fn beta(&self, gateway: &Gateway) -> Client {
-        gateway.beta().over_tls(self.ca.client())
-    }
-
-    /// Ends a handshake; what the client knows then.
-    fn shake(&self, gateway: &Gateway, config: &Arc<ClientConfig>) -> ClientConnection {
-        shake(gateway, config).unwrap()
-    }
-
-    /// The certificate that a new connection gets.
-    fn shown(&self, gateway: &Gateway) -> Vec<u8> {
-        let connection = self.shake(gateway, &self.ca.client());
-        connection.peer_certificates().unwrap()[0].to_vec()
-    }
-}
-
-fn tcp(gateway: &Gateway) -> TcpStream {
-    let stream = TcpStream::connect(gateway.authority()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-fn shake(gateway: &Gateway, config: &Arc<ClientConfig>) -> std::io::Result<ClientConnection> {
-    let mut connection = knock(config, gateway.authority());
-    let mut stream = tcp(gateway);
-    while connection.is_handshaking() {
-        connection.complete_io(&mut stream)?;
-    }
-    Ok(connection)
-}
 
 /// What a test of the public type needs: an authority, a pair, and the files' names.
 fn pair() -> (tempfile::TempDir, Ca, Pair, TlsFiles) {

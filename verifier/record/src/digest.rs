@@ -98,6 +98,8 @@ fixed! {
     Signature[64],
     /// A caller's or verifier's challenge.
     Nonce[32],
+    /// Name of one TLS connection, which its two ends can compute and nobody else (RFC 9266, `tls-exporter`).
+    ChannelBinding[32],
 }
 
 impl PublicKey {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How a client shows who it is.
 #[derive(Debug, Clone)]
@@ -36,6 +36,7 @@ pub struct Client {
     authority: String,
     credential: Credential,
     tls: Option<Arc<ClientConfig>>,
+    patience: Duration,
     stream: Option<BufReader<Box<dyn Wire>>>,
 }
 
@@ -144,8 +145,16 @@ impl Client {
             authority: authority.to_owned(),
             credential,
             tls: None,
+            patience: PATIENCE,
             stream: None,
         }
+    }
+
+    /// The same, for an answer that may take longer than [`PATIENCE`].
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// The same over TLS.
@@ -162,6 +171,7 @@ impl Client {
             authority: self.authority.clone(),
             credential: self.credential.clone(),
             tls: self.tls.clone(),
+            patience: self.patience,
             stream: None,
         }
     }
@@ -294,7 +304,7 @@ impl Client {
     fn connect(&mut self) -> io::Result<&mut BufReader<Box<dyn Wire>>> {
         if self.stream.is_none() {
             let stream = TcpStream::connect(&self.authority)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(self.patience))?;
             stream.set_nodelay(true)?;
             let wire: Box<dyn Wire> = match &self.tls {
                 None => Box::new(stream),

@@ -166,6 +166,30 @@ impl Site {
         run(&mut site(&["bundle", "check"]));
     }
 
+    /// A further upstream, reached as `reached` says, with a read-only capability for every tool of a listing. The
+    /// bundle is to be built anew.
+    ///
+    /// # Panics
+    /// If a file cannot be read or written.
+    pub fn add_upstream(&self, name: &str, reached: &str, listing: &Path) {
+        self.write(
+            &format!("adapters/{name}.toml"),
+            &format!("name = \"{name}\"\n{reached}\n"),
+        );
+        for (tool, digest) in listed(listing) {
+            self.write(
+                &format!("capabilities/{name}-{tool}.toml"),
+                &format!(
+                    "id = \"{name}.{tool}\"\nadapter = \"{name}\"\ntool = \"{tool}\"\nmode = \"read_only\"\n\
+                     description = \"The tool {tool} of {name}.\"\ndescriptor = \"{digest}\"\n\
+                     input_schema = '''{{ \"type\": \"object\", \"properties\": {{ \"line\": {{ \"type\": \"string\" }} }}, \
+                     \"required\": [\"line\"], \"additionalProperties\": false }}'''\n\
+                     classification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"eu\"\nidempotency_key = \"optional\"\n"
+                ),
+            );
+        }
+    }
+
     /// A further person, with a key file `<id>.key`; `more` ends their file. The bundle is to be built anew.
     ///
     /// # Panics
@@ -302,7 +326,11 @@ fn adapter(tools: &Path, options: &SiteOptions) -> String {
 }
 
 /// A Python that runs without its user's environment.
-fn python() -> String {
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn python() -> String {
     let system = Path::new("/usr/bin/python3");
     if system.is_file() {
         return system.display().to_string();
@@ -313,15 +341,22 @@ fn python() -> String {
 
 /// The registered tools, as files of the site.
 fn capabilities() -> Vec<(String, String)> {
-    let text = fs::read_to_string(fixture("tools.json")).expect("the fixture is there");
+    listed(&fixture("tools.json"))
+        .into_iter()
+        .filter_map(|(name, digest)| Some((name.clone(), capability(&name, &digest)?)))
+        .collect()
+}
+
+/// Names and descriptors' digests of a listing.
+fn listed(listing: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(listing).expect("the fixture is there");
     let tools: Vec<serde_json::Value> = serde_json::from_str(&text).expect("the fixture is JSON");
     tools
         .iter()
-        .filter_map(|tool| {
-            let name = tool["name"].as_str()?;
-            let raw = RawTool::parse(tool.to_string().into_bytes().into()).ok()?;
-            let digest = descriptor_digest(&raw).ok()?;
-            Some((name.to_owned(), capability(name, &digest.to_string())?))
+        .map(|tool| {
+            let raw = RawTool::parse(tool.to_string().into_bytes().into()).expect("a tool");
+            let digest = descriptor_digest(&raw).expect("a descriptor");
+            (raw.name().to_owned(), digest.to_string())
         })
         .collect()
 }

@@ -4,6 +4,7 @@ mod crash;
 mod doors;
 mod faults;
 mod handover;
+mod hostile;
 mod operator;
 mod profiles;
 mod replay;

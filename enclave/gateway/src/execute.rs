@@ -143,6 +143,18 @@ impl Dispatched {
 }
 
 impl Report {
+    /// Whether the tool says that it failed.
+    #[must_use]
+    pub fn is_tool_error(&self) -> bool {
+        matches!(
+            self,
+            Self::Answered {
+                tool_error: ToolError::Yes,
+                ..
+            }
+        )
+    }
+
     /// What may have happened to the world.
     #[must_use]
     pub fn effect(&self) -> Effect {

@@ -14,10 +14,11 @@ use crate::refusal::{Code, Refusal, Refused};
 use crate::request::{Arguments, Request, Tool};
 use crate::state::State;
 use bytes::Bytes;
+use countersign_record::body::Trace;
 use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::cbor::{self, Cbor};
 use countersign_record::commitment::CallerProof;
-use countersign_record::digest::{PublicKey, Signature, SubjectId, TenantId, UnixMillis};
+use countersign_record::digest::{CallId, PublicKey, Signature, SubjectId, TenantId, UnixMillis};
 use countersign_signatures::ed25519;
 use countersign_signatures::http::{HttpRequest, SignedRequest, UnixSeconds, VerifiedCall, Window};
 use countersign_signatures::token::TokenHash;
@@ -191,6 +192,18 @@ impl Identified {
     #[must_use]
     pub fn run(&self) -> Option<&str> {
         self.run.as_deref()
+    }
+
+    /// The call.
+    #[must_use]
+    pub fn call(&self) -> CallId {
+        self.progress.call
+    }
+
+    /// The trace that the call belongs to, as the client claims.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.progress.trace.as_ref()
     }
 
     /// Refuses the call of a known caller before it is looked at.

@@ -90,7 +90,22 @@ struct Meta {
     traceparent: Option<String>,
     idempotency: Option<String>,
     run: Option<String>,
+    passed: Passed,
 }
+
+/// Parts of a trace context that are passed on and never looked into.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// `tracestate`. SPEC: W3C Trace Context §3.3.
+    pub tracestate: Option<String>,
+    /// `baggage`. SPEC: W3C Baggage §3.
+    pub baggage: Option<String>,
+}
+
+/// Longest `tracestate` that is passed on, in bytes: what every party must be able to carry.
+const MAX_TRACESTATE_BYTES: usize = 512;
+/// Longest `baggage` that is passed on, in bytes: what every party must be able to carry.
+const MAX_BAGGAGE_BYTES: usize = 8192;
 
 impl ToolCall {
     /// The tool's name, as the client sees it.
@@ -106,6 +121,12 @@ impl ToolCall {
             None => Some(Bytes::from_static(b"{}")),
             Some(range) => body.get(range.clone()).map(|_| body.slice(range.clone())),
         }
+    }
+
+    /// Parts of the trace context that go on to the upstream as they came.
+    #[must_use]
+    pub fn passed(&self) -> &Passed {
+        &self.meta.passed
     }
 
     pub(crate) fn trace(&self) -> Option<&str> {
@@ -183,11 +204,22 @@ fn meta(document: &Document<'_>) -> Result<Meta, Refusal> {
         Some(serde_json::Value::String(s)) if is_label(s) => Ok(Some(s.clone())),
         Some(_) => Err(malformed()),
     };
+    // What is only passed on refuses no call: a text that nobody could carry is left out.
+    let passed = |key: &str, limit: usize| {
+        let text = map.get(key)?.as_str()?;
+        let carried = |c: char| c.is_ascii_graphic() || c == ' ';
+        let good = !text.is_empty() && text.len() <= limit && text.chars().all(carried);
+        good.then(|| text.to_owned())
+    };
     Ok(Meta {
         version: get(META_VERSION)?,
         traceparent: get("traceparent")?,
         idempotency: get(META_IDEMPOTENCY)?,
         run: get(META_RUN)?,
+        passed: Passed {
+            tracestate: passed("tracestate", MAX_TRACESTATE_BYTES),
+            baggage: passed("baggage", MAX_BAGGAGE_BYTES),
+        },
     })
 }
 

@@ -305,7 +305,8 @@ fn thousandths(text: &str) -> Option<u64> {
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`. SPEC: W3C Trace Context §3.2.
-fn parse_traceparent(text: &str) -> Option<Trace> {
+#[must_use]
+pub fn parse_traceparent(text: &str) -> Option<Trace> {
     let mut parts = text.split('-');
     let (version, id, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let hexadecimal = |c: char| matches!(c, '0'..='9' | 'a'..='f');

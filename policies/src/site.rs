@@ -14,6 +14,7 @@ pub mod capability;
 pub mod people;
 pub mod profiles;
 pub mod settings;
+pub mod telemetry;
 pub(crate) mod text;
 
 use crate::content::{Content, Head};

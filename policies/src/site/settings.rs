@@ -6,6 +6,7 @@
 
 use crate::problem::{Problem, Report, Source};
 use crate::site::profiles::{Profile, ProfileSection, profiles};
+use crate::site::telemetry::{TelemetrySection, TelemetrySettings, telemetry};
 use crate::site::text::{hex_array, key, plain_name, toml_file};
 use countersign_record::digest::{ArtifactDigest, PublicKey, TenantId};
 use countersign_record::note::{NoteKey, Role};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub timestamping: Vec<AuthoritySettings>,
     /// Its own disclosure profiles, by name, for the next bundle.
     pub profiles: Vec<Profile>,
+    /// Where traces, metrics and logs go; nowhere, if left out.
+    pub telemetry: TelemetrySettings,
 }
 
 /// Where agents and people reach the gateway, and what protects the way there.
@@ -211,6 +214,7 @@ struct File {
     timestamping: Vec<AuthoritySection>,
     #[serde(default)]
     profiles: BTreeMap<String, ProfileSection>,
+    telemetry: Option<TelemetrySection>,
 }
 
 #[derive(Deserialize)]
@@ -362,6 +366,7 @@ impl Settings {
         let witness_rule = witness_rule(source, file.witness_rule.as_ref(), &witnesses, report);
         let timestamping = timestamping(source, &file.timestamping, report);
         let profiles = profiles(source, &file.profiles, report);
+        let telemetry = telemetry(source, file.telemetry.as_ref(), report);
         if report.count() > before {
             return None;
         }
@@ -382,6 +387,7 @@ impl Settings {
             witness_rule,
             timestamping,
             profiles,
+            telemetry,
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::fixture::{example, plus, public, with};
 use countersign_policies::inspect::inspect;
 use countersign_policies::site::settings::{Protection, TlsFiles};
+use countersign_policies::site::telemetry::TelemetrySettings;
 use countersign_policies::{Site, SiteFiles, site};
 
 /// All problems as lines.
@@ -695,4 +696,120 @@ fn a_capability_that_nobody_can_reach_is_named() {
         found.contains("Nobody can reach customers.describe_table"),
         "{found}"
     );
+}
+
+fn told(section: &str) -> SiteFiles {
+    with(
+        "countersign.toml",
+        "[recovery]",
+        &format!("[telemetry]\n{section}\n\n[recovery]"),
+    )
+}
+
+#[test]
+fn telemetry_goes_in_the_clear_to_this_machine_and_elsewhere_over_tls() {
+    for (section, url, path) in [
+        (
+            "endpoint = \"http://127.0.0.1:4318\"",
+            "http://127.0.0.1:4318",
+            "",
+        ),
+        ("endpoint = \"http://[::1]:4318/\"", "http://[::1]:4318", ""),
+        (
+            "endpoint = \"http://localhost:4318/otlp/\"",
+            "http://localhost:4318",
+            "/otlp",
+        ),
+        (
+            "endpoint = \"https://a.example\"\nca = \"ca.pem\"",
+            "https://a.example",
+            "",
+        ),
+        (
+            "endpoint = \"https://a.example:4318/x\"\nca = \"ca.pem\"",
+            "https://a.example:4318",
+            "/x",
+        ),
+    ] {
+        let site = Site::parse(&told(section)).unwrap_or_else(|e| panic!("{e}"));
+        let collector = site.settings.telemetry.collector.expect("an endpoint");
+        assert_eq!((collector.url(), collector.path()), (url, path));
+        assert_eq!(collector.interval().as_secs(), 15);
+    }
+    let site = Site::parse(&told("scrape = \"127.0.0.1:9464\"")).unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        site.settings.telemetry.scrape.is_some() && site.settings.telemetry.collector.is_none()
+    );
+    let without = Site::parse(&example()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(without.settings.telemetry, TelemetrySettings::default());
+}
+
+#[test]
+fn telemetry_to_nowhere_or_for_others_to_read_is_refused_with_its_line() {
+    for (section, said) in [
+        (
+            "",
+            "telemetry.endpoint is missing, expected http://127.0.0.1:4318",
+        ),
+        ("ca = \"ca.pem\"", "telemetry.endpoint is missing"),
+        ("interval_seconds = 15", "telemetry.endpoint is missing"),
+        (
+            "endpoint = \"http://192.0.2.1:4318\"",
+            "expected https://, because what is sent in the clear stays",
+        ),
+        (
+            "endpoint = \"http://a.example:4318\"",
+            "expected https://, because what is sent in the clear stays",
+        ),
+        (
+            "endpoint = \"http://localhost.example:4318\"",
+            "expected https://, because what is sent in the clear stays",
+        ),
+        (
+            "endpoint = \"https://a.example\"",
+            "telemetry.ca is missing, expected a PEM file",
+        ),
+        (
+            "endpoint = \"https://a.example\"\nca = \"\"",
+            "telemetry.ca is \"\", expected path of a PEM file",
+        ),
+        (
+            "endpoint = \"http://127.0.0.1:1\"\nca = \"a\"",
+            "telemetry.ca is \"a\", expected nothing",
+        ),
+        (
+            "endpoint = \"127.0.0.1:4318\"",
+            "expected http://<host>:<port> or https://<host>",
+        ),
+        (
+            "endpoint = \"http://127.0.0.1\"",
+            "expected http://<host>:<port> or https://<host>",
+        ),
+        (
+            "endpoint = \"http://user@127.0.0.1:1\"",
+            "expected http://<host>:<port> or https://<host>",
+        ),
+        (
+            "endpoint = \"http://127.0.0.1:1/?a\"",
+            "expected http://<host>:<port> or https://<host>",
+        ),
+        (
+            "endpoint = \"http://127.0.0.1:1\"\ninterval_seconds = 0",
+            "telemetry.interval_seconds is \"0\", expected 1 to 600 seconds",
+        ),
+        (
+            "scrape = \"0.0.0.0:9464\"",
+            "telemetry.scrape is \"0.0.0.0:9464\", expected a loopback address",
+        ),
+        (
+            "scrape = \"localhost:9464\"",
+            "telemetry.scrape is \"localhost:9464\", expected a loopback address",
+        ),
+    ] {
+        let found = one(&told(section));
+        assert!(
+            found.starts_with("countersign.toml:") && found.contains(said),
+            "{section}: {found}"
+        );
+    }
 }

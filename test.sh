@@ -46,6 +46,7 @@ if [[ $mode == all ]]; then
 fi
 
 # The whole-system tests start these programs.
+run tests/python/setup
 run cargo build --locked --bins
 in_verifier cargo build --locked --bins
 in_verifier cargo test --workspace --locked

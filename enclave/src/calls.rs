@@ -5,6 +5,7 @@
 //! away does not leave it half done.
 
 use crate::serve::{Gateway, Serving, locked};
+use crate::telemetry::{Heard, Onward, Seen};
 use crate::upstreams::ResultKind;
 use crate::witnesses::Expected;
 use bytes::Bytes;
@@ -85,7 +86,7 @@ struct Owner {
 }
 
 /// Carries a call of a known caller from admission to its reply.
-pub async fn carry_out(gateway: Arc<Gateway>, identified: Identified, started: u64) -> Reply {
+pub async fn carry_out(gateway: Arc<Gateway>, identified: Identified, heard: Heard) -> Reply {
     let _under_way = gateway.under_way();
     let Some(serving) = &gateway.serving else {
         return unrecorded(Refusal::never(Code::GatewayHeld), Timings::default());
@@ -93,7 +94,11 @@ pub async fn carry_out(gateway: Arc<Gateway>, identified: Identified, started: u
     let mut way = Way {
         gateway: &gateway,
         serving,
-        started,
+        onward: gateway
+            .telemetry
+            .onward(identified.call(), identified.trace(), &heard),
+        heard,
+        tool_error: false,
         timings: Timings::default(),
     };
     way.go(identified).await
@@ -112,7 +117,11 @@ pub fn unrecorded(refusal: Refusal, timings: Timings) -> Reply {
 struct Way<'g> {
     gateway: &'g Gateway,
     serving: &'g Serving,
-    started: u64,
+    /// What came beside the call, and what goes on beside it: for spans alone.
+    heard: Heard,
+    onward: Onward,
+    /// Whether the tool says that it failed.
+    tool_error: bool,
     timings: Timings,
 }
 
@@ -131,7 +140,7 @@ impl Way<'_> {
         };
         let agent = identified.who().agent.clone();
         let decided = self.decide(identified, owner);
-        self.timings.decide = self.since(self.started);
+        self.timings.decide = self.since(self.heard.started());
         match decided {
             Decided::Record(record) => {
                 self.record(*record, owner, &agent, ResultKind::ToolResult)
@@ -260,8 +269,10 @@ impl Way<'_> {
                 let from = self.gateway.clock.micros();
                 let (dispatch, dispatched) = committed.dispatch(self.gateway.clock.now());
                 // Boxed, as it is large and would be moved with the call's own future.
-                let (report, kind) = Box::pin(self.gateway.upstreams.carry_out(dispatch)).await;
+                let carried = self.gateway.upstreams.carry_out(dispatch, &self.onward);
+                let (report, kind) = Box::pin(carried).await;
                 self.timings.upstream = self.since(from);
+                self.tool_error = report.is_tool_error();
                 (dispatched.outcome(report), kind)
             }
             Err(outcome) => (*outcome, ResultKind::ToolResult),
@@ -351,6 +362,7 @@ impl Way<'_> {
             halted,
         } = record;
         let (call, verdict, settled) = (body.call, body.verdict, body.intent.is_some());
+        let seen = Seen::of(&body, &self.heard).failed(self.tool_error);
         let capability = body
             .capability
             .as_ref()
@@ -362,6 +374,8 @@ impl Way<'_> {
         match appended {
             Ok(appended) => {
                 let audit = self.audit(call, verdict, &appended);
+                let seen = seen.recorded(appended.index, appended.digest);
+                self.gateway.telemetry.ended(seen, self.timings);
                 let outcome =
                     self.outcome(answer, kind, (owner.tenant, agent, &capability), &audit);
                 Reply {
@@ -383,6 +397,8 @@ impl Way<'_> {
                 } else {
                     unavailable(&error)
                 };
+                let seen = seen.unrecorded(refusal.code().name());
+                self.gateway.telemetry.ended(seen, self.timings);
                 unrecorded(refusal, self.timings)
             }
         }

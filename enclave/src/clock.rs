@@ -6,7 +6,7 @@
 use countersign_gateway::call::Moment;
 use countersign_record::digest::UnixMillis;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How far the wall clock may step against the advancing one before calls are refused (60 s).
 pub const MAX_DRIFT_MILLIS: u64 = 60_000;
@@ -55,6 +55,12 @@ impl Clock {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// Microseconds since 1970 by the wall clock, for what is no evidence.
+    #[must_use]
+    pub fn unix_micros(&self) -> u64 {
+        u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Takes note of an entry's time.
     pub fn not_before(&self, at: UnixMillis) {
         self.floor.fetch_max(at.0, Ordering::Relaxed);
@@ -74,15 +80,18 @@ impl Clock {
     }
 }
 
+fn wall() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is the shell's clock"
 )]
-fn wall() -> u64 {
-    let since = SystemTime::now()
+fn since_1970() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        .unwrap_or_default()
 }
 
 #[expect(

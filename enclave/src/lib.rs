@@ -11,6 +11,7 @@
 //! | [`transport`] | TLS 1.3, or plain HTTP on loopback: for the gateway and for commands that reach one |
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
+//! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
 //! | [`export`] | what of the log leaves, and how it is written |
 //! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
 //! | [`commands`] | the command line |
@@ -35,6 +36,7 @@ pub mod ring;
 pub mod serve;
 pub mod site;
 pub mod subjects;
+pub mod telemetry;
 pub mod timestamps;
 pub mod transport;
 pub mod upstreams;

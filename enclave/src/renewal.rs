@@ -32,6 +32,14 @@ impl Lease {
         since_boot < self.until.load(Ordering::Acquire)
     }
 
+    /// How much of it is left, in milliseconds.
+    #[must_use]
+    pub fn left(&self, since_boot: u64) -> u64 {
+        self.until
+            .load(Ordering::Acquire)
+            .saturating_sub(since_boot)
+    }
+
     fn extend(&self, until: u64) {
         self.until.fetch_max(until, Ordering::AcqRel);
     }

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
 use crate::subjects::Subjects;
+use crate::telemetry::{self, Telemetry};
 use crate::timestamps::{self, Timestamps};
 use crate::transport::Transport;
 use crate::transport::{files, listener};
@@ -35,6 +36,9 @@ use tokio::sync::watch;
 
 /// Group of people who may fetch exports.
 pub const EXPORTERS: &str = "exporter";
+
+/// Group of people who may fetch metrics.
+pub const OPERATORS: &str = "operator";
 
 /// Time between two entries that count refusals of unknown callers.
 const UNKNOWN_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
@@ -78,6 +82,8 @@ pub struct Gateway {
     pub witnesses: Witnesses,
     /// Whose clocks stamp them.
     pub timestamps: Timestamps,
+    /// Who is told about calls; nothing depends on it.
+    pub telemetry: Telemetry,
     /// The storage key, by version.
     pub ring: StorageRing,
     /// Pseudonyms.
@@ -143,6 +149,7 @@ impl Gateway {
     /// Counts a refusal of an unknown caller; an entry counts them all.
     pub fn count_unknown(&self) {
         self.unknown.fetch_add(1, Ordering::Relaxed);
+        self.telemetry.stranger();
     }
 
     /// Puts the machine together. `epoch` is an open epoch, or why there is none.
@@ -168,6 +175,7 @@ impl Gateway {
             clock,
             release,
             ring,
+            site,
             ..
         } = opened;
         let engine = Engine::compile(&bundle.0).context("the bundle does not compile")?;
@@ -204,6 +212,7 @@ impl Gateway {
                 )
             }
         };
+        let telemetry = Telemetry::new(&settings.telemetry, &site, engine.content(), &clock);
         let subjects = Subjects::new(Arc::clone(&journal), ring.lookup_key()?);
         know(&subjects, &registry, held.is_some())?;
         let gateway = Self {
@@ -223,6 +232,7 @@ impl Gateway {
                 settings.renewal_interval,
             ),
             timestamps: Timestamps::new(settings.timestamping),
+            telemetry,
             journal,
             adopted,
             ring,
@@ -286,7 +296,11 @@ impl Gateway {
             since_boot: now.since_boot,
             disclosures: Vec::new(),
         };
-        self.journal.append_and_wait(draft).is_ok()
+        let written = self.journal.append_and_wait(draft).is_ok();
+        if written {
+            self.telemetry.event(kind, count);
+        }
+        written
     }
 
     /// Takes note of a call that is under way, until the token is dropped.
@@ -362,6 +376,8 @@ pub async fn run(
     let unknown = tokio::spawn(keep_unknown(Arc::clone(&gateway)));
     let witnessing = tokio::spawn(witnesses::keep(Arc::clone(&gateway)));
     let stamping = tokio::spawn(timestamps::keep(Arc::clone(&gateway)));
+    let telling = tokio::spawn(telemetry::courier::keep(Arc::clone(&gateway)));
+    let scraping = crate::doors::scrape(&gateway).await?;
     let renewals = renewer.map(|r| {
         // The first renewal was made before anybody was told that we are there.
         gateway.timestamps.renewed();
@@ -413,6 +429,11 @@ pub async fn run(
         );
     }
     gateway.upstreams.close().await;
+    if let Some(scraping) = scraping {
+        scraping.abort();
+    }
+    gateway.telemetry.last_words().await;
+    telling.abort();
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! as the upstream lists it now. A listing is read at the start and again every so often; a tool
 //! that changed is refused from then on. One dead upstream never affects another.
 
+use crate::telemetry::Onward;
 use anyhow::Context as _;
 use bytes::Bytes;
 use countersign_adapters::{
@@ -139,7 +140,7 @@ impl Upstreams {
     }
 
     /// Carries out a committed call, once.
-    pub async fn carry_out(&self, dispatch: Dispatch) -> (Report, ResultKind) {
+    pub async fn carry_out(&self, dispatch: Dispatch, onward: &Onward) -> (Report, ResultKind) {
         let nothing_sent = (
             Report::NotSent {
                 cause: NotSent::Unavailable,
@@ -156,7 +157,7 @@ impl Upstreams {
         let request = CallRequest {
             tool: dispatch.tool,
             arguments,
-            meta: Vec::new(),
+            meta: onward.meta(),
             timeout: CALL_TIMEOUT,
             progress: Progress::Unwanted,
         };

@@ -217,6 +217,7 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             "[[timestamping]]",
             complaint(settings, after("[[timestamping]]")),
         ),
+        ("[telemetry]", complaint(settings, after("[telemetry]"))),
         (
             "[profiles.<name>]",
             complaint(settings, after("[profiles.own]")),
@@ -459,6 +460,47 @@ fn the_page_of_the_interface_has_every_route() {
         let line = format!("`{} {}`", method.to_uppercase(), path);
         assert!(page.contains(&line), "{line}");
     }
+}
+
+// Telemetry.
+
+/// Names of attributes and metrics: words that are joined by dots, under one of these.
+fn is_telemetry(word: &str) -> bool {
+    let first = word.split('.').next().unwrap_or_default();
+    let known = [
+        "countersign",
+        "error",
+        "gen_ai",
+        "jsonrpc",
+        "mcp",
+        "service",
+    ];
+    let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '.' | '_');
+    word.contains('.') && word.chars().all(plain) && known.contains(&first)
+}
+
+#[test]
+fn the_page_of_telemetry_has_every_name_that_is_sent_and_no_other() {
+    let mut sent = BTreeSet::new();
+    for file in ["otlp.rs", "view.rs"] {
+        let path = root().join("enclave/src/telemetry").join(file);
+        let source = fs::read_to_string(path).unwrap();
+        let literals = source.split('"').skip(1).step_by(2);
+        sent.extend(literals.filter(|l| is_telemetry(l)).map(str::to_owned));
+    }
+    let page = page("telemetry.md");
+    let events: Vec<String> = countersign_record::body::EventKind::ALL
+        .iter()
+        .map(|k| format!("countersign.{}", k.name()))
+        .collect();
+    let named: BTreeSet<String> = code_words(&page)
+        .into_iter()
+        .filter(|w| is_telemetry(w) && *w != "countersign.toml")
+        .filter(|w| !events.iter().any(|e| e == w))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(named, sent);
+    assert!(sent.len() > 25);
 }
 
 // Coverage.

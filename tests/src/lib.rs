@@ -17,6 +17,7 @@
 //! | [`timestamping`] | a timestamping authority, and a wire to it that the operator owns |
 //! | [`certificates`] | an authority of the tests' own, and clients that believe it |
 //! | [`protected`] | a gateway that speaks TLS |
+//! | [`collector`] | an endpoint of OpenTelemetry's protocol |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -49,6 +50,7 @@ pub mod audit;
 pub mod auditor;
 pub mod certificates;
 pub mod client;
+pub mod collector;
 pub mod crash;
 pub mod gate;
 pub mod handover;
@@ -83,6 +85,21 @@ pub fn program(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// The Python that has what `tests/python/requirements.txt` names.
+///
+/// # Panics
+/// If it was not made.
+#[must_use]
+pub fn python() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/.venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} is not there; make it first: tests/python/setup",
+        python.display()
+    );
+    python
 }
 
 /// A file of `tests/fixtures`.

@@ -31,7 +31,7 @@ use countersign_platform::{Attester, Tpm, TpmAddress, TpmAttester};
 use countersign_policies::bundle::{Bundle, Pins};
 use countersign_policies::site::settings::Settings;
 use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::Vault;
 
@@ -67,6 +67,8 @@ pub struct Opened {
     pub release: countersign_platform::policy::ReleasePolicy,
     /// The storage key, by version.
     pub ring: StorageRing,
+    /// The site directory, where paths of the settings begin.
+    pub site: PathBuf,
 }
 
 /// Where a boot finds its things.
@@ -212,10 +214,12 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
         state_dir,
         release,
         ring,
+        site: place.site.to_owned(),
     })
 }
 
 /// One line of the gateway's log. It leaves the enclave, so it is public: no arguments, results, tokens or names.
 pub(crate) fn tracing_line(line: &str) {
     eprintln!("countersign: {line}");
+    crate::telemetry::line(line);
 }

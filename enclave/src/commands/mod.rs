@@ -12,6 +12,7 @@
 //! | `recovery-key …` | the recovery key's holder | makes the key, and tries whether it opens a gateway's wrap |
 //! | `approve …` | approvers | lists, shows and answers actions that wait |
 //! | `export` | exporters | fetches the log |
+//! | `top` | people of group `operator` | shows where the time of calls goes |
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
 //! | `erase` | people of group `privacy` | has values destroyed |
 //! | `hold …` | people of group `legal` | has values kept |
@@ -31,6 +32,7 @@ mod recovery;
 mod release;
 mod replay;
 mod serve;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -77,6 +79,8 @@ enum Command {
     Approve(approve::Approve),
     /// Fetch the log as one file that `countersign-verify` checks.
     Export(export::Export),
+    /// Show where the time of calls goes: ours beside the upstream's, by capability.
+    Top(top::Top),
     /// Run the gateway's stages again on what an export recorded, and compare; also with another bundle.
     Replay(replay::Replay),
     /// Have values destroyed, of a subject, a call or named entries.
@@ -122,6 +126,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Swtpm(command) => command.run(),
         Command::Approve(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Erase(command) => command.run(),
         Command::Hold(command) => command.run(),
     }

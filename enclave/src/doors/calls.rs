@@ -1,8 +1,9 @@
 //! `POST /v1/calls`: one call over plain HTTP.
 
-use super::{Taken, json, seed, status_of};
+use super::{TRACEPARENT, Taken, json, seed, status_of, text};
 use crate::calls::{Audit, Outcome, Reply, Timings, carry_out, unrecorded};
 use crate::serve::Gateway;
+use crate::telemetry::Heard;
 use crate::upstreams::ResultKind;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -22,7 +23,7 @@ pub(super) async fn openapi() -> Response {
 }
 
 pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpRequest) -> Response {
-    let started = gateway.clock.micros();
+    let heard = Heard::at(gateway.clock.micros());
     let taken = match Taken::from(request).await {
         Ok(taken) => taken,
         Err(response) => return response,
@@ -36,9 +37,10 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpReque
         Ok(identified) => identified,
         Err(refused_call) => return refused(&gateway, refused_call.refusal().clone()),
     };
+    let heard = heard.ambient(text(&taken.headers, &TRACEPARENT));
     drop(taken);
     // A task of its own: a client that goes away does not leave the call half done.
-    let task = tokio::spawn(carry_out(gateway, identified, started));
+    let task = tokio::spawn(carry_out(gateway, identified, heard));
     match task.await {
         Ok(reply) => respond(reply),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -163,13 +163,21 @@ pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
 /// `GET /readyz`: whether a call would be taken.
 pub(super) async fn readiness(State(gateway): State<Arc<Gateway>>) -> Response {
     let word = state_word(&gateway);
-    let status = if word == "serving" {
+    let status = if word == SERVING {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     json(status, object!({ "state": word }).to_string().into_bytes())
 }
+
+/// Whether a call would be taken.
+pub(crate) fn is_serving(gateway: &Gateway) -> bool {
+    state_word(gateway) == SERVING
+}
+
+/// The word for a gateway that takes calls.
+const SERVING: &str = "serving";
 
 fn state_word(gateway: &Gateway) -> &'static str {
     use countersign_journal::Health;
@@ -185,7 +193,7 @@ fn state_word(gateway: &Gateway) -> &'static str {
         Health::Open if !gateway.lease.holds(gateway.clock.since_boot()) => "lease expired",
         Health::Open if gateway.clock.drifts() => "clock drifts",
         Health::Open if !gateway.witnesses.have_confirmed() => "not witnessed",
-        Health::Open => "serving",
+        Health::Open => SERVING,
     }
 }
 

@@ -4,9 +4,10 @@
 //! compared with it. Methods that this gateway does not carry are refused by name.
 
 use super::calls::{audit_json, server_timing, timing_json};
-use super::{Taken, json, seed, status_of, text};
+use super::{TRACEPARENT, Taken, json, seed, status_of, text};
 use crate::calls::{Outcome, Reply, carry_out};
 use crate::serve::Gateway;
+use crate::telemetry::Heard;
 use crate::upstreams::ResultKind;
 use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -35,7 +36,7 @@ pub(super) async fn message(
     Path(adapter): Path<String>,
     request: HttpRequest,
 ) -> Response {
-    let started = gateway.clock.micros();
+    let heard = Heard::at(gateway.clock.micros());
     let taken = match Taken::from(request).await {
         Ok(taken) => taken,
         Err(response) => return response,
@@ -63,11 +64,28 @@ pub(super) async fn message(
         return rpc_error(StatusCode::BAD_REQUEST, &id, HEADER_MISMATCH, mismatch);
     }
     if let Method::ToolsCall(call) = &method {
-        return tools_call(gateway, taken, &adapter, call, &id, started).await;
+        let heard = heard
+            .mcp(
+                "tools/call",
+                revision(era),
+                text(&taken.headers, &SESSION),
+                &id,
+            )
+            .ambient(text(&taken.headers, &TRACEPARENT))
+            .passed(call.passed());
+        return tools_call(gateway, taken, &adapter, call, &id, heard).await;
     }
     match gateway.recognize(&taken, &gateway.callers) {
         Ok(who) => answer(&gateway, &adapter, &who, method, &id, era),
         Err(refusal) => unknown_caller(&id, &refusal),
+    }
+}
+
+/// The revision that an era's messages are of, as far as they say.
+fn revision(era: Era) -> &'static str {
+    match era {
+        Era::Initialize => INITIALIZE_ERA,
+        Era::Stateless => STATELESS_ERA,
     }
 }
 
@@ -189,7 +207,7 @@ async fn tools_call(
     adapter: &str,
     call: &ToolCall,
     id: &str,
-    started: u64,
+    heard: Heard,
 ) -> Response {
     let seed = match seed() {
         Ok(seed) => seed,
@@ -218,7 +236,7 @@ async fn tools_call(
         }
     };
     drop(taken);
-    match tokio::spawn(carry_out(gateway, identified, started)).await {
+    match tokio::spawn(carry_out(gateway, identified, heard)).await {
         Ok(reply) => respond(reply, id),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

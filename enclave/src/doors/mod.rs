@@ -9,6 +9,7 @@
 //! | `GET /v1/export?profile=&subject=&tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
 //! | `POST /v1/subjects`, `POST /v1/erasures` | people of group `privacy` | what is forgotten |
 //! | `GET, POST /v1/holds` | people of group `legal` | what must be kept |
+//! | `GET /metrics` | people of group `operator` | numbers, for Prometheus |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | anyone | |
 //!
@@ -21,6 +22,7 @@ mod calls;
 mod export;
 mod log;
 mod mcp;
+mod metrics;
 mod opening;
 mod privacy;
 
@@ -44,6 +46,11 @@ use countersign_signatures::http::{Header, HttpRequest};
 use std::sync::Arc;
 
 pub use calls::OPENAPI;
+pub(crate) use log::is_serving;
+pub(crate) use metrics::scrape;
+
+/// The trace context of an HTTP request. SPEC: W3C Trace Context §3.2.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// All routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -59,6 +66,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/subjects", post(privacy::look))
         .route("/v1/erasures", post(privacy::erase))
         .route("/v1/holds", get(privacy::holds).post(privacy::hold))
+        .route("/metrics", get(metrics::metrics))
         .route("/attestation", get(log::attestation))
         .route("/healthz", get(log::health))
         .route("/readyz", get(log::readiness))

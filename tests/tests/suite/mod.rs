@@ -9,5 +9,6 @@ mod operator;
 mod profiles;
 mod replay;
 mod tamper;
+mod telemetry;
 mod transport;
 mod whole;

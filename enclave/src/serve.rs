@@ -10,6 +10,7 @@ use crate::boot::{Opened, tracing_line};
 use crate::clock::Clock;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
+use crate::site::StateFile;
 use crate::subjects::Subjects;
 use crate::telemetry::{self, Telemetry};
 use crate::timestamps::{self, Timestamps};
@@ -64,6 +65,8 @@ pub struct Gateway {
     pub identity: PublicKey,
     /// How requests come in.
     pub transport: Transport,
+    /// The signed fleet statement that names this gateway, as it was installed at the start.
+    pub fleet: Option<Vec<u8>>,
     /// The epoch; absent when the gateway is held.
     pub serving: Option<Serving>,
     /// Why it is held.
@@ -176,8 +179,10 @@ impl Gateway {
             release,
             ring,
             site,
+            state_dir,
             ..
         } = opened;
+        let fleet = state_dir.read(StateFile::Fleet)?;
         let engine = Engine::compile(&bundle.0).context("the bundle does not compile")?;
         let registry = bundle.0.content().registry();
         let lease = Arc::new(Lease::default());
@@ -219,6 +224,7 @@ impl Gateway {
             id,
             identity,
             transport,
+            fleet,
             serving,
             held,
             callers: Callers::new(&registry),

@@ -18,6 +18,7 @@
 //! | [`certificates`] | an authority of the tests' own, and clients that believe it |
 //! | [`protected`] | a gateway that speaks TLS |
 //! | [`collector`] | an endpoint of OpenTelemetry's protocol |
+//! | [`relay`] | somebody between a client and a gateway that speaks TLS |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -57,6 +58,7 @@ pub mod handover;
 pub mod machine;
 pub mod process;
 pub mod protected;
+pub mod relay;
 pub mod site;
 pub mod timestamping;
 pub mod witness;

@@ -11,6 +11,8 @@
 //! **May know:** the format, signatures, evidence. **Must never know:** a policy engine, a
 //! gateway, a device.
 //!
+//! A client that is about to call a gateway appraises it by the same code: [`counterpart`].
+//!
 //! Several exports of a fleet are judged one by one, and then together by [`fleet::judge`].
 //!
 //! **Start reading** at [`verify`], then [`codes`] for what is checked, [`checks`] for how,
@@ -18,6 +20,7 @@
 
 pub mod checks;
 pub mod codes;
+pub mod counterpart;
 pub mod fleet;
 pub mod handover;
 pub mod ledger;

@@ -25,6 +25,13 @@ pub(super) struct Reach {
     ca: Option<PathBuf>,
 }
 
+impl Reach {
+    /// What is said of the gateway, read.
+    pub(super) fn target(&self) -> anyhow::Result<Target<'_>> {
+        Target::parse(&self.url, self.ca.as_deref())
+    }
+}
+
 /// A request to make.
 pub(super) struct Ask<'a> {
     /// `GET` or `POST`.
@@ -41,7 +48,7 @@ pub(super) struct Ask<'a> {
 
 /// Sends a request to a gateway and gives the response, whose status is a success.
 pub(super) async fn ask(reach: &Reach, ask: Ask<'_>) -> anyhow::Result<http::Response<Incoming>> {
-    let target = Target::parse(&reach.url, reach.ca.as_deref())?;
+    let target = reach.target()?;
     let authority = target.authority();
     let mut request = http::Request::builder()
         .method(ask.method)
@@ -56,7 +63,7 @@ pub(super) async fn ask(reach: &Reach, ask: Ask<'_>) -> anyhow::Result<http::Res
         }
     }
     let request = request.body(Full::new(Bytes::from(ask.body)))?;
-    let stream = target.connect().await?;
+    let stream = target.connect().await?.wire;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

@@ -11,6 +11,7 @@
 //! | `adopt …` | governance, the recovery key's holder, then operator | lets a gateway continue the work of one that is gone |
 //! | `recovery-key …` | the recovery key's holder | makes the key, and tries whether it opens a gateway's wrap |
 //! | `approve …` | approvers | lists, shows and answers actions that wait |
+//! | `appraise` | clients | says which gateway is at an address, by its evidence and the very connection |
 //! | `export` | exporters | fetches the log |
 //! | `top` | people of group `operator` | shows where the time of calls goes |
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
@@ -21,6 +22,7 @@
 //! `bundle`, `enrol` and `adopt` also work detached: `digest` prints what to sign, `attach` takes the signature.
 
 mod adopt;
+mod appraise;
 mod approve;
 mod bundle;
 mod client;
@@ -74,6 +76,8 @@ enum Command {
     Dev(serve::Dev),
     /// Run a software TPM in the foreground. For development: it vouches for nothing.
     Swtpm(serve::SoftwareTpm),
+    /// Say which gateway is at an address, by its evidence and this very connection.
+    Appraise(appraise::Appraise),
     /// List, show and answer actions that wait for a person.
     #[command(subcommand)]
     Approve(approve::Approve),
@@ -124,6 +128,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => command.run(),
         Command::Dev(command) => command.run(),
         Command::Swtpm(command) => command.run(),
+        Command::Appraise(command) => command.run(),
         Command::Approve(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Top(command) => command.run(),

@@ -1,7 +1,9 @@
 //! What can be read: records with proofs, fresh evidence, health.
 
 use super::{Taken, json, status_of};
-use crate::serve::Gateway;
+use crate::keys::sign_statement;
+use crate::serve::{Gateway, Serving};
+use crate::transport::connection::Connection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -10,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_record::binding::{FreshStatement, LogHead};
 use countersign_record::cbor::Cbor as _;
+use countersign_record::channel::{CHANNEL_TYP, ChannelStatement};
 use countersign_record::digest::{EntryDigest, Nonce};
 use countersign_record::entry::Entry;
 use serde_json::json as object;
@@ -87,17 +90,8 @@ fn prove(
 
 /// `GET /attestation?nonce=<64 hex>`: evidence over the caller's challenge, in this epoch.
 pub(super) async fn attestation(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let nonce = request
-        .uri()
-        .query()
-        .and_then(|q| q.strip_prefix("nonce="))
-        .and_then(Nonce::from_hex);
-    let Some(nonce) = nonce else {
-        return (
-            StatusCode::BAD_REQUEST,
-            "nonce must be 64 hexadecimal digits\n",
-        )
-            .into_response();
+    let Some(nonce) = challenge(&request) else {
+        return no_challenge();
     };
     let Some(serving) = &gateway.serving else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -143,6 +137,67 @@ pub(super) async fn attestation(State(gateway): State<Arc<Gateway>>, request: Re
         "base": base,
     });
     json(StatusCode::OK, body.to_string().into_bytes())
+}
+
+/// The caller's challenge.
+fn challenge(request: &Request) -> Option<Nonce> {
+    let query = request.uri().query();
+    let nonce = query.and_then(|q| q.strip_prefix("nonce="));
+    nonce.and_then(Nonce::from_hex)
+}
+
+fn no_challenge() -> Response {
+    (
+        StatusCode::BAD_REQUEST,
+        "nonce must be 64 hexadecimal digits\n",
+    )
+        .into_response()
+}
+
+/// `GET /attestation/connection?nonce=<64 hex>`: the epoch key's word that this very connection ends here, with what
+/// vouches for that key. It costs no step of the platform, so there is no pace to keep.
+pub(super) async fn connection(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let Some(nonce) = challenge(&request) else {
+        return no_challenge();
+    };
+    let connection = request.extensions().get::<Connection>();
+    let Some(session) = connection.and_then(Connection::session) else {
+        return (
+            StatusCode::BAD_REQUEST,
+            "this connection is in the clear: nobody can vouch for where it ends\n",
+        )
+            .into_response();
+    };
+    let Some(serving) = &gateway.serving else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let statement = ChannelStatement {
+        gateway: gateway.id,
+        base: serving.base.digest,
+        nonce,
+        channel: session.binding(),
+        at: gateway.clock.now().at,
+    };
+    let Some((base, evidence)) = opening(&gateway, serving) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let signed = sign_statement(&serving.key, CHANNEL_TYP, statement.to_bytes());
+    let body = object!({
+        "statement": STANDARD.encode(signed),
+        "base": STANDARD.encode(base),
+        "evidence": STANDARD.encode(evidence),
+        "fleet": gateway.fleet.as_ref().map(|f| STANDARD.encode(f)),
+    });
+    json(StatusCode::OK, body.to_string().into_bytes())
+}
+
+/// The entry that opened the epoch, and its evidence.
+fn opening(gateway: &Gateway, serving: &Serving) -> Option<(Vec<u8>, Vec<u8>)> {
+    let entry = gateway.journal.entry(serving.base.index).ok()?;
+    let parsed = Entry::parse(&entry.bytes).ok()?;
+    let evidence = parsed.body().evidence().first()?.digest;
+    let evidence = gateway.journal.artifact(evidence).ok()??;
+    Some((entry.bytes, evidence.bytes.0))
 }
 
 /// `GET /healthz`: what the gateway does at this moment.

@@ -11,6 +11,7 @@
 //! | `GET, POST /v1/holds` | people of group `legal` | what must be kept |
 //! | `GET /metrics` | people of group `operator` | numbers, for Prometheus |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
+//! | `GET /attestation/connection?nonce=` | anyone, over TLS | that the connection ends here |
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | anyone | |
 //!
 //! Only the method and path route a request here; whatever else it claims is judged by the
@@ -68,6 +69,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/holds", get(privacy::holds).post(privacy::hold))
         .route("/metrics", get(metrics::metrics))
         .route("/attestation", get(log::attestation))
+        .route("/attestation/connection", get(log::connection))
         .route("/healthz", get(log::health))
         .route("/readyz", get(log::readiness))
         .route("/openapi.json", get(calls::openapi))

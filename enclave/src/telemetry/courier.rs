@@ -259,7 +259,7 @@ impl Courier {
             Err(error) => Err(error),
         };
         let stream = stream.map_err(|_| Trouble::Unreachable)?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
+        let (sender, connection) = handshake(TokioIo::new(stream.wire))
             .await
             .map_err(|_| Trouble::Unreachable)?;
         tokio::spawn(connection);

@@ -5,16 +5,12 @@
 //! certificate means anything is the identity stage's to judge.
 
 use super::pace::Pace;
+use countersign_record::channel::EXPORTER_LABEL;
 use countersign_record::digest::ChannelBinding;
 use rustls::ServerConnection;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// Label under which a connection's secret gives its name: channel binding `tls-exporter`.
-///
-/// Source: RFC 9266, section 4.2; the label is registered for this use. The context is empty, the length 32 bytes.
-pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// The connection that a request came by.
 #[derive(Debug, Clone)]

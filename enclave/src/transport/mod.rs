@@ -8,12 +8,14 @@
 //! | [`pace`] | how long a connection may be silent, and on what |
 //! | [`connection`] | what a request can know of the connection that it came by |
 //! | [`files`] | how many connections the system allows for |
+//! | [`attested`] | the same, and whether the gateway at its other end is the one that evidence vouches for |
 //! | [`reach`] | the other side: a connection to a gateway, whose certificate is verified |
 //!
 //! In: the settings' [`Listen`]. Out: [`Transport`], which says under which scheme and names requests come.
 //! TLS keeps what is said from others on the way, and lets a caller know whom it calls as far as it trusts who
 //! issued the certificate. It vouches for nothing else: entries are signed, whatever carried them.
 
+pub mod attested;
 pub mod certificate;
 pub mod connection;
 pub mod files;

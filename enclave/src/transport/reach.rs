@@ -6,6 +6,8 @@
 
 use super::{CLASSICAL, HTTP_1_1, HYBRID, VERSIONS, host_and_port, provider, server_name};
 use anyhow::{Context as _, bail, ensure};
+use countersign_record::channel::EXPORTER_LABEL;
+use countersign_record::digest::ChannelBinding;
 use countersign_signatures::http::Scheme;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,6 +22,14 @@ use tokio_rustls::TlsConnector;
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// A connection.
+pub struct Reached {
+    /// What bytes go over.
+    pub wire: Box<dyn Wire>,
+    /// Its name over TLS, which only its other end can compute too.
+    pub channel: Option<ChannelBinding>,
+}
 
 /// Where a gateway is, and how to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +92,12 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// If nobody is there, or somebody else.
-    pub async fn connect(&self) -> anyhow::Result<Box<dyn Wire>> {
+    pub async fn connect(&self) -> anyhow::Result<Reached> {
         match self {
-            Self::Plain { authority } => Ok(Box::new(tcp(authority, 80).await?)),
+            Self::Plain { authority } => Ok(Reached {
+                wire: Box::new(tcp(authority, 80).await?),
+                channel: None,
+            }),
             Self::Tls { authority, ca } => {
                 let (host, _) = host_and_port(authority);
                 let name = server_name(host).with_context(|| format!("{host} is no name"))?;
@@ -97,7 +110,17 @@ impl<'a> Target<'a> {
                         ca.display()
                     )
                 })?;
-                Ok(Box::new(stream))
+                let exported =
+                    stream
+                        .get_ref()
+                        .1
+                        .export_keying_material([0; 32], EXPORTER_LABEL, None);
+                Ok(Reached {
+                    channel: Some(ChannelBinding(
+                        exported.context("the connection has no name")?,
+                    )),
+                    wire: Box::new(stream),
+                })
             }
         }
     }

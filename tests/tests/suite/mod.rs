@@ -1,3 +1,4 @@
+mod attested;
 mod callers;
 mod connections;
 mod crash;

@@ -4,6 +4,7 @@
 use countersign_record::bundle::{BUNDLE_TYP, BundleStatement};
 use countersign_record::cbor::{Cbor, CborError};
 use countersign_record::cose::{Sign1, Unsigned};
+use countersign_record::channel::{CHANNEL_TYP, ChannelStatement};
 use countersign_record::receipt::{RECEIPT_TYP, Receipt};
 use countersign_record::statement::{
     ADOPT_TYP, APPROVAL_TYP, AdoptStatement, ApprovalStatement, FLEET_TYP, FleetStatement,
@@ -34,6 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         ADOPT_TYP => rewrite::<AdoptStatement>(payload),
         BUNDLE_TYP => rewrite::<BundleStatement>(payload),
         RECEIPT_TYP => rewrite::<Receipt>(payload),
+        CHANNEL_TYP => rewrite::<ChannelStatement>(payload),
         _ => return,
     };
     if let Ok(rewritten) = rewritten {

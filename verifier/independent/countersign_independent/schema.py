@@ -400,6 +400,7 @@ hold_statement = table(
     }
 )
 receipt = table({"1 gateway": b32, "2 base": b32, "3 index": uint, "4 digest": b32, "5 call": b16, "6 verdict": verdict, "7 at": uint})
+channel_statement = table({"1 gateway": b32, "2 base": b32, "3 nonce": b32, "4 channel": b32, "5 at": uint})
 tenant_entry = table({"1 id": b16, "2 name": text})
 agent_entry = table({"1 urn": text, "2 tenant": text, "?3 key": b32, "?4 token": b32, "?5 user": text})
 approver_entry = table(

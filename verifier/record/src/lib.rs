@@ -16,6 +16,7 @@ pub mod binding;
 pub mod body;
 pub mod bundle;
 pub mod cbor;
+pub mod channel;
 pub mod checkpoint;
 pub mod commitment;
 pub mod cose;

@@ -17,12 +17,13 @@ use crate::body::{
 };
 use crate::bundle::{BUNDLE_TYP, BundlePayload, SignedBundle};
 use crate::cbor::{Bytes, Cbor};
+use crate::channel::{CHANNEL_TYP, ChannelStatement};
 use crate::checkpoint::{epoch_name, note_text, origin, signature_line};
 use crate::commitment::{CallerProof, Disclosure, Field, commit};
 use crate::cose::Unsigned;
 use crate::digest::{
-    ArtifactDigest, CallId, EntryDigest, GatewayId, KeyId, Nonce, PublicKey, RunId, Salt,
-    Signature, SubjectId, TenantId, UnixMillis,
+    ArtifactDigest, CallId, ChannelBinding, EntryDigest, GatewayId, KeyId, Nonce, PublicKey, RunId,
+    Salt, Signature, SubjectId, TenantId, UnixMillis,
 };
 use crate::entry::{Body, EntryRef, Extensions, Payload, Place, RunPlace, TenantPlace};
 use crate::evidence::TpmEvidence;
@@ -391,6 +392,18 @@ pub(super) fn example() -> Example {
         bundle.signatures[0].0.clone(),
     ));
     statements.push(("receipt", "Receipt", signed(RECEIPT_TYP, "epoch", &receipt)));
+    let channel = ChannelStatement {
+        gateway,
+        base: base.digest,
+        nonce: Nonce([0x9e; 32]),
+        channel: ChannelBinding([0xcb; 32]),
+        at: at(6),
+    };
+    statements.push((
+        "channel-statement",
+        "ChannelStatement",
+        signed(CHANNEL_TYP, "epoch", &channel),
+    ));
     let disclosure = Disclosure {
         field: Field::Forwarded,
         salt: Salt([0x52; 16]),

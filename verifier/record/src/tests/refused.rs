@@ -772,7 +772,7 @@ fn an_extension_map_is_never_empty_repeated_or_out_of_order() {
 
 #[test]
 fn no_two_statements_share_a_type() {
-    use crate::{bundle, receipt, statement};
+    use crate::{bundle, channel, receipt, statement};
     let mut types: Vec<&str> = Kind::ALL.iter().map(|k| k.typ()).collect();
     types.extend([
         statement::FLEET_TYP,
@@ -781,6 +781,7 @@ fn no_two_statements_share_a_type() {
         statement::ADOPT_TYP,
         bundle::BUNDLE_TYP,
         receipt::RECEIPT_TYP,
+        channel::CHANNEL_TYP,
     ]);
     let count = types.len();
     types.sort_unstable();

@@ -13,6 +13,7 @@ use crate::bundle::{
     AgentEntry, ApproverEntry, BundlePayload, BundleStatement, Registry, SignedBundle, TenantEntry,
 };
 use crate::cbor::{Cbor, CborError, Writer};
+use crate::channel::ChannelStatement;
 use crate::commitment::{CallerProof, Disclosure, Field};
 use crate::entry::{EntryRef, Kind, Place, RunPlace, TenantPlace};
 use crate::evidence::{PcrValue, TpmEvidence};
@@ -107,6 +108,7 @@ pub(super) const MAPS: &[Map] = maps![
     ErasureStatement,
     HoldStatement,
     Receipt,
+    ChannelStatement,
     TenantEntry,
     AgentEntry,
     ApproverEntry,
@@ -162,6 +164,7 @@ pub(super) const FIXED: &[(&str, usize)] = &[
     ("Anchor", 64),
     ("Signature", 64),
     ("Nonce", 32),
+    ("ChannelBinding", 32),
 ];
 
 /// What a byte string of a field holds.

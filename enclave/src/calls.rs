@@ -5,6 +5,7 @@
 //! away does not leave it half done.
 
 use crate::serve::{Gateway, Serving, locked};
+use crate::talk::{Client, Principal};
 use crate::telemetry::{Heard, Onward, Seen};
 use crate::upstreams::ResultKind;
 use crate::witnesses::Expected;
@@ -50,6 +51,14 @@ pub enum Outcome {
     Refused(Box<Told>),
 }
 
+impl Reply {
+    /// Whether a result was released.
+    #[must_use]
+    pub fn is_result(&self) -> bool {
+        matches!(self.outcome, Outcome::Result(_, ResultKind::ToolResult))
+    }
+}
+
 /// Where a call's Decision Record stands.
 #[derive(Debug, Clone)]
 pub struct Audit {
@@ -86,7 +95,12 @@ struct Owner {
 }
 
 /// Carries a call of a known caller from admission to its reply.
-pub async fn carry_out(gateway: Arc<Gateway>, identified: Identified, heard: Heard) -> Reply {
+pub async fn carry_out(
+    gateway: Arc<Gateway>,
+    identified: Identified,
+    client: Client,
+    heard: Heard,
+) -> Reply {
     let _under_way = gateway.under_way();
     let Some(serving) = &gateway.serving else {
         return unrecorded(Refusal::never(Code::GatewayHeld), Timings::default());
@@ -94,10 +108,12 @@ pub async fn carry_out(gateway: Arc<Gateway>, identified: Identified, heard: Hea
     let mut way = Way {
         gateway: &gateway,
         serving,
+        of: Principal::of(identified.who()),
         onward: gateway
             .telemetry
             .onward(identified.call(), identified.trace(), &heard),
         heard,
+        client,
         tool_error: false,
         timings: Timings::default(),
     };
@@ -117,6 +133,8 @@ pub fn unrecorded(refusal: Refusal, timings: Timings) -> Reply {
 struct Way<'g> {
     gateway: &'g Gateway,
     serving: &'g Serving,
+    of: Principal,
+    client: Client,
     /// What came beside the call, and what goes on beside it: for spans alone.
     heard: Heard,
     onward: Onward,
@@ -208,9 +226,7 @@ impl Way<'_> {
         let gateway = self.gateway;
         let identified = gateway.admit(identified)?;
         let engine = &gateway.engine;
-        let surfaced = surface::surface(identified, engine, |c| {
-            gateway.upstreams.observe(&c.adapter, &c.tool)
-        })?;
+        let surfaced = surface::surface(identified, engine, |c| gateway.upstreams.observe(c))?;
         // The time is read under the lock: no call is decided on a later state and at an earlier time than another.
         let mut state = gateway.state();
         let now = gateway.clock.now();
@@ -269,8 +285,13 @@ impl Way<'_> {
                 let from = self.gateway.clock.micros();
                 let (dispatch, dispatched) = committed.dispatch(self.gateway.clock.now());
                 // Boxed, as it is large and would be moved with the call's own future.
-                let carried = self.gateway.upstreams.carry_out(dispatch, &self.onward);
-                let (report, kind) = Box::pin(carried).await;
+                let carrying = self.gateway.upstreams.carry_out(
+                    dispatch,
+                    &dispatched,
+                    (&self.of, &self.gateway.questions),
+                    (&mut self.client, &self.onward),
+                );
+                let (report, kind) = Box::pin(carrying).await;
                 self.timings.upstream = self.since(from);
                 self.tool_error = report.is_tool_error();
                 (dispatched.outcome(report), kind)

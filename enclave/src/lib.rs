@@ -11,6 +11,8 @@
 //! | [`transport`] | TLS 1.3, or plain HTTP on loopback: for the gateway and for commands that reach one |
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
+//! | [`talk`] | what passes between a call under way and its client |
+//! | [`upstreams`] | the servers behind, each principal's its own |
 //! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
 //! | [`export`] | what of the log leaves, and how it is written |
 //! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
@@ -29,6 +31,7 @@ pub mod commands;
 pub mod doors;
 pub mod erasing;
 pub mod export;
+pub mod joint;
 pub mod keys;
 pub mod plain_http;
 pub mod renewal;
@@ -36,6 +39,7 @@ pub mod ring;
 pub mod serve;
 pub mod site;
 pub mod subjects;
+pub mod talk;
 pub mod telemetry;
 pub mod timestamps;
 pub mod transport;

@@ -8,17 +8,22 @@ use crate::boot::epoch::{self, Epoch};
 use crate::boot::held::Held;
 use crate::boot::{Opened, tracing_line};
 use crate::clock::Clock;
+use crate::joint::Joint;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
 use crate::site::StateFile;
 use crate::subjects::Subjects;
+use crate::talk::questions::Waiting;
+use crate::talk::running::Running;
+use crate::talk::sessions::Sessions;
 use crate::telemetry::{self, Telemetry};
 use crate::timestamps::{self, Timestamps};
 use crate::transport::Transport;
 use crate::transport::{files, listener};
-use crate::upstreams::{LISTING_INTERVAL, Upstreams};
+use crate::upstreams::{Change, LISTING_INTERVAL, Upstreams};
 use crate::witnesses::{self, Asked, Witnesses};
 use anyhow::Context as _;
+use countersign_adapters::Event as Changed;
 use countersign_gateway::call::Who;
 use countersign_gateway::identity::{Callers, Nonces};
 use countersign_gateway::state::State;
@@ -33,6 +38,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 /// Group of people who may fetch exports.
@@ -97,6 +103,14 @@ pub struct Gateway {
     pub erasures: AtomicU64,
     /// The upstreams.
     pub upstreams: Upstreams,
+    /// Names of tools at the path that joins all adapters.
+    pub joint: Joint,
+    /// Sessions of clients that open them.
+    pub sessions: Sessions,
+    /// Questions of upstreams that wait for clients.
+    pub questions: Waiting,
+    /// Calls that clients can take back.
+    pub running: Arc<Running>,
     /// Clocks.
     pub clock: Arc<Clock>,
     /// Whether new calls may be accepted.
@@ -109,7 +123,7 @@ pub struct Gateway {
     state: Arc<Mutex<State>>,
     nonces: Mutex<Nonces>,
     unknown: AtomicU64,
-    running: Arc<()>,
+    calls: Arc<()>,
 }
 
 impl Gateway {
@@ -230,6 +244,10 @@ impl Gateway {
             callers: Callers::new(&registry),
             people: Callers::new(&people(&registry)),
             upstreams: Upstreams::new(engine.content())?,
+            joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),
+            sessions: Sessions::default(),
+            questions: Waiting::default(),
+            running: Arc::default(),
             engine,
             witnesses: Witnesses::new(
                 settings.witnesses,
@@ -253,7 +271,7 @@ impl Gateway {
             nonces: Mutex::new(Nonces::of_log(&state)),
             state: Arc::new(Mutex::new(state)),
             unknown: AtomicU64::new(0),
-            running: Arc::new(()),
+            calls: Arc::new(()),
         };
         Ok((gateway, renewer))
     }
@@ -312,12 +330,12 @@ impl Gateway {
     /// Takes note of a call that is under way, until the token is dropped.
     #[must_use]
     pub fn under_way(&self) -> Arc<()> {
-        Arc::clone(&self.running)
+        Arc::clone(&self.calls)
     }
 
     /// Waits until no call is under way: one whose client went away is settled all the same.
     async fn drained(&self) {
-        while Arc::strong_count(&self.running) > 1 {
+        while Arc::strong_count(&self.calls) > 1 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
@@ -378,7 +396,9 @@ pub async fn run(
             tracing_line(&format!("upstream {adapter} is not there: {error}"));
         }
     }
+    gateway.upstreams.listen();
     let listings = tokio::spawn(keep_listings(Arc::clone(&gateway)));
+    let changes = tokio::spawn(tell_changes(Arc::clone(&gateway)));
     let unknown = tokio::spawn(keep_unknown(Arc::clone(&gateway)));
     let witnessing = tokio::spawn(witnesses::keep(Arc::clone(&gateway)));
     let stamping = tokio::spawn(timestamps::keep(Arc::clone(&gateway)));
@@ -412,6 +432,7 @@ pub async fn run(
         looking.abort();
     }
     listings.abort();
+    changes.abort();
     unknown.abort();
     gateway.drained().await;
     witnessing.abort();
@@ -482,6 +503,27 @@ async fn keep_listings(gateway: Arc<Gateway>) {
             if gateway.upstreams.refresh(name).await.is_err() {
                 tracing_line("an upstream does not list its tools");
             }
+        }
+        gateway.upstreams.sweep().await;
+        gateway.sessions.sweep();
+    }
+}
+
+/// Tells sessions what changed at upstreams. Changed tools are looked at first: what was not registered is not there.
+async fn tell_changes(gateway: Arc<Gateway>) {
+    let mut changes = gateway.upstreams.changes();
+    loop {
+        match changes.recv().await {
+            Ok(Change { adapter, of, event }) => {
+                if event == Changed::ToolsChanged
+                    && gateway.upstreams.refresh(&adapter).await.is_err()
+                {
+                    tracing_line("an upstream does not list its tools");
+                }
+                gateway.sessions.tell(&adapter, of.as_ref(), &event);
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
         }
     }
 }

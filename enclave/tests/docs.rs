@@ -388,7 +388,7 @@ fn routes() -> BTreeSet<(String, String)> {
         let path = part.split('"').nth(1).expect("a path");
         let after = part.split_once(path).expect("the path").1;
         let end = after.find(".route(").unwrap_or(after.len());
-        let mut handlers = after[..end].lines().take(3).collect::<String>();
+        let mut handlers = after[..end].lines().take(5).collect::<String>();
         if let Some(layer) = handlers.find(".layer(") {
             handlers.truncate(layer);
         }

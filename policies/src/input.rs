@@ -32,6 +32,8 @@ pub enum InputType {
     Set(Box<InputType>),
     /// An object.
     Record(BTreeMap<String, Field>),
+    /// An object whose names are not fixed; policy sees it as a set of `{ name, value }`. Its values are scalars.
+    Map(Box<InputType>),
 }
 
 /// Type of a property.
@@ -120,6 +122,9 @@ impl InputType {
             Self::Text => "String".to_owned(),
             Self::Set(item) => format!("Set<{}>", item.cedar()),
             Self::Record(fields) => cedar_record(fields),
+            Self::Map(value) => {
+                format!("Set<{{ \"name\": String, \"value\": {} }}>", value.cedar())
+            }
         }
     }
 }
@@ -199,6 +204,7 @@ impl<'a> SchemaReader<'a> {
                     }
                 }
             }
+            "object" if is_map(object) => self.map(object, path, depth)?,
             "object" => InputType::Record(self.fields(object, path, depth)?),
             other => {
                 return Err(format!(
@@ -208,6 +214,28 @@ impl<'a> SchemaReader<'a> {
             }
         };
         Ok((ty, null))
+    }
+
+    /// An object that names no properties and gives all of them one type.
+    fn map(
+        &mut self,
+        object: &'a serde_json::Map<String, Json>,
+        path: &str,
+        depth: usize,
+    ) -> Result<InputType, String> {
+        let values = object.get("additionalProperties").unwrap_or(&Json::Null);
+        match self.read(values, &format!("{path}/*"), depth.saturating_add(1))? {
+            (scalar @ (InputType::Bool | InputType::Long | InputType::Text), Null::Refused)
+                if depth > 0 =>
+            {
+                Ok(InputType::Map(Box::new(scalar)))
+            }
+            _ => Err(format!(
+                "{} has typed additionalProperties, which policy can see only below the arguments, as texts, integers or \
+                 booleans, with no properties named beside them",
+                name(path)
+            )),
+        }
     }
 
     /// One typed branch, and `null` beside it.
@@ -305,6 +333,22 @@ impl<'a> SchemaReader<'a> {
         }
         Err(format!("{} is a chain of references", name(path)))
     }
+}
+
+/// Whether all that a schema says of an object's properties is their common type.
+fn is_map(object: &serde_json::Map<String, Json>) -> bool {
+    let named = |key: &str| {
+        object
+            .get(key)
+            .and_then(Json::as_object)
+            .is_some_and(|o| !o.is_empty())
+    };
+    object
+        .get("additionalProperties")
+        .is_some_and(Json::is_object)
+        && !named("properties")
+        && !named("patternProperties")
+        && !object.contains_key("required")
 }
 
 fn name(path: &str) -> String {
@@ -438,12 +482,25 @@ fn value(ty: &InputType, json: &Json, path: &str) -> Result<Value, (String, Mism
         (InputType::Record(fields), Json::Object(object)) => {
             record(fields, object, path).map(Value::Record)
         }
+        (InputType::Map(ty), Json::Object(object)) => object
+            .iter()
+            .map(|(key, json)| {
+                let path = format!("{path}.{}", shown(key));
+                let members = [
+                    ("name".to_owned(), Value::Text(key.clone())),
+                    ("value".to_owned(), value(ty, json, &path)?),
+                ];
+                Ok(Value::Record(BTreeMap::from(members)))
+            })
+            .collect::<Result<_, _>>()
+            .map(Value::Set),
         (
             InputType::Bool
             | InputType::Long
             | InputType::Text
             | InputType::Set(_)
-            | InputType::Record(_),
+            | InputType::Record(_)
+            | InputType::Map(_),
             Json::Null
             | Json::Bool(_)
             | Json::Number(_)

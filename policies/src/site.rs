@@ -11,6 +11,7 @@
 //! function of this package that touches a disk.
 
 pub mod capability;
+pub mod method;
 pub mod people;
 pub mod profiles;
 pub mod settings;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::frame::{FrameError, Progress, RESERVED_META};
 use countersign_json::{Json, Kind, Lines};
@@ -10,10 +11,12 @@ use countersign_json::{Json, Kind, Lines};
 /// One committed call.
 #[derive(Debug, Clone)]
 pub struct CallRequest {
-    /// The tool's name as the upstream knows it.
-    pub tool: String,
+    /// What is asked.
+    pub asked: Asked,
     /// The arguments, an object; these bytes stand in the message unchanged.
     pub arguments: Json,
+    /// Answers to questions of the upstream, an object; its members stand beside the arguments.
+    pub answers: Option<Json>,
     /// Entries of `_meta` beside ours, such as `traceparent`. Keys of the protocol and
     /// `progressToken` are refused.
     pub meta: Vec<(String, Json)>,
@@ -21,12 +24,91 @@ pub struct CallRequest {
     pub timeout: Duration,
     /// Whether to ask for progress messages.
     pub progress: Progress,
+    /// What the caller can do, an object as JSON text; told with the call where there are no sessions.
+    pub declared: Json,
+    /// How much the caller wants to be told, for upstreams without sessions.
+    pub log_level: Option<String>,
+    /// Headers that repeat arguments, for upstreams without sessions.
+    pub headers: Vec<(String, String)>,
+    /// Who hears interim messages; kept for the response all the same.
+    pub ears: Option<mpsc::Sender<Heard>>,
+}
+
+/// What is asked of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// A tool, by its name there.
+    Tool(String),
+    /// Another method; the arguments are its parameters.
+    Method {
+        /// Its name in MCP.
+        name: &'static str,
+        /// What the header `Mcp-Name` says.
+        named: Option<String>,
+    },
+}
+
+impl Asked {
+    /// Its name in MCP.
+    pub(crate) const fn method(&self) -> &'static str {
+        match self {
+            Self::Tool(_) => "tools/call",
+            Self::Method { name, .. } => name,
+        }
+    }
+
+    /// What the header `Mcp-Name` says.
+    pub(crate) fn named(&self) -> Option<&str> {
+        match self {
+            Self::Tool(name) => Some(name),
+            Self::Method { named, .. } => named.as_deref(),
+        }
+    }
+}
+
+/// An interim message of a call.
+#[derive(Debug)]
+pub enum Heard {
+    /// The upstream tells something.
+    Notification {
+        /// Its method.
+        method: String,
+        /// Its parameters, an object, as they arrived.
+        params: Bytes,
+    },
+    /// The upstream asks something, and waits.
+    Question {
+        /// Its method.
+        method: String,
+        /// Its parameters, an object, as they arrived.
+        params: Bytes,
+        /// Where the answer goes; dropped, the question is refused.
+        reply: oneshot::Sender<Reply>,
+    },
+}
+
+/// The caller's answer to an upstream's question: an object, as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A result.
+    Result(Bytes),
+    /// A JSON-RPC error.
+    Error(Bytes),
 }
 
 impl CallRequest {
     /// What can be told before anything is started or sent.
     pub(crate) fn refuse_unfit(&self) -> Result<(), NotSent> {
-        if self.arguments.kind() != Kind::Object {
+        let objects = [
+            Some(&self.arguments),
+            self.answers.as_ref(),
+            Some(&self.declared),
+        ];
+        if objects
+            .into_iter()
+            .flatten()
+            .any(|o| o.kind() != Kind::Object)
+        {
             return Err(NotSent::ArgumentsNotAnObject);
         }
         let mut names: Vec<&str> = self.meta.iter().map(|(name, _)| name.as_str()).collect();
@@ -49,7 +131,11 @@ impl CallRequest {
     /// A message on a line of its own cannot hold a line break.
     pub(crate) fn refuse_several_lines(&self) -> Result<(), NotSent> {
         let one = |json: &Json| json.lines() == Lines::One;
-        if one(&self.arguments) && self.meta.iter().all(|(_, value)| one(value)) {
+        if one(&self.arguments)
+            && one(&self.declared)
+            && self.answers.iter().all(one)
+            && self.meta.iter().all(|(_, value)| one(value))
+        {
             Ok(())
         } else {
             Err(NotSent::LineBreak)
@@ -132,15 +218,25 @@ impl Interim {
         self.dropped
     }
 
-    pub(crate) fn keep(&mut self, message: Bytes, bounds: &Bounds) {
+    /// Whether it is kept: what is not, nobody gets to hear.
+    pub(crate) fn keep(&mut self, message: Bytes, bounds: &Bounds) -> Kept {
         let bytes = self.bytes.saturating_add(message.len());
         if self.messages.len() >= bounds.interim_messages || bytes > bounds.interim_bytes {
             self.dropped = self.dropped.saturating_add(1);
+            Kept::No
         } else {
             self.bytes = bytes;
             self.messages.push(message);
+            Kept::Yes
         }
     }
+}
+
+/// Whether an interim message is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Yes,
+    No,
 }
 
 /// What a call has done outside, as far as can be known here. The words of a record's `effect`.
@@ -412,11 +508,11 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// 4 MiB a message, 256 calls under way, 1,000 tools in 4 MiB; starts within 45 s, as a
+    /// 4 MiB a message, 256 calls under way, 1,000 interim messages of a call, 1,000 tools in 4 MiB; starts within 45 s, as a
     /// first run of a Python server may compile its libraries (assumed).
     pub const STANDARD: Self = Self {
         frame_bytes: 4 * 1024 * 1024,
-        interim_messages: 64,
+        interim_messages: 1000,
         interim_bytes: 256 * 1024,
         unsolicited: 10_000,
         calls: 256,

@@ -8,6 +8,8 @@
 
 use bytes::Bytes;
 
+use crate::call::Reply;
+
 use countersign_json::{Document, Json, Kind, Limits, ScanError, Value, scan, write_string};
 
 /// The modern revision that is spoken: stateless, metadata in every request.
@@ -37,7 +39,8 @@ pub(crate) enum Method {
     Discover,
     Initialize,
     ListTools,
-    CallTool,
+    /// What a committed call asks, by its name in MCP.
+    Call(&'static str),
 }
 
 impl Method {
@@ -46,7 +49,7 @@ impl Method {
             Self::Discover => "server/discover",
             Self::Initialize => "initialize",
             Self::ListTools => "tools/list",
-            Self::CallTool => "tools/call",
+            Self::Call(name) => name,
         }
     }
 }
@@ -57,11 +60,20 @@ pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     /// Members of `params`, each name with its JSON text.
     pub(crate) params: &'a [(&'static str, &'a [u8])],
+    /// Further members of `params`, as they are written, with commas between.
+    pub(crate) members: &'a [u8],
     /// Further entries of `_meta`.
     pub(crate) meta: &'a [(String, Json)],
     pub(crate) progress: Progress,
+    /// What the caller can do, an object as JSON text; told to upstreams without sessions.
+    pub(crate) declared: &'a str,
+    /// How much the caller wants to be told; told to upstreams without sessions.
+    pub(crate) log_level: Option<&'a str>,
     pub(crate) era: Era,
 }
+
+/// Nothing that an upstream could ask for.
+pub(crate) const NOTHING_DECLARED: &str = "{}";
 
 /// Whether interim progress is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +102,11 @@ impl Request<'_> {
             out.push(b':');
             out.extend_from_slice(value);
         }
+        if !self.members.is_empty() {
+            out.extend_from_slice(separator);
+            separator = b",";
+            out.extend_from_slice(self.members);
+        }
         self.write_meta(id, separator, &mut out);
         out.extend_from_slice(b"}}");
         out
@@ -104,6 +121,11 @@ impl Request<'_> {
         let mut separator: &[u8] = b"";
         if self.era == Era::Modern {
             out.extend_from_slice(MODERN_META.as_bytes());
+            out.extend_from_slice(self.declared.as_bytes());
+            if let Some(level) = self.log_level {
+                out.extend_from_slice(b",\"io.modelcontextprotocol/logLevel\":");
+                write_string(level, out);
+            }
             separator = b",";
         }
         if self.progress == Progress::Wanted {
@@ -123,14 +145,13 @@ impl Request<'_> {
     }
 }
 
-/// SPEC: MCP 2026-07-28, basic/index "_meta". No capabilities are declared, so that an upstream
-/// has no leave to ask us for sampling, elicitation or roots.
+/// SPEC: MCP 2026-07-28, basic/index "_meta". What the caller can do is written behind it.
 const MODERN_META: &str = concat!(
     "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",",
-    "\"io.modelcontextprotocol/clientCapabilities\":{},",
     "\"io.modelcontextprotocol/clientInfo\":{\"name\":\"countersign\",\"version\":\"",
     env!("CARGO_PKG_VERSION"),
-    "\"}"
+    "\"},",
+    "\"io.modelcontextprotocol/clientCapabilities\":"
 );
 
 /// `clientInfo` of the legacy handshake.
@@ -175,17 +196,41 @@ pub(crate) fn reply_to(id: &[u8], method: &str) -> Vec<u8> {
     out
 }
 
+/// The caller's answer to a request of an upstream.
+pub(crate) fn answer_to(id: &[u8], reply: &Reply) -> Vec<u8> {
+    let (name, object): (&[u8], &Bytes) = match reply {
+        Reply::Result(object) => (b"result", object),
+        Reply::Error(object) => (b"error", object),
+    };
+    [
+        b"{\"jsonrpc\":\"2.0\",\"id\":",
+        id,
+        b",\"",
+        name,
+        b"\":",
+        object,
+        b"}",
+    ]
+    .concat()
+}
+
 /// A message from an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Incoming {
     /// `id` is `None` when it cannot be one of ours (`null`, a string, not an integer).
     Response { id: Option<u64>, body: Body },
-    /// A request of the upstream; `id` as it was written.
-    Request { id: Bytes, method: String },
+    /// A request of the upstream; `id` and `params` as they were written.
+    Request {
+        id: Bytes,
+        method: String,
+        params: Bytes,
+        raw: Bytes,
+    },
     /// `token` is the progress token when it can be one of ours.
     Notification {
         method: String,
         token: Option<u64>,
+        params: Bytes,
         raw: Bytes,
     },
 }
@@ -249,6 +294,9 @@ pub enum FrameError {
     /// The method is not a string, or too long.
     #[error("method is not a string of at most 256 bytes")]
     Method,
+    /// The parameters are not an object.
+    #[error("params is not an object")]
+    Params,
     /// The result is not an object.
     #[error("result is not an object")]
     Result,
@@ -303,6 +351,11 @@ fn question(
     method: &Value<'_>,
 ) -> Result<Incoming, FrameError> {
     let method = short_string(method).ok_or(FrameError::Method)?;
+    let params = match document.member("params") {
+        Some(params) if params.kind == Kind::Object => frame.slice(params.range),
+        None => Bytes::from_static(b"{}"),
+        Some(_) => return Err(FrameError::Params),
+    };
     let Some(id) = document.member("id") else {
         let token = document
             .inner("params", "progressToken")
@@ -310,6 +363,7 @@ fn question(
         return Ok(Incoming::Notification {
             method,
             token,
+            params,
             raw: frame.clone(),
         });
     };
@@ -317,6 +371,8 @@ fn question(
         Kind::String | Kind::Number if id.text.len() <= MAX_NAME_BYTES => Ok(Incoming::Request {
             id: frame.slice(id.range),
             method,
+            params,
+            raw: frame.clone(),
         }),
         Kind::String
         | Kind::Number
@@ -410,10 +466,13 @@ mod tests {
     fn arguments_stand_in_the_frame_byte_for_byte() {
         let arguments = br#"{ "n":1.0e+02,  "s":"\u0041/\/" ,"z":-0.0}"#;
         let frame = Request {
-            method: Method::CallTool,
+            method: Method::Call("tools/call"),
             params: &[("name", b"\"t\""), ("arguments", arguments)],
+            members: b"",
             meta: &[],
             progress: Progress::Unwanted,
+            declared: NOTHING_DECLARED,
+            log_level: None,
             era: Era::Legacy,
         }
         .write(7);
@@ -432,8 +491,11 @@ mod tests {
         let frame = Request {
             method: Method::ListTools,
             params: &[],
+            members: b"",
             meta: &meta,
             progress: Progress::Wanted,
+            declared: r#"{"roots":{}}"#,
+            log_level: Some("info"),
             era: Era::Modern,
         }
         .write(9);
@@ -450,7 +512,7 @@ mod tests {
             meta.member("io.modelcontextprotocol/clientCapabilities")
                 .unwrap()
                 .text,
-            "{}"
+            r#"{"roots":{}}"#
         );
         assert_eq!(
             meta.member("io.modelcontextprotocol/clientInfo")

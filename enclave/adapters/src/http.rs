@@ -10,8 +10,8 @@
 //! SPEC: MCP 2026-07-28 and 2025-11-25, basic/transports, "Streamable HTTP".
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,15 +23,17 @@ use hyper::body::{Body as HttpBody, Frame, Incoming as ResponseBody, SizeHint};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::call::{Bounds, CallError, Interim, Lost, NotSent};
+use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply};
+use crate::event::Event;
 use crate::frame::{
-    Body, Era, FrameError, Incoming, LEGACY_VERSIONS, MODERN_VERSION, Method, Request, cancelled,
-    reply_to,
+    Body, Era, FrameError, Incoming, LEGACY_VERSIONS, MODERN_VERSION, Method, Request, answer_to,
+    cancelled, reply_to,
 };
 use crate::sse::Events;
-use crate::stdio::Common;
+use crate::stdio::{Common, locked};
 use countersign_json::Limits;
 
 /// An MCP endpoint on this machine.
@@ -94,6 +96,12 @@ const MAX_SESSION_BYTES: usize = 512;
 /// Most requests of the upstream that are refused within one response.
 const MAX_FOREIGN_REQUESTS: u32 = 16;
 
+/// How often the stream of a session is taken up again.
+const MAX_STREAMS: u32 = 100;
+
+/// Pause after such a stream ended; longer after each.
+const BETWEEN_STREAMS: Duration = Duration::from_millis(500);
+
 /// Longest wait for the acknowledgement of a message that nobody waits for.
 const SIDE_MESSAGE: Duration = Duration::from_secs(5);
 
@@ -112,6 +120,17 @@ pub(crate) struct Session {
     /// Of the handshake; `None` before it.
     version: Option<&'static str>,
     id: Option<HeaderValue>,
+}
+
+/// What goes with a request beside its message.
+#[derive(Debug, Default)]
+pub(crate) struct Beside<'a> {
+    /// What the header `Mcp-Name` says.
+    pub(crate) name: Option<&'a str>,
+    /// Headers that repeat arguments.
+    pub(crate) headers: &'a [(String, String)],
+    /// Who hears interim messages.
+    pub(crate) ears: Option<mpsc::Sender<Heard>>,
 }
 
 /// What a session's handshake brought.
@@ -149,11 +168,11 @@ impl Session {
         }
     }
 
-    /// One request and its answer. `name` is the tool that is called.
+    /// One request and its answer.
     pub(crate) async fn exchange(
         &self,
         request: &Request<'_>,
-        name: Option<&str>,
+        beside: Beside<'_>,
         deadline: Instant,
     ) -> Result<Exchanged, CallError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -168,8 +187,13 @@ impl Session {
         let mut headers = self.headers(request.era, request.method);
         if request.era == Era::Modern {
             headers.insert(MCP_METHOD, HeaderValue::from_static(request.method.name()));
-            if let Some(name) = name {
+            if let Some(name) = beside.name {
                 headers.insert(MCP_NAME, header_text(name));
+            }
+            for (name, value) in beside.headers {
+                if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                    headers.insert(name, header_text(value));
+                }
             }
         }
         let sent = Arc::new(AtomicBool::new(false));
@@ -181,7 +205,11 @@ impl Session {
             sent: &sent,
             done: false,
         };
-        let outcome = timeout_at(deadline, self.ask(headers, body, id, request.era, &sent)).await;
+        let outcome = timeout_at(
+            deadline,
+            self.ask(headers, body, (id, request.era), beside.ears, &sent),
+        )
+        .await;
         match outcome {
             Ok(Ok(exchanged)) => {
                 giving_up.done = true;
@@ -197,7 +225,7 @@ impl Session {
 
     /// Posts a message that has no answer; whether it arrived is seen in the status.
     pub(crate) async fn notify(&self, era: Era, frame: Vec<u8>) -> Result<(), Lost> {
-        let headers = self.headers(era, Method::CallTool);
+        let headers = self.headers(era, Method::ListTools);
         let sent = Arc::new(AtomicBool::new(false));
         match timeout(SIDE_MESSAGE, self.post(headers, Bytes::from(frame), &sent)).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
@@ -251,8 +279,8 @@ impl Session {
         &self,
         headers: HeaderMap,
         body: Bytes,
-        id: u64,
-        era: Era,
+        (id, era): (u64, Era),
+        ears: Option<mpsc::Sender<Heard>>,
         sent: &Arc<AtomicBool>,
     ) -> Result<Exchanged, Lost> {
         let response = self.post(headers, body, sent).await?;
@@ -289,7 +317,7 @@ impl Session {
                 })
             }
             Format::Events => {
-                let (body, interim) = self.stream(body, id, era).await?;
+                let (body, interim) = self.stream(body, id, era, ears).await?;
                 Ok(Exchanged {
                     body,
                     interim,
@@ -333,12 +361,18 @@ impl Session {
         mut body: ResponseBody,
         wanted: u64,
         era: Era,
+        ears: Option<mpsc::Sender<Heard>>,
     ) -> Result<(Body, Interim), Lost> {
         let bounds: &Bounds = &self.common.bounds;
         let mut events = Events::new(bounds.frame_bytes);
-        let mut interim = Interim::default();
-        let mut unsolicited = 0u32;
-        let mut requests = 0u32;
+        let mut told = Told {
+            session: self,
+            era,
+            interim: Arc::default(),
+            ears,
+            messages: 0,
+            refused: 0,
+        };
         while let Some(frame) = body.frame().await {
             let Ok(piece) = frame.map_err(|_| Lost::Ended)?.into_data() else {
                 continue;
@@ -349,41 +383,190 @@ impl Session {
             while let Some(event) = events.next() {
                 match self.parse(&event)? {
                     Incoming::Response { id, body } if id == Some(wanted) => {
+                        let interim = std::mem::take(&mut *locked(&told.interim));
                         return Ok((body, interim));
                     }
-                    Incoming::Response { .. } => {
-                        self.common
-                            .counts
-                            .unsolicited
-                            .fetch_add(1, Ordering::Relaxed);
-                        unsolicited = unsolicited.saturating_add(1);
-                    }
-                    Incoming::Notification { raw, .. } => {
-                        interim.keep(raw, bounds);
-                        unsolicited = unsolicited.saturating_add(1);
-                    }
-                    Incoming::Request { id, method } => {
-                        self.common
-                            .counts
-                            .refused_requests
-                            .fetch_add(1, Ordering::Relaxed);
-                        requests = requests.saturating_add(1);
-                        // SPEC: 2026-07-28: no requests on this stream, and no responses from us.
-                        if era == Era::Modern || requests > MAX_FOREIGN_REQUESTS {
-                            return Err(Lost::ForeignRequest);
-                        }
-                        // If the refusal does not arrive, the call runs into its own timeout.
-                        drop(self.notify(era, reply_to(&id, &method)).await);
-                    }
-                }
-                if unsolicited > bounds.unsolicited {
-                    return Err(Lost::Flooding {
-                        limit: bounds.unsolicited,
-                    });
+                    told_before @ (Incoming::Response { .. }
+                    | Incoming::Notification { .. }
+                    | Incoming::Request { .. }) => told.take(told_before).await?,
                 }
             }
         }
         Err(Lost::Ended)
+    }
+
+    /// Hears what a session tells outside of calls, for as long as it is asked to. Streams are taken up again a few
+    /// times; a server that has none says so, and is not asked again.
+    pub(crate) async fn listen(&self) {
+        let mut ended = 0u32;
+        while ended < MAX_STREAMS {
+            let headers = self.headers(Era::Legacy, Method::ListTools);
+            let Some(body) = self.open_stream(headers).await else {
+                return;
+            };
+            if self.heard_all(body).await.is_err() {
+                return;
+            }
+            ended = ended.saturating_add(1);
+            tokio::time::sleep(BETWEEN_STREAMS.saturating_mul(ended)).await;
+        }
+    }
+
+    async fn open_stream(&self, mut headers: HeaderMap) -> Option<ResponseBody> {
+        headers.remove(CONTENT_TYPE);
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let mut request = http::Request::new(Tracked::default());
+        *request.uri_mut() = self.endpoint.clone();
+        *request.headers_mut() = headers;
+        let response = self.client.request(request).await.ok()?;
+        let fits =
+            response.status().is_success() && Format::of(response.headers()) == Format::Events;
+        fits.then(|| response.into_body())
+    }
+
+    async fn heard_all(&self, mut body: ResponseBody) -> Result<(), Lost> {
+        let mut events = Events::new(self.common.bounds.frame_bytes);
+        let mut told = Told {
+            session: self,
+            era: Era::Legacy,
+            interim: Arc::default(),
+            ears: None,
+            messages: 0,
+            refused: 0,
+        };
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(piece) = frame.into_data() else {
+                continue;
+            };
+            events
+                .push(&piece)
+                .map_err(|error| Lost::TooLarge { limit: error.limit })?;
+            while let Some(event) = events.next() {
+                told.take(self.parse(&event)?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the server that its session is over. Whether it hears that changes nothing here.
+    pub(crate) async fn end(&self) {
+        if self.id.is_none() {
+            return;
+        }
+        let mut request = http::Request::new(Tracked::default());
+        *request.method_mut() = HttpMethod::DELETE;
+        *request.uri_mut() = self.endpoint.clone();
+        *request.headers_mut() = self.headers(Era::Legacy, Method::ListTools);
+        drop(timeout(SIDE_MESSAGE, self.client.request(request)).await);
+    }
+}
+
+/// What came on one stream beside the answer.
+struct Told<'a> {
+    session: &'a Session,
+    era: Era,
+    interim: Arc<Mutex<Interim>>,
+    ears: Option<mpsc::Sender<Heard>>,
+    messages: u32,
+    refused: u32,
+}
+
+impl Told<'_> {
+    async fn take(&mut self, message: Incoming) -> Result<(), Lost> {
+        let common = &self.session.common;
+        match message {
+            Incoming::Response { .. } => {
+                common.counts.unsolicited.fetch_add(1, Ordering::Relaxed);
+            }
+            Incoming::Notification {
+                method,
+                token: _,
+                params,
+                raw,
+            } => match Event::of(&method, &params) {
+                // Nobody may be listening.
+                Some(event) => drop(common.events.send(event)),
+                None => {
+                    self.hear(raw, Heard::Notification { method, params });
+                }
+            },
+            Incoming::Request {
+                id,
+                method,
+                params,
+                raw,
+            } => self.asked(id, method, params, raw).await?,
+        }
+        self.messages = self.messages.saturating_add(1);
+        let limit = common.bounds.unsolicited;
+        if self.messages > limit {
+            return Err(Lost::Flooding { limit });
+        }
+        Ok(())
+    }
+
+    fn hear(&self, raw: Bytes, heard: Heard) -> Kept {
+        let kept = locked(&self.interim).keep(raw, &self.session.common.bounds);
+        match (&self.ears, kept) {
+            (Some(ears), Kept::Yes) if ears.try_send(heard).is_ok() => Kept::Yes,
+            _ => Kept::No,
+        }
+    }
+
+    async fn asked(
+        &mut self,
+        id: Bytes,
+        method: String,
+        params: Bytes,
+        raw: Bytes,
+    ) -> Result<(), Lost> {
+        // SPEC: 2026-07-28: no requests on this stream, and no responses from us.
+        if self.era == Era::Modern {
+            self.refuse();
+            return Err(Lost::ForeignRequest);
+        }
+        let (reply, answered) = oneshot::channel();
+        let question = Heard::Question {
+            method: method.clone(),
+            params,
+            reply,
+        };
+        if method != "ping" && self.hear(raw, question) == Kept::Yes {
+            let (session, interim) = (self.session.clone(), self.interim.clone());
+            tokio::spawn(session.pass_on(interim, (id, method), answered));
+            return Ok(());
+        }
+        self.refuse();
+        if self.refused > MAX_FOREIGN_REQUESTS {
+            return Err(Lost::ForeignRequest);
+        }
+        // If the refusal does not arrive, the call runs into its own timeout.
+        drop(self.session.notify(self.era, reply_to(&id, &method)).await);
+        Ok(())
+    }
+
+    fn refuse(&mut self) {
+        let counts = &self.session.common.counts;
+        counts.refused_requests.fetch_add(1, Ordering::Relaxed);
+        self.refused = self.refused.saturating_add(1);
+    }
+}
+
+impl Session {
+    /// Waits for the caller's answer and posts it.
+    async fn pass_on(
+        self,
+        interim: Arc<Mutex<Interim>>,
+        (id, method): (Bytes, String),
+        answered: oneshot::Receiver<Reply>,
+    ) {
+        let frame = match answered.await {
+            Ok(reply) => answer_to(&id, &reply),
+            Err(_) => reply_to(&id, &method),
+        };
+        let raw = Bytes::copy_from_slice(&frame);
+        locked(&interim).keep(raw, &self.common.bounds);
+        drop(self.notify(Era::Legacy, frame).await);
     }
 }
 
@@ -401,7 +584,7 @@ struct GivingUp<'a> {
 impl Drop for GivingUp<'_> {
     fn drop(&mut self) {
         let may_cancel = match self.method {
-            Method::CallTool | Method::ListTools => self.era == Era::Legacy,
+            Method::Call(_) | Method::ListTools => self.era == Era::Legacy,
             Method::Discover | Method::Initialize => false,
         };
         if self.done || !may_cancel || !self.sent.load(Ordering::Acquire) {
@@ -498,7 +681,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// A body that notes when hyper asks for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tracked {
     body: Option<Bytes>,
     sent: Arc<AtomicBool>,

@@ -13,6 +13,7 @@
 
 mod breaker;
 mod call;
+mod event;
 mod frame;
 mod http;
 mod sse;
@@ -20,10 +21,11 @@ mod stdio;
 mod upstream;
 
 pub use call::{
-    Answer, Bounds, CallError, CallRequest, CallResponse, Effect, Interim, ListError, Lost,
-    NotSent, StartError,
+    Answer, Asked, Bounds, CallError, CallRequest, CallResponse, Effect, Heard, Interim, ListError,
+    Lost, NotSent, Reply, StartError,
 };
+pub use event::Event;
 pub use frame::{Era, FrameError, LEGACY_VERSIONS, MODERN_VERSION, Progress};
 pub use http::{EndpointError, HttpSettings};
 pub use stdio::StdioSettings;
-pub use upstream::{EraChoice, Health, State, Transport, Upstream, UpstreamSettings};
+pub use upstream::{EraChoice, Features, Health, State, Transport, Upstream, UpstreamSettings};

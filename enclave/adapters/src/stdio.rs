@@ -19,12 +19,13 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::breaker::Breaker;
-use crate::call::{Bounds, CallError, Interim, Lost, NotSent, StartError};
-use crate::frame::{Body, Incoming, Method, Request, cancelled, reply_to};
+use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply, StartError};
+use crate::event::Event;
+use crate::frame::{Body, Incoming, Method, Request, answer_to, cancelled, reply_to};
 use countersign_json::Limits;
 
 /// A program that speaks MCP on its standard streams.
@@ -84,6 +85,8 @@ pub(crate) struct Common {
     pub(crate) bounds: Bounds,
     pub(crate) breaker: Arc<Mutex<Breaker>>,
     pub(crate) counts: Arc<Counts>,
+    /// What is told without a call; nobody may be listening.
+    pub(crate) events: broadcast::Sender<Event>,
 }
 
 /// A running process. When the last handle goes, the process is killed and reaped.
@@ -119,6 +122,30 @@ struct Waiter {
     answer: oneshot::Sender<Answered>,
     ticket: Arc<Ticket>,
     interim: Interim,
+    ears: Option<mpsc::Sender<Heard>>,
+}
+
+impl Waiter {
+    /// Keeps a message, and passes it on if it is kept and somebody listens. A full channel loses it: ears are as
+    /// wide as what is kept.
+    fn hear(&mut self, raw: Bytes, heard: Heard, bounds: &Bounds) -> Kept {
+        let kept = self.interim.keep(raw, bounds);
+        match (&self.ears, kept) {
+            (Some(ears), Kept::Yes) if ears.try_send(heard).is_ok() => Kept::Yes,
+            _ => Kept::No,
+        }
+    }
+}
+
+impl Waiting {
+    /// The only request under way. A message that names no request is taken to be about it.
+    fn only(&mut self) -> Option<(u64, &mut Waiter)> {
+        let mut all = self.by_id.iter_mut();
+        match (all.next(), all.next()) {
+            (Some((id, waiter)), None) => Some((*id, waiter)),
+            (Some(_), Some(_)) | (None, _) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -266,7 +293,12 @@ impl Connection {
     }
 
     /// Sends a request and waits for its answer. Dropping the future gives the request up.
-    pub(crate) async fn exchange(&self, request: &Request<'_>, deadline: Instant) -> Answered {
+    pub(crate) async fn exchange(
+        &self,
+        request: &Request<'_>,
+        ears: Option<mpsc::Sender<Heard>>,
+        deadline: Instant,
+    ) -> Answered {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = request.write(id);
         let limit = self.shared.common.bounds.frame_bytes;
@@ -279,7 +311,7 @@ impl Connection {
         let ticket = Arc::new(Ticket::default());
         let answer = self
             .shared
-            .wait_for(id, &ticket)
+            .wait_for(id, &ticket, ears)
             .map_err(CallError::NotSent)?;
         let mut waiting = GivingUp {
             connection: self,
@@ -330,7 +362,7 @@ impl GivingUp<'_> {
             .remove(&self.id);
         let turn = self.ticket.withdraw();
         // SPEC: MCP 2025-11-25, "Cancellation": initialize is never cancelled.
-        let may_cancel = matches!(self.method, Method::CallTool | Method::ListTools);
+        let may_cancel = matches!(self.method, Method::Call(_) | Method::ListTools);
         if turn == Turn::Missed && may_cancel {
             let notice = Outgoing {
                 frame: cancelled(self.id),
@@ -356,6 +388,7 @@ impl Shared {
         &self,
         id: u64,
         ticket: &Arc<Ticket>,
+        ears: Option<mpsc::Sender<Heard>>,
     ) -> Result<oneshot::Receiver<Answered>, NotSent> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = locked(&self.waiting);
@@ -372,6 +405,7 @@ impl Shared {
                 answer,
                 ticket: ticket.clone(),
                 interim: Interim::default(),
+                ears,
             },
         );
         Ok(answered)
@@ -557,7 +591,7 @@ async fn discard(mut errors: ChildStderr, shared: &Shared) {
 /// Reads messages, one a line, until the stream ends or must not be trusted further.
 async fn read(
     mut output: ChildStdout,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     replies: &mpsc::WeakSender<Outgoing>,
 ) -> Lost {
     let bounds = &shared.common.bounds;
@@ -638,7 +672,7 @@ enum Wanted {
 
 fn take_in(
     line: &Bytes,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     replies: &mpsc::WeakSender<Outgoing>,
 ) -> Result<Wanted, Lost> {
     let bounds = &shared.common.bounds;
@@ -659,34 +693,115 @@ fn take_in(
             drop(waiter.answer.send(Ok((body, waiter.interim))));
             Ok(Wanted::Answer)
         }
-        Incoming::Notification { method, token, raw } => {
-            if method != "notifications/progress" {
+        Incoming::Notification {
+            method,
+            token,
+            params,
+            raw,
+        } => {
+            if let Some(event) = Event::of(&method, &params) {
+                // Nobody may be listening.
+                drop(shared.common.events.send(event));
                 return Ok(Wanted::No);
             }
             let mut waiting = locked(&shared.waiting);
-            match token.and_then(|token| waiting.by_id.get_mut(&token)) {
-                Some(waiter) => {
-                    waiter.interim.keep(raw, bounds);
-                    Ok(Wanted::Interim)
-                }
-                None => Ok(Wanted::No),
-            }
+            let waiter = match method.as_str() {
+                "notifications/progress" => token.and_then(|token| waiting.by_id.get_mut(&token)),
+                "notifications/message" => waiting.only().map(|(_, waiter)| waiter),
+                _ => None,
+            };
+            let Some(waiter) = waiter else {
+                return Ok(Wanted::No);
+            };
+            let asked_for = method == "notifications/progress";
+            let kept = waiter.hear(raw, Heard::Notification { method, params }, bounds);
+            // Progress was asked for, however much of it; what nobody keeps is counted.
+            Ok(match (asked_for, kept) {
+                (true, _) | (false, Kept::Yes) => Wanted::Interim,
+                (false, Kept::No) => Wanted::No,
+            })
         }
-        Incoming::Request { id, method } => {
+        Incoming::Request {
+            id,
+            method,
+            params,
+            raw,
+        } => {
+            if let Some(answered) = ask(shared, &method, params, raw) {
+                tokio::spawn(pass_on(
+                    shared.clone(),
+                    replies.clone(),
+                    (id, method),
+                    answered,
+                ));
+                return Ok(Wanted::Interim);
+            }
             shared
                 .common
                 .counts
                 .refused_requests
                 .fetch_add(1, Ordering::Relaxed);
-            if let Some(replies) = replies.upgrade() {
-                // A program that asks faster than it reads gets no more answers.
-                drop(replies.try_send(Outgoing {
-                    frame: reply_to(&id, &method),
-                    ticket: None,
-                }));
-            }
+            send_back(replies, reply_to(&id, &method));
             Ok(Wanted::No)
         }
+    }
+}
+
+/// Puts a question to the caller of the only call under way, if it listens.
+fn ask(
+    shared: &Shared,
+    method: &str,
+    params: Bytes,
+    raw: Bytes,
+) -> Option<(u64, oneshot::Receiver<Reply>)> {
+    if method == "ping" {
+        return None;
+    }
+    let mut waiting = locked(&shared.waiting);
+    let (call, waiter) = waiting.only()?;
+    let (reply, answered) = oneshot::channel();
+    let question = Heard::Question {
+        method: method.to_owned(),
+        params,
+        reply,
+    };
+    match waiter.hear(raw, question, &shared.common.bounds) {
+        Kept::Yes => Some((call, answered)),
+        Kept::No => None,
+    }
+}
+
+/// Waits for the caller's answer and writes it to the program.
+async fn pass_on(
+    shared: Arc<Shared>,
+    replies: mpsc::WeakSender<Outgoing>,
+    (id, method): (Bytes, String),
+    (call, answered): (u64, oneshot::Receiver<Reply>),
+) {
+    let mut frame = match answered.await {
+        Ok(reply) => answer_to(&id, &reply),
+        Err(_) => reply_to(&id, &method),
+    };
+    // One message a line: between the tokens of JSON a line break is white space like any other.
+    for byte in &mut frame {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    if let Some(waiter) = locked(&shared.waiting).by_id.get_mut(&call) {
+        let raw = Bytes::copy_from_slice(&frame);
+        waiter.interim.keep(raw, &shared.common.bounds);
+    }
+    send_back(&replies, frame);
+}
+
+/// A program that asks faster than it reads gets no more answers.
+fn send_back(replies: &mpsc::WeakSender<Outgoing>, frame: Vec<u8>) {
+    if let Some(replies) = replies.upgrade() {
+        drop(replies.try_send(Outgoing {
+            frame,
+            ticket: None,
+        }));
     }
 }
 

@@ -6,6 +6,7 @@
 //! upstream takes no other down, and a server with state of its own is seen by one principal if
 //! each principal is given its own handle.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,18 +14,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::breaker::Breaker;
 use crate::call::{
-    Answer, Bounds, CallError, CallRequest, CallResponse, Interim, ListError, Lost, NotSent,
+    Answer, Asked, Bounds, CallError, CallRequest, CallResponse, Interim, ListError, Lost, NotSent,
     StartError,
 };
+use crate::event::Event;
 use crate::frame::{
     Body, CLIENT_INFO, Era, INITIALIZED, IsError, LEGACY_VERSIONS, MODERN_VERSION, Method,
-    Progress, Request, ResultType,
+    NOTHING_DECLARED, Progress, Request, ResultType,
 };
-use crate::http::{HttpSettings, Session};
+use crate::http::{Beside, HttpSettings, Session};
 use crate::stdio::{Common, Connection, Counts, StdioSettings, locked};
 use countersign_json::descriptor::RawTool;
 use countersign_json::write_string;
@@ -54,9 +57,54 @@ pub struct UpstreamSettings {
     pub transport: Transport,
     /// What is spoken with it.
     pub era: EraChoice,
+    /// What callers of this handle can do, an object as JSON text; told when a session is opened.
+    pub declared: String,
     /// What it may cost.
     pub bounds: Bounds,
 }
+
+/// What an upstream says that it offers, beside tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Features {
+    names: BTreeSet<String>,
+    subscribe: bool,
+}
+
+impl Features {
+    /// Whether it names this member of `capabilities`, such as `resources`.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Whether it tells of changed resources.
+    #[must_use]
+    pub fn subscribes(&self) -> bool {
+        self.subscribe
+    }
+
+    /// Of the answer to a handshake.
+    fn of(raw: &Bytes) -> Self {
+        let Ok(offered) = serde_json::from_slice::<Offered<'_>>(raw) else {
+            return Self::default();
+        };
+        let resources = offered.capabilities.get("resources");
+        let subscribe = resources.is_some_and(|r| {
+            serde_json::from_str::<Subscribing>(r.get()).is_ok_and(|r| r.subscribe)
+        });
+        Self {
+            names: offered
+                .capabilities
+                .into_keys()
+                .take(MAX_FEATURES)
+                .collect(),
+            subscribe,
+        }
+    }
+}
+
+/// Most features that are taken note of.
+const MAX_FEATURES: usize = 64;
 
 /// What an upstream is doing, and what it has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +152,18 @@ struct Inner {
 struct Live {
     link: Link,
     era: Era,
+    features: Arc<Features>,
+    /// Hears what a session tells outside of calls; over when the last handle is.
+    _listener: Option<Arc<Listener>>,
+}
+
+#[derive(Debug)]
+struct Listener(tokio::task::AbortHandle);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -124,6 +184,7 @@ impl Upstream {
                 bounds.longest_pause,
             ))),
             counts: Arc::new(Counts::default()),
+            events: broadcast::channel(EVENTS).0,
         };
         let inner = Inner {
             settings,
@@ -149,18 +210,39 @@ impl Upstream {
             Transport::Http(_) => {}
         }
         let live = self.live(deadline).await.map_err(CallError::NotSent)?;
-        let mut name = Vec::with_capacity(request.tool.len().saturating_add(2));
-        write_string(&request.tool, &mut name);
+        let mut name = Vec::new();
+        let (params, mut members): (&[(&'static str, &[u8])], Vec<u8>) = match &request.asked {
+            Asked::Tool(tool) => {
+                write_string(tool, &mut name);
+                (
+                    &[("name", &name), ("arguments", request.arguments.as_bytes())],
+                    Vec::new(),
+                )
+            }
+            Asked::Method { .. } => (&[], inside(request.arguments.as_bytes()).to_vec()),
+        };
+        if let Some(answers) = request.answers.as_ref().map(|a| inside(a.as_bytes())) {
+            if !members.is_empty() && !answers.is_empty() {
+                members.push(b',');
+            }
+            members.extend_from_slice(answers);
+        }
         let message = Request {
-            method: Method::CallTool,
-            params: &[("name", &name), ("arguments", request.arguments.as_bytes())],
+            method: Method::Call(request.asked.method()),
+            params,
+            members: &members,
             meta: &request.meta,
             progress: request.progress,
+            declared: std::str::from_utf8(request.declared.as_bytes()).unwrap_or(NOTHING_DECLARED),
+            log_level: request.log_level.as_deref(),
             era: live.era,
         };
-        let (body, interim) = self
-            .exchange(&live, &message, Some(&request.tool), deadline)
-            .await?;
+        let beside = Beside {
+            name: request.asked.named(),
+            headers: &request.headers,
+            ears: request.ears,
+        };
+        let (body, interim) = self.exchange(&live, &message, beside, deadline).await?;
         Ok(match body {
             Body::Error { raw, code } => CallResponse {
                 answer: Answer::Refused { code },
@@ -204,12 +286,15 @@ impl Upstream {
             let message = Request {
                 method: Method::ListTools,
                 params,
+                members: b"",
                 meta: &[],
                 progress: Progress::Unwanted,
+                declared: NOTHING_DECLARED,
+                log_level: None,
                 era: live.era,
             };
             let (body, _) = self
-                .exchange(&live, &message, None, deadline)
+                .exchange(&live, &message, Beside::default(), deadline)
                 .await
                 .map_err(ListError::Call)?;
             match body {
@@ -223,6 +308,18 @@ impl Upstream {
         Err(ListError::TooManyPages {
             limit: bounds.pages,
         })
+    }
+
+    /// What it tells without a call.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.common.events.subscribe()
+    }
+
+    /// What it said that it offers, if it is up.
+    #[must_use]
+    pub fn features(&self) -> Option<Arc<Features>> {
+        self.inner.current().map(|live| live.features)
     }
 
     /// What it is doing, and what it has done so far.
@@ -255,7 +352,8 @@ impl Upstream {
             .take();
         match live.map(|live| live.link) {
             Some(Link::Stdio(connection)) => connection.close(grace).await,
-            Some(Link::Http(_)) | None => {}
+            Some(Link::Http(session)) => drop(timeout(grace, session.end()).await),
+            None => {}
         }
     }
 
@@ -263,10 +361,10 @@ impl Upstream {
         &self,
         live: &Live,
         message: &Request<'_>,
-        name: Option<&str>,
+        beside: Beside<'_>,
         deadline: Instant,
     ) -> Result<(Body, Interim), CallError> {
-        let outcome = live.link.exchange(message, name, deadline).await;
+        let outcome = live.link.exchange(message, beside, deadline).await;
         match &outcome {
             Ok(_) => locked(&self.inner.common.breaker).answered(),
             Err(error) => self.inner.note(live, error),
@@ -310,6 +408,7 @@ impl Inner {
         };
         let opening = Opening {
             common: &self.common,
+            declared: &self.settings.declared,
             deadline: deadline(self.common.bounds.start),
         };
         let started = timeout(self.common.bounds.start, async {
@@ -387,13 +486,13 @@ impl Link {
     async fn exchange(
         &self,
         message: &Request<'_>,
-        name: Option<&str>,
+        beside: Beside<'_>,
         deadline: Instant,
     ) -> Result<(Body, Interim), CallError> {
         match self {
-            Self::Stdio(connection) => connection.exchange(message, deadline).await,
+            Self::Stdio(connection) => connection.exchange(message, beside.ears, deadline).await,
             Self::Http(session) => {
-                let exchanged = session.exchange(message, name, deadline).await?;
+                let exchanged = session.exchange(message, beside, deadline).await?;
                 Ok((exchanged.body, exchanged.interim))
             }
         }
@@ -403,12 +502,13 @@ impl Link {
 /// The first words with an upstream.
 struct Opening<'a> {
     common: &'a Common,
+    declared: &'a str,
     deadline: Instant,
 }
 
 /// What `server/discover` told.
 enum Discovered {
-    Modern,
+    Modern(Features),
     /// It names legacy revisions only.
     LegacyOnly,
     /// It does not know the question; the connection is usable.
@@ -434,15 +534,17 @@ impl Opening<'_> {
             EraChoice::Only(_) => self.deadline,
         };
         let answer = connection
-            .exchange(&PROBE, probe_deadline)
+            .exchange(&PROBE, None, probe_deadline)
             .await
             .map(|(body, _)| body);
         match (discovered(answer, era)?, era) {
-            (Discovered::Modern, _) => {
+            (Discovered::Modern(features), _) => {
                 connection.serve();
                 Ok(Live {
                     link: Link::Stdio(Arc::new(connection)),
                     era: Era::Modern,
+                    features: Arc::new(features),
+                    _listener: None,
                 })
             }
             (_, EraChoice::Only(_)) => Err(StartError::NoCommonVersion),
@@ -464,11 +566,12 @@ impl Opening<'_> {
     }
 
     async fn legacy_stdio(&self, connection: Connection) -> Result<Live, StartError> {
+        let params = initialize_params(self.declared);
         let (body, _) = connection
-            .exchange(&INITIALIZE, self.deadline)
+            .exchange(&initialize(&params), None, self.deadline)
             .await
             .map_err(start_error)?;
-        negotiated(&body)?;
+        let (_, features) = negotiated(&body)?;
         connection
             .notify(INITIALIZED.to_vec(), self.deadline)
             .await
@@ -477,6 +580,8 @@ impl Opening<'_> {
         Ok(Live {
             link: Link::Stdio(Arc::new(connection)),
             era: Era::Legacy,
+            features: Arc::new(features),
+            _listener: None,
         })
     }
 
@@ -488,18 +593,23 @@ impl Opening<'_> {
             return self.legacy_http(&session).await;
         }
         let probe_deadline = deadline(self.common.bounds.probe).min(self.deadline);
-        let answer = match session.exchange(&PROBE, None, probe_deadline).await {
+        let answer = match session
+            .exchange(&PROBE, Beside::default(), probe_deadline)
+            .await
+        {
             Ok(exchanged) => Ok(exchanged.body),
             Err(CallError::NotSent(error)) => return Err(start_error(CallError::NotSent(error))),
             // A status without a message is how most legacy servers refuse an unknown request.
             Err(error) => Err(error),
         };
         match (discovered(answer, era)?, era) {
-            (Discovered::Modern, _) => {
+            (Discovered::Modern(features), _) => {
                 let session = session.opened(MODERN_VERSION, None);
                 Ok(Live {
                     link: Link::Http(Arc::new(session)),
                     era: Era::Modern,
+                    features: Arc::new(features),
+                    _listener: None,
                 })
             }
             (_, EraChoice::Only(_)) => Err(StartError::NoCommonVersion),
@@ -508,19 +618,24 @@ impl Opening<'_> {
     }
 
     async fn legacy_http(&self, session: &Session) -> Result<Live, StartError> {
+        let params = initialize_params(self.declared);
         let exchanged = session
-            .exchange(&INITIALIZE, None, self.deadline)
+            .exchange(&initialize(&params), Beside::default(), self.deadline)
             .await
             .map_err(start_error)?;
-        let version = negotiated(&exchanged.body)?;
-        let session = session.opened(version, exchanged.session);
+        let (version, features) = negotiated(&exchanged.body)?;
+        let session = Arc::new(session.opened(version, exchanged.session));
         session
             .notify(Era::Legacy, INITIALIZED.to_vec())
             .await
             .map_err(StartError::Handshake)?;
+        let hearing = session.clone();
+        let task = tokio::spawn(async move { hearing.listen().await });
         Ok(Live {
-            link: Link::Http(Arc::new(session)),
+            link: Link::Http(session),
             era: Era::Legacy,
+            features: Arc::new(features),
+            _listener: Some(Arc::new(Listener(task.abort_handle()))),
         })
     }
 }
@@ -528,36 +643,58 @@ impl Opening<'_> {
 const PROBE: Request<'static> = Request {
     method: Method::Discover,
     params: &[],
+    members: b"",
     meta: &[],
     progress: Progress::Unwanted,
+    declared: NOTHING_DECLARED,
+    log_level: None,
     era: Era::Modern,
 };
 
-/// The newest of [`LEGACY_VERSIONS`] is offered; no capabilities are declared.
-const INITIALIZE: Request<'static> = Request {
-    method: Method::Initialize,
-    params: &[
+/// The newest of [`LEGACY_VERSIONS`] is offered.
+const fn initialize_params(declared: &str) -> [(&'static str, &[u8]); 3] {
+    [
         ("protocolVersion", b"\"2025-11-25\""),
-        ("capabilities", b"{}"),
+        ("capabilities", declared.as_bytes()),
         ("clientInfo", CLIENT_INFO.as_bytes()),
-    ],
-    meta: &[],
-    progress: Progress::Unwanted,
-    era: Era::Legacy,
-};
+    ]
+}
+
+const fn initialize<'a>(params: &'a [(&'static str, &'a [u8])]) -> Request<'a> {
+    Request {
+        method: Method::Initialize,
+        params,
+        members: b"",
+        meta: &[],
+        progress: Progress::Unwanted,
+        declared: NOTHING_DECLARED,
+        log_level: None,
+        era: Era::Legacy,
+    }
+}
+
+/// How many events a slow listener may be behind.
+const EVENTS: usize = 256;
+
+/// What stands between the braces of an object.
+fn inside(object: &[u8]) -> &[u8] {
+    let text = object.trim_ascii();
+    let text = text.strip_prefix(b"{").unwrap_or(text);
+    text.strip_suffix(b"}").unwrap_or(text).trim_ascii()
+}
 
 fn discovered(answer: Result<Body, CallError>, era: EraChoice) -> Result<Discovered, StartError> {
     match answer {
         Ok(Body::Result { raw, .. }) => {
             let discover: Discover =
                 serde_json::from_slice(&raw).map_err(|_| StartError::Answer)?;
-            of_versions(&discover.supported)
+            of_versions(&discover.supported, Features::of(&raw))
         }
         // SPEC: 2026-07-28, UnsupportedProtocolVersionError; the list stands in its data.
         Ok(Body::Error { code: -32022, raw }) => {
             let refused: Unsupported =
                 serde_json::from_slice(&raw).map_err(|_| StartError::NoCommonVersion)?;
-            of_versions(&refused.data.supported)
+            of_versions(&refused.data.supported, Features::default())
         }
         // HeaderMismatch, MissingRequiredClientCapability: modern, and nothing we could mend.
         Ok(Body::Error {
@@ -582,9 +719,9 @@ fn discovered(answer: Result<Body, CallError>, era: EraChoice) -> Result<Discove
     }
 }
 
-fn of_versions(supported: &[String]) -> Result<Discovered, StartError> {
+fn of_versions(supported: &[String], features: Features) -> Result<Discovered, StartError> {
     if supported.iter().any(|version| version == MODERN_VERSION) {
-        Ok(Discovered::Modern)
+        Ok(Discovered::Modern(features))
     } else if supported
         .iter()
         .any(|version| LEGACY_VERSIONS.contains(&version.as_str()))
@@ -595,7 +732,7 @@ fn of_versions(supported: &[String]) -> Result<Discovered, StartError> {
     }
 }
 
-fn negotiated(body: &Body) -> Result<&'static str, StartError> {
+fn negotiated(body: &Body) -> Result<(&'static str, Features), StartError> {
     match body {
         Body::Error { code, .. } => Err(StartError::Refused { code: *code }),
         Body::Result { raw, .. } => {
@@ -604,6 +741,7 @@ fn negotiated(body: &Body) -> Result<&'static str, StartError> {
             LEGACY_VERSIONS
                 .into_iter()
                 .find(|version| *version == answer.version)
+                .map(|version| (version, Features::of(raw)))
                 .ok_or(StartError::NoCommonVersion)
         }
     }
@@ -654,6 +792,18 @@ struct UnsupportedVersions {
 struct Initialized {
     #[serde(rename = "protocolVersion")]
     version: String,
+}
+
+#[derive(Deserialize)]
+struct Offered<'a> {
+    #[serde(borrow)]
+    capabilities: BTreeMap<String, &'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Subscribing {
+    #[serde(default)]
+    subscribe: bool,
 }
 
 #[derive(Deserialize)]

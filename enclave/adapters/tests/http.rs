@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_adapters::{
-    Answer, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice, FrameError,
-    HttpSettings, Lost, NotSent, Progress, StartError, State, Transport, Upstream,
+    Answer, Asked as What, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice,
+    FrameError, HttpSettings, Lost, NotSent, Progress, StartError, State, Transport, Upstream,
     UpstreamSettings,
 };
 use countersign_json::{Json, Limits, scan};
@@ -293,13 +293,19 @@ fn upstream(endpoint: &str, bounds: Bounds) -> Upstream {
     Upstream::new(UpstreamSettings {
         transport,
         era: EraChoice::Detect,
+        declared: "{}".to_owned(),
         bounds,
     })
 }
 
 fn request(tool: &str, arguments: &str) -> CallRequest {
     CallRequest {
-        tool: tool.to_owned(),
+        asked: What::Tool(tool.to_owned()),
+        answers: None,
+        declared: Json::parse(Bytes::from_static(b"{}"), &LIMITS).unwrap(),
+        log_level: None,
+        headers: Vec::new(),
+        ears: None,
         arguments: Json::parse(Bytes::from(arguments.to_owned()), &LIMITS).unwrap(),
         meta: Vec::new(),
         timeout: PATIENCE,

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_adapters::{
-    Answer, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice, FrameError,
-    ListError, Lost, NotSent, Progress, StartError, State, StdioSettings, Transport, Upstream,
-    UpstreamSettings,
+    Answer, Asked, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice,
+    FrameError, ListError, Lost, NotSent, Progress, StartError, State, StdioSettings, Transport,
+    Upstream, UpstreamSettings,
 };
 use countersign_json::descriptor::descriptor_digest;
 use countersign_json::{Json, Limits, scan};
@@ -43,6 +43,7 @@ fn settings(manner: &str, bounds: Bounds) -> UpstreamSettings {
             ],
         }),
         era: EraChoice::Detect,
+        declared: "{}".to_owned(),
         bounds,
     }
 }
@@ -57,7 +58,12 @@ fn json(text: &str) -> Json {
 
 fn request(tool: &str, arguments: &str) -> CallRequest {
     CallRequest {
-        tool: tool.to_owned(),
+        asked: Asked::Tool(tool.to_owned()),
+        answers: None,
+        declared: json("{}"),
+        log_level: None,
+        headers: Vec::new(),
+        ears: None,
         arguments: json(arguments),
         meta: Vec::new(),
         timeout: PATIENCE,

@@ -89,6 +89,10 @@ pub fn approve(
     let Some(judged) = decided.progress().judged.clone() else {
         return refuse(decided, Code::PolicyError);
     };
+    if decided.budgeted.surfaced.answers.is_some() {
+        // A person approves arguments; what is sent beside them would be sent unseen.
+        return refuse(decided, Code::ApprovalImpossible);
+    }
     let key = decided.budgeted.request;
     let Some(halted) = state.halted(&key).filter(|h| h.waits(now.at)) else {
         return halt(decided, &judged, state, now.at);
@@ -286,6 +290,10 @@ impl Approved {
 
     pub(crate) fn arguments(&self) -> Bytes {
         self.decided.budgeted.surfaced.arguments.clone()
+    }
+
+    pub(crate) fn answers(&self) -> Option<Bytes> {
+        self.decided.budgeted.surfaced.answers.clone()
     }
 
     pub(crate) fn capability(&self) -> &Capability {

@@ -8,7 +8,7 @@
 use crate::call::{Moment, Progress};
 use crate::refusal::{Code, Refusal, Refused, Retry};
 use crate::state::{Earlier, MatchKey, State, idempotency_slot};
-use crate::surface::Surfaced;
+use crate::surface::{ANSWERS, Surfaced};
 use countersign_policies::decision::BudgetFact;
 use countersign_policies::site::capability::{Capability, Idempotency};
 use std::collections::BTreeSet;
@@ -112,6 +112,14 @@ fn repetition(
     slot: Option<&[u8; 32]>,
     request: &MatchKey,
 ) -> Result<Option<u64>, Refusal> {
+    if surfaced.answers.is_some() && slot.is_some() {
+        // A key stands for the arguments; other answers beside them would be another request.
+        return Err(Refusal::new(
+            Code::InvalidArguments,
+            Retry::WithChanges(ANSWERS.to_owned()),
+        )
+        .by_rule("idempotency:answers".to_owned()));
+    }
     let Some(slot) = slot else {
         return match surfaced.capability.idempotency {
             Idempotency::Required => Err(Refusal::never(Code::IdempotencyKeyRequired)),

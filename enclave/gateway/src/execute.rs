@@ -7,17 +7,25 @@
 use crate::call::Moment;
 use crate::seal::Committed;
 use bytes::Bytes;
+use countersign_policies::site::method::{Ask, Method};
 use countersign_record::body::Effect;
+use std::collections::BTreeSet;
 
 /// What the adapter is to send. Made once, from a right that is spent.
 #[derive(Debug)]
 pub struct Dispatch {
     /// The adapter.
     pub adapter: String,
+    /// What of MCP is asked.
+    pub method: Method,
     /// The tool's name at the upstream.
     pub tool: String,
     /// The arguments, exactly as authorized.
     pub arguments: Bytes,
+    /// Answers to the upstream's questions: members of the parameters, with commas between.
+    pub answers: Option<Bytes>,
+    /// What it may ask back.
+    pub asks: BTreeSet<Ask>,
 }
 
 /// A call on its way.
@@ -116,10 +124,14 @@ pub struct Outcome {
 impl Committed {
     /// Spends the right to carry the call out.
     pub fn dispatch(self, at: Moment) -> (Dispatch, Dispatched) {
+        let capability = self.approved.capability();
         let dispatch = Dispatch {
-            adapter: self.approved.capability().adapter.clone(),
-            tool: self.approved.capability().tool.clone(),
+            adapter: capability.adapter.clone(),
+            method: capability.method,
+            tool: capability.tool.clone(),
             arguments: self.arguments(),
+            answers: self.approved.answers(),
+            asks: capability.asks.clone(),
         };
         (
             dispatch,
@@ -132,6 +144,16 @@ impl Committed {
 }
 
 impl Dispatched {
+    /// What the caller may hear of an interim message while the call goes on: the parameters of a notification or a
+    /// question, redacted like a result. `None` if they are to be withheld.
+    #[must_use]
+    pub fn interim(&self, params: &Bytes) -> Option<Bytes> {
+        let approved = &self.committed.approved;
+        let (released, _) =
+            crate::release::releasable(approved.capability(), approved.redact(), params);
+        released.ok()
+    }
+
     /// What came of the call.
     pub fn outcome(self, report: Report) -> Outcome {
         Outcome {

@@ -178,6 +178,7 @@ pub struct Identified {
     pub(crate) tool: Tool,
     pub(crate) arguments: Bytes,
     pub(crate) value: Arguments,
+    pub(crate) answers: Option<Bytes>,
     pub(crate) run: Option<String>,
 }
 
@@ -330,6 +331,7 @@ pub(crate) fn known(request: Request, who: Who) -> Identified {
         tool,
         arguments,
         value,
+        answers,
         run,
     } = request;
     let who = Arc::new(who);
@@ -346,6 +348,7 @@ pub(crate) fn known(request: Request, who: Who) -> Identified {
         tool,
         arguments,
         value,
+        answers,
         run,
     }
 }

@@ -72,6 +72,8 @@ codes! {
     ApprovalRequired = "approval_required": "A person has to approve this exact call first. Wait, then send the same call again, unchanged.",
     /// A person refused.
     ApprovalRefused = "approval_refused": "A person refused this call. Do not send it again.",
+    /// Nobody can approve it.
+    ApprovalImpossible = "approval_impossible": "A person would have to approve this call, and cannot be shown the answers that it carries. Send it without them.",
     /// Too many calls of this agent wait for people.
     TooManyWaiting = "too_many_waiting": "Too many calls wait for people already. Wait until they are decided, and do not send more.",
     /// Policy puts the call off.

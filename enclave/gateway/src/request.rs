@@ -6,10 +6,11 @@
 //! (duplicate keys, and numbers that do not survive a round trip, are refused).
 
 use crate::call::{Moment, Progress, Seed};
-use crate::mcp::ToolCall;
+use crate::mcp::Call;
 use crate::refusal::{Code, Refusal, Refused};
 use bytes::Bytes;
 use countersign_json::{Document, Kind, Limits, ScanError, canonical, scan};
+use countersign_policies::site::method::Method;
 use countersign_record::body::{Lineage, Mode, Trace};
 
 /// Largest request body, in bytes (1 MiB). Arguments of tools in use are a few KiB; files go by reference.
@@ -40,6 +41,8 @@ pub enum Tool {
     Upstream {
         /// The adapter.
         adapter: String,
+        /// What of MCP it is.
+        method: Method,
         /// The tool's name there.
         name: String,
     },
@@ -52,6 +55,7 @@ pub struct Request {
     pub(crate) tool: Tool,
     pub(crate) arguments: Bytes,
     pub(crate) value: Arguments,
+    pub(crate) answers: Option<Bytes>,
     pub(crate) run: Option<String>,
 }
 
@@ -71,20 +75,19 @@ impl Request {
         }
     }
 
-    /// Takes a `tools/call` that [`crate::mcp`] has parsed from the body.
+    /// Takes a call that [`crate::mcp`] has parsed from the body. `name` is the tool's at the adapter.
     ///
     /// # Errors
     /// A refusal, as in [`Self::parse_call`].
     pub fn from_mcp(
         untrusted: Untrusted,
         adapter: &str,
-        call: &ToolCall,
+        name: &str,
+        call: &Call,
     ) -> Result<Self, Box<Refused>> {
         let mut progress = begin(&untrusted);
         let refused = |progress, refusal| Err(Box::new(Refused { progress, refusal }));
-        let Some(arguments) = call.arguments(&untrusted.body) else {
-            return refused(progress, Refusal::never(Code::MalformedRequest));
-        };
+        let arguments = call.arguments().clone();
         let value = match session_of(&untrusted).and_then(|()| exact_arguments(&arguments)) {
             Ok(value) => value,
             Err(refusal) => return refused(progress, refusal),
@@ -95,10 +98,12 @@ impl Request {
             progress,
             tool: Tool::Upstream {
                 adapter: adapter.to_owned(),
-                name: call.name().to_owned(),
+                method: call.action(),
+                name: name.to_owned(),
             },
             arguments,
             value,
+            answers: call.answers().cloned(),
             run: call.run().map(str::to_owned),
         })
     }
@@ -127,6 +132,7 @@ impl Request {
             tool: Tool::Capability(capability),
             arguments,
             value,
+            answers: None,
             run,
         }
     }

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// What a refusal calls an argument that the tool does not have.
 pub const UNDECLARED: &str = "(undeclared)";
 
+/// What a refusal, and the controls of a record, call answers to a server's questions.
+pub const ANSWERS: &str = "(answers)";
+
 /// What is known of an upstream's tool at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observed {
@@ -38,6 +41,8 @@ pub struct Surfaced {
     pub(crate) constrained: Constrained,
     pub(crate) descriptor: ArtifactDigest,
     pub(crate) arguments: Bytes,
+    /// Answers to the server's questions, as members of the parameters; nothing of them is shown to policy.
+    pub(crate) answers: Option<Bytes>,
 }
 
 impl Surfaced {
@@ -69,14 +74,19 @@ pub fn surface(
         tool,
         arguments,
         value,
+        answers,
         run: _,
     } = identified;
     let found = match &tool {
         Tool::Capability(id) => engine.capability_by_id(&who.tenant_name, id),
-        Tool::Upstream { adapter, name } => engine
+        Tool::Upstream {
+            adapter,
+            method,
+            name,
+        } => engine
             .capability(&who.tenant_name, adapter, name)
-            // Names are joined by a dot, and both may come from a client.
-            .filter(|c| c.adapter == *adapter && c.tool == *name),
+            // Names are joined by a dot, and both may come from a client; a tool may have a method's name.
+            .filter(|c| c.adapter == *adapter && c.tool == *name && c.method == *method),
     };
     let Some(capability) = found.cloned() else {
         return Err(Box::new(Refused {
@@ -85,7 +95,11 @@ pub fn surface(
         }));
     };
     progress.what = Some(what(&capability));
+    if answers.is_some() {
+        progress.controls.push(ANSWERS.to_owned());
+    }
     let outcome = pinned(&capability, observe(&capability))
+        .and_then(|descriptor| answerable(&capability, answers.as_ref()).map(|()| descriptor))
         .and_then(|descriptor| Ok((descriptor, capability.constrain(&value).map_err(violation)?)));
     match outcome {
         Ok((descriptor, constrained)) => Ok(Surfaced {
@@ -95,6 +109,7 @@ pub fn surface(
             constrained,
             descriptor,
             arguments,
+            answers,
         }),
         Err(refusal) => Err(Box::new(Refused { progress, refusal })),
     }
@@ -127,6 +142,18 @@ fn pinned(capability: &Capability, observed: Observed) -> Result<ArtifactDigest,
             Err(Refusal::never(Code::DescriptorChanged))
         }
         Observed::Unreachable => Err(Refusal::new(Code::UpstreamUnavailable, Retry::After(5))),
+    }
+}
+
+/// Answers to questions that the server may not ask are not handed on.
+fn answerable(capability: &Capability, answers: Option<&Bytes>) -> Result<(), Refusal> {
+    match answers {
+        Some(_) if capability.asks.is_empty() => Err(Refusal::new(
+            Code::InvalidArguments,
+            Retry::WithChanges(ANSWERS.to_owned()),
+        )
+        .by_rule("asks:none".to_owned())),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@
 //! **Start reading** at [`strict`]; [`descriptor`] is its one application here.
 
 pub mod descriptor;
+pub mod mirrored;
 pub mod strict;
 
 pub use strict::{

@@ -177,6 +177,26 @@ impl<'a> Document<'a> {
             .map(|m| m.name.as_ref())
     }
 
+    /// Members of the root object, in order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, Value<'a>)> {
+        self.children(None)
+    }
+
+    /// Members of an object that is itself a member of the root, in order; none if there is no such object.
+    pub fn members_of(&self, outer: &str) -> impl Iterator<Item = (&str, Value<'a>)> {
+        let parent = self.position(None, outer).map(|(index, _)| index);
+        parent
+            .into_iter()
+            .flat_map(|index| self.children(Some(index)))
+    }
+
+    fn children(&self, parent: Option<usize>) -> impl Iterator<Item = (&str, Value<'a>)> {
+        self.members
+            .iter()
+            .filter(move |member| member.parent == parent)
+            .map(|member| (member.name.as_ref(), self.value_of(&member.span)))
+    }
+
     /// A member of an object that is itself a member of the root, such as `params.arguments`.
     #[must_use]
     pub fn inner(&self, outer: &str, name: &str) -> Option<Value<'a>> {

@@ -392,15 +392,15 @@ pub(crate) fn request(recorded: &Recorded, rules: &Rules) -> Result<Request, Box
     };
     let request = match Message::parse(&body) {
         Ok(Message::Request {
-            method: Method::ToolsCall(call),
+            method: Method::Call(call),
             ..
         }) => {
             let adapter = adapter(recorded, rules, call.name());
-            Request::from_mcp(untrusted(session), &adapter, &call)
+            let name = tool(recorded, &adapter).unwrap_or_else(|| call.name());
+            Request::from_mcp(untrusted(session), &adapter, name, &call)
         }
-        Ok(Message::Request { .. } | Message::Notification { .. }) | Err(_) => {
-            Request::parse_call(untrusted(None))
-        }
+        Ok(Message::Request { .. } | Message::Notification(_) | Message::Answer { .. })
+        | Err(_) => Request::parse_call(untrusted(None)),
     };
     request.map_err(|refused| {
         Box::new(Difference::new(
@@ -410,6 +410,12 @@ pub(crate) fn request(recorded: &Recorded, rules: &Rules) -> Result<Request, Box
             refused.refusal().code().name().to_owned(),
         ))
     })
+}
+
+/// The tool's own name, where the client may have used that of the joint door.
+fn tool<'r>(recorded: &'r Recorded, adapter: &str) -> Option<&'r str> {
+    let capability = recorded.decision.capability.as_ref()?;
+    capability.id.strip_prefix(adapter)?.strip_prefix('.')
 }
 
 /// The adapter whose door a call came through. A tool that does not exist has none in its record; then it is one that

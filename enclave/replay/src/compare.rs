@@ -68,7 +68,10 @@ impl Stage {
             Code::PolicyDenied | Code::PolicyError | Code::ModeTooHigh | Code::Deferred => {
                 Self::Policy
             }
-            Code::ApprovalRequired | Code::ApprovalRefused | Code::TooManyWaiting => Self::Approval,
+            Code::ApprovalRequired
+            | Code::ApprovalRefused
+            | Code::ApprovalImpossible
+            | Code::TooManyWaiting => Self::Approval,
             Code::AuditBackpressure | Code::AuditUnavailable | Code::NotWitnessed => Self::Seal,
             Code::UpstreamUnavailable
             | Code::OutcomeUnknown

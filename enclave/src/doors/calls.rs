@@ -3,6 +3,7 @@
 use super::{TRACEPARENT, Taken, json, seed, status_of, text};
 use crate::calls::{Audit, Outcome, Reply, Timings, carry_out, unrecorded};
 use crate::serve::Gateway;
+use crate::talk::Client;
 use crate::telemetry::Heard;
 use crate::upstreams::ResultKind;
 use axum::extract::{Request as HttpRequest, State};
@@ -40,7 +41,7 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpReque
     let heard = heard.ambient(text(&taken.headers, &TRACEPARENT));
     drop(taken);
     // A task of its own: a client that goes away does not leave the call half done.
-    let task = tokio::spawn(carry_out(gateway, identified, heard));
+    let task = tokio::spawn(carry_out(gateway, identified, Client::silent(), heard));
     match task.await {
         Ok(reply) => respond(reply),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -3,7 +3,7 @@
 //! | path | who | what |
 //! |---|---|---|
 //! | `POST /v1/calls` | agents | one call |
-//! | `POST /mcp/<adapter>` | agents | MCP Streamable HTTP, both eras |
+//! | `/mcp/<adapter>`, `/mcp` | agents | MCP Streamable HTTP, both eras: of one adapter, of all |
 //! | `GET /v1/records/<digest>` | agents, people | an entry with its proof |
 //! | `GET, POST /v1/approvals` | people | what waits, and their word on it |
 //! | `GET /v1/export?profile=&subject=&tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
@@ -57,7 +57,16 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/calls", post(calls::call))
-        .route("/mcp/{adapter}", post(mcp::message))
+        .route(
+            "/mcp",
+            post(mcp::joint_message)
+                .get(mcp::listen_joint)
+                .delete(mcp::close_joint),
+        )
+        .route(
+            "/mcp/{adapter}",
+            post(mcp::message).get(mcp::listen).delete(mcp::close),
+        )
         .route("/v1/records/{digest}", get(log::record))
         .route(
             "/v1/approvals",

@@ -10,6 +10,7 @@ use crate::constraint::{
 use crate::input::{Field, Input, InputType, Mismatch, Value};
 use crate::problem::{Problem, Report, Source};
 use crate::shape::Shape;
+use crate::site::method::{Ask, Method};
 use crate::site::people::known_tenant;
 use crate::site::text::{hex_array, is_plain_name, plain_name, toml_file, word};
 use countersign_record::body::{Classification, Mode};
@@ -18,7 +19,7 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use toml::Spanned;
 
@@ -29,8 +30,12 @@ pub struct Capability {
     pub id: String,
     /// Adapter that it belongs to.
     pub adapter: String,
-    /// Name of the tool upstream.
+    /// Name of the tool upstream; of what is no tool, the method's.
     pub tool: String,
+    /// What of MCP it is.
+    pub method: Method,
+    /// What the server may ask the agent back while it carries out a call.
+    pub asks: BTreeSet<Ask>,
     /// Approval mode; the highest that a call can run under.
     pub mode: Mode,
     /// What the agent is told of it.
@@ -215,10 +220,13 @@ impl Capability {
 struct File {
     id: Spanned<String>,
     adapter: Spanned<String>,
-    tool: Spanned<String>,
+    tool: Option<Spanned<String>>,
+    method: Option<Spanned<String>>,
+    #[serde(default)]
+    asks: Vec<Spanned<String>>,
     mode: Spanned<String>,
     description: String,
-    descriptor: Spanned<String>,
+    descriptor: Option<Spanned<String>>,
     input_schema: Option<Spanned<String>>,
     input_schema_file: Option<Spanned<String>>,
     classification: Spanned<String>,
@@ -282,7 +290,9 @@ pub(crate) fn capability(
 ) -> Option<Capability> {
     let file: File = toml_file(source, report)?;
     let before = report.count();
-    check_id(source, &file, report);
+    let (method, tool) = named(source, &file, report)?;
+    check_id(source, &file, &tool, report);
+    let asks = asks(source, &file.asks, report);
     let mode = word(
         source,
         "mode",
@@ -309,7 +319,7 @@ pub(crate) fn capability(
         &keys,
         report,
     );
-    let descriptor = hex_array(source, "descriptor", &file.descriptor, report).map(ArtifactDigest);
+    let descriptor = descriptor(source, &file, method, report);
     for (key, text) in [
         ("retention", &file.retention),
         ("residency", &file.residency),
@@ -334,7 +344,7 @@ pub(crate) fn capability(
         .num_calls
         .as_ref()
         .and_then(|n| num_calls(source, n, report));
-    let schema = schema(source, &file, schemas, report);
+    let schema = schema(source, &file, method, schemas, report);
     let fields = schema.as_ref().map(|(_, fields, _)| fields);
     let arguments = arguments(source, &file, fields, report);
     let redactions = redactions(source, &file.redactions, report);
@@ -345,7 +355,9 @@ pub(crate) fn capability(
     Some(Capability {
         id: file.id.into_inner(),
         adapter: file.adapter.into_inner(),
-        tool: file.tool.into_inner(),
+        tool,
+        method,
+        asks,
         mode: mode?,
         description: file.description,
         descriptor: descriptor?,
@@ -368,18 +380,74 @@ pub(crate) fn capability(
     })
 }
 
-fn check_id(source: Source<'_>, file: &File, report: &mut Report) {
-    let tool = file.tool.get_ref();
+/// What the file is about: a tool by its name, or a method, which is its own name.
+fn named(source: Source<'_>, file: &File, report: &mut Report) -> Option<(Method, String)> {
+    match (&file.tool, &file.method) {
+        (Some(tool), None) => Some((Method::CallTool, tool.get_ref().clone())),
+        (None, Some(method)) => {
+            let words: Vec<_> = Method::NAMED.iter().map(|m| (m.name(), *m)).collect();
+            let method = word(source, "method", method, &words, report)?;
+            Some((method, method.name().to_owned()))
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            let problem = Problem::Missing {
+                key: "tool".to_owned(),
+                expected: "exactly one of tool and method".to_owned(),
+            };
+            report.at(source, file.id.span(), problem);
+            None
+        }
+    }
+}
+
+fn asks(source: Source<'_>, named: &[Spanned<String>], report: &mut Report) -> BTreeSet<Ask> {
+    let words: Vec<_> = Ask::ALL.iter().map(|a| (a.name(), *a)).collect();
+    named
+        .iter()
+        .filter_map(|name| word(source, "asks", name, &words, report))
+        .collect()
+}
+
+/// A tool's descriptor is pinned; a method's is fixed.
+fn descriptor(
+    source: Source<'_>,
+    file: &File,
+    method: Method,
+    report: &mut Report,
+) -> Option<ArtifactDigest> {
+    match (method.descriptor(), &file.descriptor) {
+        (None, Some(pinned)) => hex_array(source, "descriptor", pinned, report).map(ArtifactDigest),
+        (None, None) => {
+            let problem = Problem::Missing {
+                key: "descriptor".to_owned(),
+                expected: "the digest of the tool's descriptor".to_owned(),
+            };
+            report.at(source, file.id.span(), problem);
+            None
+        }
+        (Some(fixed), None) => Some(fixed),
+        (Some(_), Some(pinned)) => {
+            let problem = Problem::Syntax("descriptor has no meaning for a method".to_owned());
+            report.at(source, pinned.span(), problem);
+            None
+        }
+    }
+}
+
+fn check_id(source: Source<'_>, file: &File, tool: &str, report: &mut Report) {
     let is_tool = !tool.is_empty()
         && tool.len() <= 128
         && tool
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/'));
-    if !is_tool {
+    if let (false, Some(named)) = (is_tool, &file.tool) {
         let expected = "1 to 128 letters, digits, and _ - . /";
-        report.value(source, file.tool.span(), "tool", tool, expected);
+        report.value(source, named.span(), "tool", tool, expected);
     }
-    let expected = format!("{}.{tool}, adapter and tool", file.adapter.get_ref());
+    let expected = format!(
+        "{}.{tool}, adapter and tool or method",
+        file.adapter.get_ref()
+    );
     if *file.id.get_ref() != format!("{}.{tool}", file.adapter.get_ref())
         || !is_plain_name(file.adapter.get_ref())
     {
@@ -418,10 +486,19 @@ type Schema = (Json, BTreeMap<String, Field>, jsonschema::Validator);
 fn schema(
     source: Source<'_>,
     file: &File,
+    method: Method,
     schemas: &BTreeMap<&str, &str>,
     report: &mut Report,
 ) -> Option<Schema> {
     let (text, span) = match (&file.input_schema, &file.input_schema_file) {
+        (None, None) if method.schema().is_some() => {
+            (method.schema().unwrap_or_default(), file.id.span())
+        }
+        (Some(_), _) | (_, Some(_)) if method.schema().is_some() => {
+            let problem = Problem::Syntax("a schema has no meaning for a method".to_owned());
+            report.at(source, file.id.span(), problem);
+            return None;
+        }
         (Some(inline), None) => (inline.get_ref().as_str(), inline.span()),
         (None, Some(path)) => match schemas.get(path.get_ref().as_str()) {
             Some(text) => (*text, path.span()),
@@ -510,7 +587,11 @@ fn type_at<'a>(fields: &'a BTreeMap<String, Field>, path: &str) -> Option<&'a In
     for name in names {
         match ty {
             InputType::Record(inner) => ty = &inner.get(name)?.ty,
-            InputType::Bool | InputType::Long | InputType::Text | InputType::Set(_) => return None,
+            InputType::Bool
+            | InputType::Long
+            | InputType::Text
+            | InputType::Set(_)
+            | InputType::Map(_) => return None,
         }
     }
     Some(ty)

@@ -15,6 +15,8 @@ pub struct Adapter {
     pub name: String,
     /// How it is reached.
     pub transport: Transport,
+    /// Whether one server serves all principals; otherwise each has its own.
+    pub shared: bool,
 }
 
 /// How an upstream is reached.
@@ -106,6 +108,8 @@ struct AdapterFile {
     args: Option<Vec<String>>,
     entry_sha256: Option<Spanned<String>>,
     environment: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    shared: bool,
     url: Option<Spanned<String>>,
 }
 
@@ -189,6 +193,7 @@ pub(crate) fn adapter(source: Source<'_>, report: &mut Report) -> Option<Adapter
     Some(Adapter {
         name: name?,
         transport,
+        shared: file.shared,
     })
 }
 

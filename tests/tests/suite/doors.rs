@@ -325,7 +325,10 @@ fn a_client_of_the_initialize_era_opens_a_session_lists_and_calls() {
 fn a_client_of_the_stateless_era_discovers_lists_and_calls_with_its_signature() {
     let (machine, gateway) = started();
     let mut beta = gateway.beta();
-    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
     let version = ("mcp-protocol-version", "2026-07-28");
     let found = beta.mcp(
         &rpc(1, "server/discover", json!({ "_meta": meta })),
@@ -339,7 +342,10 @@ fn a_client_of_the_stateless_era_discovers_lists_and_calls_with_its_signature() 
         "{found}"
     );
     let list = beta
-        .mcp(&rpc(2, "tools/list", json!({ "_meta": meta })), &[version])
+        .mcp(
+            &rpc(2, "tools/list", json!({ "_meta": meta })),
+            &[version, ("mcp-method", "tools/list")],
+        )
         .unwrap()
         .json();
     assert_eq!(list["result"]["resultType"], "complete");
@@ -393,14 +399,14 @@ fn each_agent_is_shown_the_tools_that_policy_could_permit_it() {
 fn mcp_methods_that_are_not_carried_are_refused_by_name() {
     let (machine, gateway) = started();
     let mut alpha = gateway.alpha();
-    for method in [
-        "resources/read",
-        "prompts/get",
-        "sampling/createMessage",
-        "completion/complete",
-        "tasks/get",
+    for (method, params) in [
+        ("resources/read", json!({ "uri": "file:///etc/passwd" })),
+        ("prompts/get", json!({ "name": "p" })),
+        ("sampling/createMessage", json!({})),
+        ("completion/complete", json!({})),
+        ("tasks/get", json!({ "taskId": "t" })),
     ] {
-        let answer = alpha.mcp(&rpc(9, method, json!({})), &[]).unwrap().json();
+        let answer = alpha.mcp(&rpc(9, method, params), &[]).unwrap().json();
         assert_eq!(answer["error"]["code"], -32601, "{method}: {answer}");
         assert_eq!(answer["id"], 9);
     }

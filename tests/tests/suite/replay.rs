@@ -114,8 +114,11 @@ fn calls_of_every_kind(gateway: &Gateway) -> Vec<String> {
     approve(gateway, "no");
     ask(&mut beta, keyed("erase", "stays", "e"));
     let rpc = |name: &str| json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": name, "arguments": { "line": "by mcp" } } });
+    let about = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": { "protocolVersion": "2025-11-25", "capabilities": {} } });
+    let opened = alpha.mcp(&about, &[]).unwrap();
+    let opened = opened.header("mcp-session-id").unwrap().to_owned();
     for name in ["append", "nothing"] {
-        let session = [("mcp-session-id", "a session of mcp")];
+        let session = [("mcp-session-id", opened.as_str())];
         assert_eq!(alpha.mcp(&rpc(name), &session).unwrap().status, 200);
     }
     let mut crash = keyed("crash", "crash", "c");

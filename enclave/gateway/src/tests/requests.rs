@@ -1,10 +1,12 @@
 //! Stages 1 and 3: what is well formed, and what is a call of a registered tool.
 
 use super::world::{DELETE, READER, SELECT, World, answered, body, site};
-use crate::mcp::{Era, Message, Method};
+use crate::mcp::{Answer, Message, Method, Notification, STATELESS_ERA, TaskVerb};
 use crate::refusal::{Code, Refusal, Retry};
 use crate::request::{MAX_BODY_BYTES, Request, Tool};
 use crate::surface::{Observed, surface};
+use bytes::Bytes;
+use countersign_policies::site::method::{Ask, Method as Action};
 use countersign_record::body::{Mode, Verdict};
 use countersign_record::digest::ArtifactDigest;
 
@@ -162,7 +164,7 @@ fn a_session_of_the_transport_is_bounded_too() {
 }
 
 fn message(text: &str) -> Message {
-    Message::parse(text.as_bytes()).unwrap()
+    Message::parse(&Bytes::copy_from_slice(text.as_bytes())).unwrap()
 }
 
 #[test]
@@ -172,42 +174,53 @@ fn a_call_of_each_era_is_read() {
     );
     let Message::Request {
         id,
-        method: Method::ToolsCall(call),
-        era,
+        method: Method::Call(call),
+        version,
+        ..
     } = one
     else {
         panic!("{one:?}");
     };
     assert_eq!(
-        (id.as_str(), era, call.name()),
-        ("7", Era::Initialize, "read_query")
+        (id.as_str(), version, call.name()),
+        ("7", None, "read_query")
     );
     assert_eq!((call.run(), call.idempotency()), (Some("r"), Some("k")));
     let two = message(
         r#"{"jsonrpc":"2.0","id":"a\"b","method":"tools/call","params":{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
     );
-    let Message::Request { id, era, .. } = two else {
+    let Message::Request { id, version, .. } = two else {
         panic!("{two:?}");
     };
-    assert_eq!((id.as_str(), era), (r#""a\"b""#, Era::Stateless));
+    assert_eq!(
+        (id.as_str(), version.as_deref()),
+        (r#""a\"b""#, Some(STATELESS_ERA))
+    );
 }
 
 #[test]
 fn the_arguments_of_an_mcp_call_are_bytes_of_the_body() {
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{ "a":1}}}"#;
     let Message::Request {
-        method: Method::ToolsCall(call),
+        method: Method::Call(call),
         ..
     } = message(text)
     else {
         panic!("no call");
     };
-    let request = Request::from_mcp(World::new().untrusted(text), "customers", &call).unwrap();
+    let request = Request::from_mcp(
+        World::new().untrusted(text),
+        "customers",
+        call.name(),
+        &call,
+    )
+    .unwrap();
     assert_eq!(&request.arguments[..], br#"{ "a":1}"#);
     assert_eq!(
         request.tool,
         Tool::Upstream {
             adapter: "customers".into(),
+            method: Action::CallTool,
             name: "t".into()
         }
     );
@@ -219,21 +232,29 @@ fn methods_are_told_apart_by_the_body_alone() {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
         match message(&text) {
             Message::Request { method, .. } => method,
-            Message::Notification { method } => panic!("{method}"),
+            other @ (Message::Notification(_) | Message::Answer { .. }) => panic!("{other:?}"),
         }
     };
-    let offered = "2025-11-25".to_owned();
+    let Method::Initialize { offered, declared } = of(
+        "initialize",
+        r#"{"protocolVersion":"2025-11-25","capabilities":{"roots":{},"elicitation":{"url":{}}}}"#,
+    ) else {
+        panic!("no initialize");
+    };
+    assert_eq!(offered, "2025-11-25");
+    assert!(declared.url && !declared.tasks);
     assert_eq!(
-        of("initialize", r#"{"protocolVersion":"2025-11-25"}"#),
-        Method::Initialize { offered }
+        declared.asks.keys().copied().collect::<Vec<_>>(),
+        [Ask::Elicitation, Ask::Roots]
     );
     assert_eq!(of("server/discover", "{}"), Method::Discover);
     assert_eq!(of("ping", "{}"), Method::Ping);
     assert_eq!(of("tools/list", "{}"), Method::ToolsList);
-    assert_eq!(
-        of("resources/read", "{}"),
-        Method::Other("resources/read".into())
-    );
+    let Method::Task { verb, task } = of("tasks/get", r#"{"taskId":"t"}"#) else {
+        panic!("no task");
+    };
+    assert_eq!((verb, task.as_str()), (TaskVerb::Get, "t"));
+    assert_eq!(of("roots/list", "{}"), Method::Other("roots/list".into()));
     assert_eq!(of("Tools/call", "{}"), Method::Other("Tools/call".into()));
 }
 
@@ -242,10 +263,67 @@ fn a_message_without_an_id_is_a_notification() {
     let notification = message(r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"t"}}"#);
     assert_eq!(
         notification,
-        Message::Notification {
-            method: "tools/call".into()
-        }
+        Message::Notification(Notification::Other("tools/call".into()))
     );
+    let cancelled = message(
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}"#,
+    );
+    assert_eq!(
+        cancelled,
+        Message::Notification(Notification::Cancelled(r#""a""#.into()))
+    );
+}
+
+#[test]
+fn a_message_with_a_result_or_an_error_is_an_answer() {
+    let result = message(r#"{"jsonrpc":"2.0","id":"q","result":{ "action":"accept"}}"#);
+    let Message::Answer { id, answer } = result else {
+        panic!("no answer");
+    };
+    assert_eq!(id, r#""q""#);
+    assert_eq!(
+        answer,
+        Answer::Result(Bytes::from_static(br#"{ "action":"accept"}"#))
+    );
+    let both = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#);
+    assert!(Message::parse(&both).is_err());
+}
+
+fn call(text: &str) -> Box<crate::mcp::Call> {
+    let Message::Request {
+        method: Method::Call(call),
+        ..
+    } = message(text)
+    else {
+        panic!("no call");
+    };
+    call
+}
+
+#[test]
+fn the_parameters_of_a_method_are_its_arguments_without_meta_and_answers() {
+    let read = call(
+        r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"_meta":{"progressToken":"p","x.y/z":[1.50]}, "uri" : "a:\u0062","requestState":"s"}}"#,
+    );
+    assert_eq!(read.action(), Action::ReadResource);
+    assert_eq!(&read.arguments()[..], br#"{"uri":"a:\u0062"}"#);
+    assert_eq!(read.named(), Some("a:b"));
+    assert_eq!(read.progress(), Some(r#""p""#));
+    assert_eq!(
+        read.others(),
+        [("x.y/z".to_owned(), Bytes::from_static(b"[1.50]"))]
+    );
+    assert_eq!(
+        read.answers().map(|a| &a[..]),
+        Some(&br#""requestState":"s""#[..])
+    );
+}
+
+#[test]
+fn what_policy_cannot_be_shown_beside_a_tools_arguments_is_refused() {
+    let text =
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","task":{"ttl":1}}}"#;
+    assert!(Message::parse(&Bytes::from_static(text.as_bytes())).is_err());
 }
 
 #[test]
@@ -268,7 +346,7 @@ fn what_is_no_json_rpc_message_is_refused() {
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"dev.countersign/run":""}}}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#,
     ] {
-        let refusal = Message::parse(text.as_bytes()).unwrap_err();
+        let refusal = Message::parse(&Bytes::copy_from_slice(text.as_bytes())).unwrap_err();
         assert_eq!(refusal.code(), Code::MalformedRequest, "{text}");
     }
 }
@@ -297,13 +375,14 @@ fn a_dot_in_a_tools_name_reaches_no_other_adapter() {
     files.0.insert("capabilities/dotted.toml".into(), template);
     world.engine = super::world::engine(&files).0;
     let Message::Request {
-        method: Method::ToolsCall(call),
+        method: Method::Call(call),
         ..
     } = message(text)
     else {
         panic!("no call");
     };
-    let request = Request::from_mcp(world.untrusted(text), "customers.read", &call).unwrap();
+    let request =
+        Request::from_mcp(world.untrusted(text), "customers.read", call.name(), &call).unwrap();
     let mut identified = world.identified(READER, &body("read_query", SELECT, ""));
     identified.tool = request.tool;
     let refused = surface(identified, &world.engine, |c| {

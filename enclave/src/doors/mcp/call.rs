@@ -1,0 +1,245 @@
+//! A call over MCP: one answer, or a stream if the upstream tells or asks something before.
+//!
+//! The call runs in a task of its own, which a client that goes away does not end. In the revision
+//! without sessions going away takes the call back, as does `notifications/cancelled` in the other.
+
+use super::{Asking, Place, SESSION, reply, stream};
+use crate::calls::{Reply, Timings, carry_out};
+use crate::doors::calls::server_timing;
+use crate::doors::{TRACEPARENT, Taken, json, seed, text};
+use crate::serve::Gateway;
+use crate::talk::running::Token;
+use crate::talk::sessions::{NoSession, Subscribed};
+use crate::talk::{Client, LINE_FRAMES, Line, Principal, Questions};
+use crate::telemetry::Heard;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use countersign_gateway::call::Seed;
+use countersign_gateway::mcp::{Call, Declared, Era};
+use countersign_gateway::refusal::Refused;
+use countersign_gateway::request::{Request, Untrusted};
+use countersign_policies::site::method::Method;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub(super) async fn call(
+    gateway: Arc<Gateway>,
+    taken: Taken,
+    asking: Asking,
+    call: Call,
+) -> Response {
+    let seed = match seed() {
+        Ok(seed) => seed,
+        Err(refusal) => return reply::unknown_caller(&asking.id, &refusal),
+    };
+    let request = request(&gateway, &taken, &asking, &call, seed);
+    let identified = match request {
+        Ok(request) => gateway.identify(request, &taken).await,
+        Err(refused) => Err(refused),
+    };
+    let identified = match identified {
+        Ok(identified) => identified,
+        Err(refused) => {
+            gateway.count_unknown();
+            return reply::unknown_caller(&asking.id, refused.refusal());
+        }
+    };
+    let of = Principal::of(identified.who());
+    let session = match asking.era {
+        Era::Initialize => text(&taken.headers, &SESSION).map(str::to_owned),
+        Era::Stateless => None,
+    };
+    let Ok(declared) = declared(&gateway, session.as_deref(), &of, &asking, &call) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let under_way = UnderWay {
+        session,
+        method: call.action(),
+        uri: call.arguments().clone(),
+        of,
+    };
+    let (token, gone) = gateway.running.begin(
+        under_way.of.clone(),
+        under_way.session.clone(),
+        asking.id.clone(),
+    );
+    let (frames, told) = mpsc::channel(LINE_FRAMES);
+    let questions = match asking.era {
+        Era::Initialize => Questions::Taken,
+        Era::Stateless => Questions::Inside,
+    };
+    let client = Client {
+        declared,
+        progress: call.progress().map(str::to_owned),
+        logs: asking.era == Era::Initialize || call.log_level().is_some(),
+        others: call.others().to_vec(),
+        log_level: call.log_level().map(str::to_owned),
+        line: hears(&taken.headers).then_some(Line { frames, questions }),
+        gone,
+    };
+    let heard = Heard::at(asking.started)
+        .mcp(
+            call.action().name(),
+            asking.revision(),
+            under_way.session.as_deref(),
+            &asking.id,
+        )
+        .ambient(text(&taken.headers, &TRACEPARENT))
+        .passed(call.passed());
+    drop(taken);
+    let going = Going {
+        task: tokio::spawn(carry_out(Arc::clone(&gateway), identified, client, heard)),
+        guard: Guard {
+            token: Some(token),
+            takes_back: asking.era == Era::Stateless,
+        },
+        asking,
+        under_way,
+        gateway,
+    };
+    going.answer(told).await
+}
+
+/// Stage 1.
+fn request(
+    gateway: &Gateway,
+    taken: &Taken,
+    asking: &Asking,
+    call: &Call,
+    seed: Seed,
+) -> Result<Request, Box<Refused>> {
+    let untrusted = Untrusted {
+        body: taken.body.clone(),
+        moment: gateway.clock.now(),
+        seed,
+        session: text(&taken.headers, &SESSION).map(str::to_owned),
+    };
+    let (adapter, name) = match &asking.place {
+        Place::Adapter(adapter) => (adapter.clone(), call.name().to_owned()),
+        Place::Joint => joined(gateway, call),
+    };
+    Request::from_mcp(untrusted, &adapter, &name, call)
+}
+
+/// Which tool of which adapter a name at the joint path means. What means none is refused as any unknown tool is.
+fn joined(gateway: &Gateway, call: &Call) -> (String, String) {
+    let is_tool = call.action() == Method::CallTool;
+    let tool = is_tool.then(|| gateway.joint.tool(call.name())).flatten();
+    let (adapter, tool) = tool.unwrap_or(("", call.name()));
+    (adapter.to_owned(), tool.to_owned())
+}
+
+/// What the client can do: as its session says, or the message itself.
+fn declared(
+    gateway: &Gateway,
+    session: Option<&str>,
+    of: &Principal,
+    asking: &Asking,
+    call: &Call,
+) -> Result<Declared, NoSession> {
+    match (asking.era, session) {
+        (Era::Stateless, _) => Ok(call.declared().clone()),
+        (Era::Initialize, Some(session)) => gateway
+            .sessions
+            .of(session, of, asking.place.adapter())
+            .map(|declared| Declared::clone(&declared)),
+        // A client without a session can be told, and not asked.
+        (Era::Initialize, None) => Ok(Declared::default()),
+    }
+}
+
+fn hears(headers: &HeaderMap) -> bool {
+    text(headers, &header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+/// A call that a client waits for.
+struct Going {
+    task: JoinHandle<Reply>,
+    guard: Guard,
+    asking: Asking,
+    under_way: UnderWay,
+    gateway: Arc<Gateway>,
+}
+
+/// What its answer has to do with the client's session.
+struct UnderWay {
+    session: Option<String>,
+    method: Method,
+    uri: Bytes,
+    of: Principal,
+}
+
+/// Takes the call back when the client goes away before its answer.
+struct Guard {
+    token: Option<Token>,
+    takes_back: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let (Some(token), true) = (&self.token, self.takes_back) {
+            token.take_back();
+        }
+    }
+}
+
+impl Going {
+    /// One answer if nothing is told before it, else a stream.
+    async fn answer(mut self, mut told: mpsc::Receiver<Bytes>) -> Response {
+        tokio::select! {
+            biased;
+            Some(first) = told.recv() => {
+                stream::response(Some(first), told, async move {
+                    let reply = (&mut self.task).await;
+                    self.over(reply.ok()).map(|(message, ..)| Bytes::from(message))
+                })
+            }
+            reply = &mut self.task => match self.over(reply.ok()) {
+                Some((message, status, timings)) => {
+                    let mut response = json(status, message.into_bytes());
+                    server_timing(response.headers_mut(), timings);
+                    response
+                }
+                None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            },
+        }
+    }
+
+    fn over(mut self, reply: Option<Reply>) -> Option<(String, StatusCode, Timings)> {
+        self.guard.token = None;
+        let reply = reply?;
+        let timings = reply.timings;
+        self.under_way.note(&self.gateway, &reply);
+        let Asking { id, era, .. } = &self.asking;
+        let (status, message) = reply::of_call(reply, id, self.under_way.method, *era);
+        Some((message, status, timings))
+    }
+}
+
+impl UnderWay {
+    /// A session that subscribed hears of the resource from now on.
+    fn note(&self, gateway: &Gateway, reply: &Reply) {
+        let subscribed = match self.method {
+            Method::Subscribe => Subscribed::Yes,
+            Method::Unsubscribe => Subscribed::No,
+            Method::CallTool
+            | Method::ListResources
+            | Method::ListTemplates
+            | Method::ReadResource
+            | Method::ListPrompts
+            | Method::GetPrompt
+            | Method::Complete
+            | Method::SetLevel => return,
+        };
+        let uri = serde_json::from_slice::<serde_json::Value>(&self.uri)
+            .ok()
+            .and_then(|v| v.get("uri")?.as_str().map(str::to_owned));
+        if let (Some(session), Some(uri), true) = (&self.session, uri, reply.is_result()) {
+            gateway
+                .sessions
+                .subscribe(session, &self.of, &uri, subscribed);
+        }
+    }
+}

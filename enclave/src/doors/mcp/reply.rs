@@ -1,0 +1,253 @@
+//! Answers as bytes: results as the upstream wrote them, with our members added.
+
+use crate::calls::{Outcome, Reply};
+use crate::doors::calls::{audit_json, timing_json};
+use crate::doors::{json, status_of};
+use crate::upstreams::ResultKind;
+use axum::http::StatusCode;
+use axum::response::Response;
+use countersign_gateway::mcp::{Era, META_DECISION, META_TIMING};
+use countersign_gateway::refusal::{Code, Refusal, Told};
+use countersign_json::{Document, Kind, Limits, scan};
+use countersign_policies::site::method::Method;
+use serde_json::{Value, json};
+
+/// JSON-RPC error codes. SPEC: JSON-RPC 2.0 §5.1; MCP 2026-07-28, basic, "Error Codes".
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
+pub(super) const INVALID_REQUEST: i64 = -32600;
+pub(super) const INVALID_PARAMS: i64 = -32602;
+pub(super) const HEADER_MISMATCH: i64 = -32020;
+const MISSING_CAPABILITY: i64 = -32021;
+pub(super) const UNSUPPORTED_VERSION: i64 = -32022;
+/// A refusal of what is no tool. SPEC: JSON-RPC 2.0 §5.1, server errors.
+const REFUSED: i64 = -32000;
+
+/// The JSON-RPC message that answers a call, and the status that it has when it is all of the answer.
+pub(super) fn of_call(reply: Reply, id: &str, method: Method, era: Era) -> (StatusCode, String) {
+    let status = match (&reply.outcome, era) {
+        (Outcome::Result(error, ResultKind::ProtocolError), Era::Stateless) => status_for(error),
+        (Outcome::Refused(told), Era::Stateless)
+            if told.code == Code::UnknownCapability && method != Method::CallTool =>
+        {
+            StatusCode::NOT_FOUND
+        }
+        (Outcome::Result(..) | Outcome::Refused(_), _) => StatusCode::OK,
+    };
+    (status, message_of(reply, id, method, era))
+}
+
+/// The status that belongs to an upstream's error. SPEC: 2026-07-28, Streamable HTTP.
+fn status_for(error: &[u8]) -> StatusCode {
+    let code = serde_json::from_slice::<Value>(error)
+        .ok()
+        .and_then(|e| e.get("code")?.as_i64());
+    match code {
+        Some(HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
+        Some(METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        Some(_) | None => StatusCode::OK,
+    }
+}
+
+fn message_of(reply: Reply, id: &str, method: Method, era: Era) -> String {
+    let Reply {
+        outcome,
+        audit,
+        timings,
+    } = reply;
+    let decision = audit.as_ref().map_or(Value::Null, audit_json);
+    let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
+    match outcome {
+        Outcome::Result(bytes, ResultKind::ToolResult) => {
+            message(id, "result", &with_ours(&bytes, &ours, method, era))
+        }
+        Outcome::Result(bytes, ResultKind::ProtocolError) => {
+            message(id, "error", &String::from_utf8_lossy(&bytes))
+        }
+        Outcome::Refused(told) if method == Method::CallTool => {
+            let result = json!({
+                "isError": true,
+                "resultType": "complete",
+                "content": [{ "type": "text", "text": told.message }],
+                "structuredContent": told.to_json(),
+                "_meta": ours,
+            });
+            message(id, "result", &result.to_string())
+        }
+        Outcome::Refused(told) => message(id, "error", &refused(&told, &ours).to_string()),
+    }
+}
+
+/// What is no tool has no result that could say that it was refused.
+fn refused(told: &Told, ours: &Value) -> Value {
+    let code = if told.code == Code::UnknownCapability {
+        METHOD_NOT_FOUND
+    } else {
+        REFUSED
+    };
+    let mut data = told.to_json();
+    if let Value::Object(members) = &mut data {
+        members.insert("_meta".to_owned(), ours.clone());
+    }
+    json!({ "code": code, "message": told.message, "data": data })
+}
+
+/// Adds our entries to the result's `_meta`, and what the revision of the client needs where the upstream speaks
+/// another; every other byte of the result stays as it came.
+fn with_ours(result: &[u8], ours: &Value, method: Method, era: Era) -> String {
+    let text = String::from_utf8_lossy(result);
+    let Ok(document) = scan(result, &Limits::of_bytes(result.len())) else {
+        return text.into_owned();
+    };
+    let object = ours.to_string();
+    // The members of an object that is never empty, without its braces; the last member may end with one, too.
+    let entry = object
+        .strip_prefix('{')
+        .and_then(|o| o.strip_suffix('}'))
+        .unwrap_or_default();
+    let mut members = needed(&document, method, era);
+    let mut insertions: Vec<(usize, String)> = Vec::new();
+    match document.member("_meta") {
+        Some(meta) if meta.kind == Kind::Object => {
+            let at = meta.range.start.saturating_add(1);
+            insertions.push((at, before(entry, meta.text)));
+        }
+        Some(_) => {}
+        None => members.push(format!("\"_meta\":{{{entry}}}")),
+    }
+    if !members.is_empty() {
+        let at = document.root().range.start.saturating_add(1);
+        insertions.push((at, before(&members.join(","), document.root().text)));
+    }
+    // From the back, so that places stay where they are.
+    insertions.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    insertions
+        .iter()
+        .fold(text.into_owned(), |text, (at, inserted)| {
+            match (text.get(..*at), text.get(*at..)) {
+                (Some(head), Some(tail)) => format!("{head}{inserted}{tail}"),
+                _ => text,
+            }
+        })
+}
+
+/// New members in front of those of an object.
+fn before(members: &str, object: &str) -> String {
+    let inside = object.bytes().filter(|b| !b.is_ascii_whitespace()).count();
+    match inside > 2 {
+        true => format!("{members},"),
+        false => members.to_owned(),
+    }
+}
+
+/// SPEC: 2026-07-28: every result has a `resultType`, and what can be cached says for how long and for whom.
+fn needed(document: &Document<'_>, method: Method, era: Era) -> Vec<String> {
+    if era == Era::Initialize {
+        return Vec::new();
+    }
+    let mut needed = vec![("resultType", "\"complete\"")];
+    match method {
+        Method::ListResources
+        | Method::ListTemplates
+        | Method::ReadResource
+        | Method::ListPrompts => {
+            needed.extend([("ttlMs", "0"), ("cacheScope", "\"private\"")]);
+        }
+        Method::CallTool
+        | Method::Subscribe
+        | Method::Unsubscribe
+        | Method::GetPrompt
+        | Method::Complete
+        | Method::SetLevel => {}
+    }
+    needed
+        .into_iter()
+        .filter(|(name, _)| document.member(name).is_none())
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect()
+}
+
+fn message(id: &str, member: &str, object: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{object}}}")
+}
+
+pub(super) fn unknown_caller(id: &str, refusal: &Refusal) -> Response {
+    error(
+        status_of(refusal.code()),
+        id,
+        INVALID_REQUEST,
+        refusal.code().sentence(),
+    )
+}
+
+pub(super) fn result(id: &str, result: &str) -> Response {
+    json(StatusCode::OK, message(id, "result", result).into_bytes())
+}
+
+pub(super) fn error(status: StatusCode, id: &str, code: i64, message: &str) -> Response {
+    error_with(status, id, code, message, None)
+}
+
+pub(super) fn error_with(
+    status: StatusCode,
+    id: &str,
+    code: i64,
+    sentence: &str,
+    data: Option<Value>,
+) -> Response {
+    let mut error = json!({ "code": code, "message": sentence });
+    if let (Value::Object(members), Some(data)) = (&mut error, data) {
+        members.insert("data".to_owned(), data);
+    }
+    json(
+        status,
+        message(id, "error", &error.to_string()).into_bytes(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours(result: &str, method: Method, era: Era) -> String {
+        with_ours(result.as_bytes(), &json!({ "o": 1 }), method, era)
+    }
+
+    #[test]
+    fn every_byte_of_a_result_stays_beside_what_is_added() {
+        for (result, with) in [
+            ("{}", r#"{"_meta":{"o":1}}"#),
+            (r#"{ "a":1.50 }"#, r#"{"_meta":{"o":1}, "a":1.50 }"#),
+            (r#"{"a":1,"_meta":{}}"#, r#"{"a":1,"_meta":{"o":1}}"#),
+            (
+                r#"{"a":1,"_meta":{"x":[]}}"#,
+                r#"{"a":1,"_meta":{"o":1,"x":[]}}"#,
+            ),
+        ] {
+            assert_eq!(ours(result, Method::CallTool, Era::Initialize), with);
+        }
+    }
+
+    #[test]
+    fn what_the_newer_revision_needs_is_added_where_it_is_absent() {
+        assert_eq!(
+            ours(r#"{"a":1}"#, Method::CallTool, Era::Stateless),
+            r#"{"resultType":"complete","_meta":{"o":1},"a":1}"#
+        );
+        assert_eq!(
+            ours(
+                r#"{"resultType":"input_required","_meta":{"x":1}}"#,
+                Method::CallTool,
+                Era::Stateless
+            ),
+            r#"{"resultType":"input_required","_meta":{"o":1,"x":1}}"#
+        );
+        assert_eq!(
+            ours(
+                r#"{"resources":[],"ttlMs":5}"#,
+                Method::ListResources,
+                Era::Stateless
+            ),
+            r#"{"resultType":"complete","cacheScope":"private","_meta":{"o":1},"resources":[],"ttlMs":5}"#
+        );
+    }
+}

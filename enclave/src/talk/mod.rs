@@ -1,0 +1,155 @@
+//! What passes between a call under way and the client that made it.
+//!
+//! In: interim messages of an upstream, released by the call's own rules. Out: frames on the call's
+//! [`Line`], and the client's answers. A client that cannot hear, such as one of `POST /v1/calls`,
+//! has no line: it is told nothing, and asked nothing.
+//!
+//! [`sessions`] remembers clients of the revision with sessions, [`questions`] what waits for an
+//! answer, [`running`] which calls a client can take back.
+
+pub mod questions;
+pub mod running;
+pub mod sessions;
+
+use bytes::Bytes;
+use countersign_gateway::call::Who;
+use countersign_gateway::mcp::Declared;
+use countersign_json::{Limits, scan, write_string};
+use countersign_record::digest::TenantId;
+use std::collections::HashSet;
+use tokio::sync::{mpsc, watch};
+
+/// How many frames may wait for a client that reads slowly. What is over is lost to it; the record has it.
+pub const LINE_FRAMES: usize = 1024;
+
+/// Whose call it is, as far as upstreams and sessions are kept apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Principal {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The agent's URN.
+    pub agent: String,
+    /// The person it acts for.
+    pub user: Option<String>,
+}
+
+impl Principal {
+    /// Of who was recognized.
+    #[must_use]
+    pub fn of(who: &Who) -> Self {
+        Self {
+            tenant: who.tenant,
+            agent: who.agent.clone(),
+            user: who.user.clone(),
+        }
+    }
+}
+
+/// Whether a client takes requests of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Questions {
+    /// On the stream of its call: the revision with sessions.
+    Taken,
+    /// Only inside a result: the revision without.
+    Inside,
+}
+
+/// The way to a client while its call goes on.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Frames, in order.
+    pub frames: mpsc::Sender<Bytes>,
+    /// Whether it takes requests.
+    pub questions: Questions,
+}
+
+/// A call's client.
+#[derive(Debug)]
+pub struct Client {
+    /// What it can do.
+    pub declared: Declared,
+    /// The token by which it wants to hear of progress, as JSON text.
+    pub progress: Option<String>,
+    /// Whether it wants log messages.
+    pub logs: bool,
+    /// Entries of its `_meta` that are handed on.
+    pub others: Vec<(String, Bytes)>,
+    /// How much a client without a session wants the upstream to tell.
+    pub log_level: Option<String>,
+    /// The way to it, if it can hear.
+    pub line: Option<Line>,
+    /// Turns true when it waits no longer.
+    pub gone: watch::Receiver<bool>,
+}
+
+impl Client {
+    /// A client that hears nothing until the end, and cannot be asked.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self {
+            declared: Declared::default(),
+            progress: None,
+            logs: false,
+            others: Vec::new(),
+            log_level: None,
+            line: None,
+            gone: watch::channel(false).1,
+        }
+    }
+
+    /// Waits until the client takes its call back; for ever, if it cannot.
+    pub async fn taken_back(&mut self) {
+        if self.gone.wait_for(|gone| *gone).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A notification as a message.
+#[must_use]
+pub fn notification(method: &str, params: &[u8]) -> Bytes {
+    let mut out = b"{\"jsonrpc\":\"2.0\",\"method\":".to_vec();
+    write_string(method, &mut out);
+    out.extend_from_slice(b",\"params\":");
+    out.extend_from_slice(params);
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+/// A request as a message; `id` is JSON text.
+#[must_use]
+pub fn request(id: &str, method: &str, params: &[u8]) -> Bytes {
+    let mut out = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":").into_bytes();
+    write_string(method, &mut out);
+    out.extend_from_slice(b",\"params\":");
+    out.extend_from_slice(params);
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+/// The parameters of a progress notification with the client's token in place of ours.
+#[must_use]
+pub fn with_token(params: &Bytes, token: &str) -> Option<Bytes> {
+    let document = scan(params, &Limits::of_bytes(params.len())).ok()?;
+    let ours = document.member("progressToken")?.range;
+    let (before, after) = (params.get(..ours.start)?, params.get(ours.end..)?);
+    Some(Bytes::from([before, token.as_bytes(), after].concat()))
+}
+
+/// Resources that a client wants to hear of.
+pub type Subscriptions = HashSet<String>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_of_a_progress_message_is_changed() {
+        let params = Bytes::from_static(br#"{ "progressToken":7, "progress":1.50,"x":"7" }"#);
+        assert_eq!(
+            with_token(&params, r#""a\"b""#).unwrap(),
+            r#"{ "progressToken":"a\"b", "progress":1.50,"x":"7" }"#
+        );
+        assert_eq!(with_token(&Bytes::from_static(b"{}"), "1"), None);
+    }
+}

@@ -1,0 +1,373 @@
+//! The upstreams of a site, and what their tools look like at this moment.
+//!
+//! In: adapters of the bundle. Out: calls carried out, and the digest of each tool's descriptor
+//! as the upstream lists it now. A listing is read at the start and again every so often; a tool
+//! that changed is refused from then on. One dead upstream never affects another.
+
+pub mod carry;
+pub mod pool;
+
+use crate::talk::questions::Waiting;
+use crate::talk::{Client, Principal};
+use crate::telemetry::Onward;
+use anyhow::Context as _;
+use bytes::Bytes;
+use carry::Carrying;
+use countersign_adapters::{
+    Bounds, EraChoice, Event, Features, HttpSettings, StdioSettings, Transport, Upstream,
+    UpstreamSettings,
+};
+use countersign_gateway::execute::{Dispatch, Dispatched, Report};
+use countersign_gateway::mcp::Declared;
+use countersign_gateway::surface::Observed;
+use countersign_json::Limits;
+use countersign_json::descriptor::{RawTool, descriptor_digest};
+use countersign_json::mirrored::Mirrored;
+use countersign_policies::site::method::{Ask, Method};
+use countersign_policies::site::people;
+use countersign_policies::{Capability, Content};
+use countersign_record::digest::ArtifactDigest;
+use pool::{Fresh, Pool, Sharing};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Time between two readings of a listing.
+pub const LISTING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Longest time that a call may take at an upstream.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A tool as its upstream lists it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The digest that a bundle pins.
+    pub digest: ArtifactDigest,
+    /// The descriptor, as it arrived.
+    pub descriptor: Bytes,
+    /// Which of its arguments headers repeat.
+    pub mirrored: Mirrored,
+}
+
+/// What an upstream lists and offers.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Its tools by name.
+    pub tools: HashMap<String, Listed>,
+    /// What it offers beside tools.
+    pub features: Arc<Features>,
+}
+
+/// Something changed at an adapter.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Where.
+    pub adapter: String,
+    /// Whom it concerns, if not everybody.
+    pub of: Option<Principal>,
+    /// What.
+    pub event: Event,
+}
+
+struct Entry {
+    name: String,
+    pool: Pool,
+    /// What any of its capabilities may ask.
+    asks: BTreeSet<Ask>,
+    listing: RwLock<Option<Arc<Listing>>>,
+    changes: broadcast::Sender<Change>,
+}
+
+/// All upstreams of a site, and where they tell what changed.
+pub struct Upstreams(BTreeMap<String, Entry>, broadcast::Sender<Change>);
+
+/// How many changes a slow listener may be behind.
+const CHANGES: usize = 1024;
+
+/// How long a server is given to end by itself.
+const CLOSING: Duration = Duration::from_secs(2);
+
+impl Upstreams {
+    /// The upstreams that a bundle names; nothing is started yet.
+    ///
+    /// # Errors
+    /// If an address is none that may be used.
+    pub fn new(content: &Content) -> anyhow::Result<Self> {
+        let mut out = BTreeMap::new();
+        let changes = broadcast::channel(CHANGES).0;
+        for (name, adapter) in &content.adapters {
+            let settings = UpstreamSettings {
+                transport: transport(adapter)?,
+                era: EraChoice::Detect,
+                declared: pool::NOTHING.to_owned(),
+                bounds: Bounds::STANDARD,
+            };
+            let sharing = match adapter.shared {
+                true => Sharing::Everybody,
+                false => Sharing::Nobody,
+            };
+            let theirs = content.capabilities.values().filter(|c| c.adapter == *name);
+            let entry = Entry {
+                name: name.clone(),
+                pool: Pool::new(settings, sharing),
+                asks: theirs.flat_map(|c| c.asks.iter().copied()).collect(),
+                listing: RwLock::new(None),
+                changes: changes.clone(),
+            };
+            out.insert(name.clone(), entry);
+        }
+        Ok(Self(out, changes))
+    }
+
+    /// Names of all upstreams.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether there is such an adapter.
+    #[must_use]
+    pub fn has(&self, adapter: &str) -> bool {
+        self.0.contains_key(adapter)
+    }
+
+    /// Reads the listing of one upstream anew. A failure forgets the old one: what cannot be seen cannot be called.
+    pub async fn refresh(&self, adapter: &str) -> Result<(), String> {
+        let Some(entry) = self.0.get(adapter) else {
+            return Ok(());
+        };
+        let base = entry.pool.base();
+        let listed = base.list_tools().await.map_err(|e| e.to_string());
+        let listed = listed.and_then(|tools| {
+            let tools = tools.iter().filter_map(listed_tool);
+            let tools = tools.collect::<Result<HashMap<_, _>, String>>()?;
+            let features = base.features().unwrap_or_default();
+            Ok(Listing { tools, features })
+        });
+        let (listing, outcome) = match listed {
+            Ok(listing) => (Some(Arc::new(listing)), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        *entry
+            .listing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = listing;
+        outcome
+    }
+
+    /// The listing as it was read last.
+    #[must_use]
+    pub fn listing(&self, adapter: &str) -> Option<Arc<Listing>> {
+        self.0.get(adapter)?.listing()
+    }
+
+    /// Carries out a committed call, once.
+    pub async fn carry_out(
+        &self,
+        dispatch: Dispatch,
+        dispatched: &Dispatched,
+        (of, waiting): (&Principal, &Waiting),
+        (client, onward): (&mut Client, &Onward),
+    ) -> (Report, ResultKind) {
+        let Some(entry) = self.0.get(&dispatch.adapter) else {
+            return carry::nothing_sent();
+        };
+        let session = declaration(&client.declared, &entry.asks);
+        let Some(handle) = entry.pool.of(of, &session) else {
+            return carry::nothing_sent();
+        };
+        if handle.fresh == Fresh::Yes {
+            entry.listen(&handle.upstream, Some(of.clone()));
+        }
+        let carrying = Carrying {
+            upstream: handle.upstream,
+            dispatched,
+            of,
+            waiting,
+            headers: entry.headers(&dispatch),
+            declared: declaration(&client.declared, &dispatch.asks),
+            onward,
+        };
+        carrying.carry_out(dispatch, client).await
+    }
+
+    /// What is known of a capability: of a tool, how it is described now; of another method, whether the upstream
+    /// says that it has it.
+    #[must_use]
+    pub fn observe(&self, capability: &Capability) -> Observed {
+        let Some(entry) = self.0.get(&capability.adapter) else {
+            return Observed::Unreachable;
+        };
+        let Some(listing) = entry.listing() else {
+            return Observed::Unreachable;
+        };
+        if capability.method != Method::CallTool {
+            return match listing.features.has(capability.method.feature()) {
+                true => Observed::Descriptor(capability.descriptor),
+                false => Observed::Unlisted,
+            };
+        }
+        match listing.tools.get(&capability.tool) {
+            Some(listed) => Observed::Descriptor(listed.digest),
+            None => Observed::Unlisted,
+        }
+    }
+
+    /// Where changes are told: which adapter, to whom if not to all, and what.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.1.subscribe()
+    }
+
+    /// Begins to listen to the handles by which listings are read.
+    pub fn listen(&self) {
+        for entry in self.0.values() {
+            entry.listen(entry.pool.base(), None);
+        }
+    }
+
+    /// Ends servers whose principals have been silent for long.
+    pub async fn sweep(&self) {
+        for entry in self.0.values() {
+            for upstream in entry.pool.idle() {
+                upstream.close(CLOSING).await;
+            }
+        }
+    }
+
+    /// Stops all upstreams.
+    pub async fn close(&self) {
+        for entry in self.0.values() {
+            for upstream in entry.pool.all() {
+                upstream.close(CLOSING).await;
+            }
+        }
+    }
+}
+
+/// What kind of object an answer's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultKind {
+    /// A tool result, `isError` or not.
+    ToolResult,
+    /// A JSON-RPC error object.
+    ProtocolError,
+}
+
+impl ResultKind {
+    /// The kind of an answer that was released before: an error object has a numeric `code`, a tool result never.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let limits = Limits::of_bytes(bytes.len());
+        let code = countersign_json::scan(bytes, &limits)
+            .ok()
+            .and_then(|d| d.member("code").map(|c| c.kind));
+        match code {
+            Some(countersign_json::Kind::Number) => Self::ProtocolError,
+            _ => Self::ToolResult,
+        }
+    }
+}
+
+/// A tool of a listing. One whose headers cannot be made out is left out, as if it were not listed.
+///
+/// SPEC: 2026-07-28, Streamable HTTP, "Schema Extension": clients must exclude such a tool.
+fn listed_tool(tool: &RawTool) -> Option<Result<(String, Listed), String>> {
+    let mirrored = Mirrored::of_tool(tool).ok()?;
+    let listed = descriptor_digest(tool).map_err(|e| e.to_string());
+    Some(listed.map(|digest| {
+        let listed = Listed {
+            digest,
+            descriptor: tool.descriptor().clone(),
+            mirrored,
+        };
+        (tool.name().to_owned(), listed)
+    }))
+}
+
+/// What a server is told of a client: what the client can do, as far as it may be asked for it.
+fn declaration(declared: &Declared, asks: &BTreeSet<Ask>) -> String {
+    let mut out = String::from("{");
+    for (ask, said) in declared.asks.iter().filter(|(ask, _)| asks.contains(ask)) {
+        let comma = if out.len() > 1 { "," } else { "" };
+        out.push_str(&format!("{comma}\"{}\":{said}", ask.name()));
+    }
+    out.push('}');
+    out
+}
+
+impl Entry {
+    fn listing(&self) -> Option<Arc<Listing>> {
+        self.listing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Passes on what a handle tells; for as long as the handle is there.
+    fn listen(&self, upstream: &Upstream, of: Option<Principal>) {
+        let (mut events, changes) = (upstream.events(), self.changes.clone());
+        let adapter = self.name.clone();
+        tokio::spawn(async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) => {
+                        let change = Change {
+                            adapter: adapter.clone(),
+                            of: of.clone(),
+                            event,
+                        };
+                        // Nobody may be listening.
+                        drop(changes.send(change));
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
+    /// Headers that repeat a tool's arguments.
+    fn headers(&self, dispatch: &Dispatch) -> Vec<(String, String)> {
+        if dispatch.method != Method::CallTool {
+            return Vec::new();
+        }
+        let listing = self.listing();
+        let listed = listing.as_ref().and_then(|l| l.tools.get(&dispatch.tool));
+        listed.map_or_else(Vec::new, |listed| listed.mirrored.of(&dispatch.arguments))
+    }
+}
+
+/// How an adapter is reached. A pinned program is compared here, before anything of it runs.
+fn transport(adapter: &people::Adapter) -> anyhow::Result<Transport> {
+    match &adapter.transport {
+        people::Transport::McpHttp { url } => Ok(Transport::Http(HttpSettings::parse(url)?)),
+        people::Transport::McpStdio {
+            command,
+            args,
+            entry_sha256,
+            environment,
+        } => {
+            if let Some(expected) = entry_sha256 {
+                let program = std::fs::read(command)
+                    .with_context(|| format!("adapter {}: {command}", adapter.name))?;
+                let found = countersign_record::digest::sha256(&program);
+                anyhow::ensure!(
+                    found == *expected,
+                    "adapter {}: {command} has SHA-256 {}, pinned is {}",
+                    adapter.name,
+                    hex::encode(found),
+                    hex::encode(expected),
+                );
+            }
+            Ok(Transport::Stdio(StdioSettings {
+                program: command.into(),
+                arguments: args.iter().map(Into::into).collect(),
+                directory: None,
+                environment: environment
+                    .iter()
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .collect(),
+            }))
+        }
+    }
+}

@@ -95,9 +95,14 @@ class Comparison:
     def __init__(self, before: list, behind: list):
         self.allowed = json.loads((HERE / "wire-allowed.json").read_text(encoding="utf-8"))
         self.used = set()
-        self.differences = []
+        self.differences = {}
         self.compared = 0
         self._pair(self._talks(before), self._talks(behind))
+
+    def _differs(self, scenario: str, how: str) -> None:
+        # What precedes the details says which message it is; the same more than once counts once.
+        place, _, detail = how.partition(": ")
+        self.differences[f"{scenario}/wire {place}"] = detail
 
     @property
     def stale(self) -> set:
@@ -125,7 +130,7 @@ class Comparison:
                 except (ValueError, IndexError, AttributeError):
                     if exchange.status >= 400:
                         continue
-                    self.differences.append(f"{exchange.scenario}: no message: {message[:80]!r}")
+                    self._differs(exchange.scenario, f"no message: {message[:80]!r}")
             out.append(Talk(exchange.scenario, told, exchange.status, back))
         return out
 
@@ -135,11 +140,12 @@ class Comparison:
         for place in set(one) | set(two):
             if one.get(place) == two.get(place):
                 continue
-            for pattern in self.allowed:
-                if fnmatch.fnmatchcase(f"{told.method} {place}", pattern):
+            for pattern, how in self.allowed.items():
+                if fnmatch.fnmatchcase(f"{told.method} {place}", pattern) and fits(how, one.get(place), two.get(place)):
                     self.used.add(pattern)
                     one.pop(place, None)
                     two.pop(place, None)
+                    break
         return one, two
 
     def _same(self, told: Told, other: Told) -> bool:
@@ -172,32 +178,37 @@ class Comparison:
             elif talk.status < 400:
                 near = min((self._detail(talk.message, o.message) for o in left if o.message.method == method), key=len, default=None)
                 detail = near or "nothing like it arrived"
-                self.differences.append(f"{talk.scenario}: {method or 'an answer'} did not arrive as it was sent: {detail}")
+                self._differs(talk.scenario, f"{method or 'an answer'} did not arrive as it was sent: {detail}")
         for talk in left:
             method = talk.message.method
             if method not in OWN | set(LISTS) and not method.startswith("notifications/"):
-                self.differences.append(f"{talk.scenario}: {method} arrived, and nobody sent it like that")
+                self._differs(talk.scenario, f"{method} arrived, and nobody sent it like that")
 
     def _listed(self, talk: Talk, key: str, known: set) -> None:
         for told in talk.back:
             for item in elements(told.content.get(f"result.{key}", "[]")):
                 self.compared += 1
                 if item not in known:
-                    self.differences.append(f"{talk.scenario}: {talk.message.method} shows what the upstream did not list: {item[:200]}")
+                    self._differs(talk.scenario, f"{talk.message.method} shows what the upstream did not list: {item[:200]}")
 
     def _answers(self, talk: Talk, other: Talk) -> None:
         self.compared += 1 + len(other.back)
         for mine, theirs in zip(talk.back, other.back):
             if not self._same(mine, theirs):
-                self.differences.append(f"{talk.scenario}: {talk.message.method}: {mine.method}: {self._detail(mine, theirs)}")
+                self._differs(talk.scenario, f"{talk.message.method}: {mine.method}: {self._detail(mine, theirs)}")
         if len(talk.back) != len(other.back):
             methods = [told.method for told in talk.back], [told.method for told in other.back]
-            self.differences.append(f"{talk.scenario}: {talk.message.method}: the client got {methods[0]}, the upstream said {methods[1]}")
+            self._differs(talk.scenario, f"{talk.message.method}: the client got {methods[0]}, the upstream said {methods[1]}")
 
     def _detail(self, mine: Told, theirs: Told) -> str:
         one, two = self._without(mine, theirs)
         places = sorted(place for place in set(one) | set(two) if one.get(place) != two.get(place))
         return "; ".join(f"{place}: {shown(one.get(place))} before, {shown(two.get(place))} behind" for place in places) or "other method"
+
+
+def fits(how, before, behind) -> bool:
+    """Whether a permission is for these values: one that is a reason alone is for any."""
+    return isinstance(how, str) or (how["before"], how["behind"]) == (before, behind)
 
 
 def shown(text) -> str:

@@ -97,7 +97,7 @@ class Recorder:
             host, _, port = self.target.partition(":")
             inner = await asyncio.open_connection(host, int(port), limit=LARGEST_HEAD)
             ahead = asyncio.ensure_future(reader.read(1))
-            while ahead and await ahead:
+            while ahead and await self._lasts(ahead, inner[0]):
                 ahead = await self._exchange(ahead.result(), reader, writer, *inner)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -105,6 +105,18 @@ class Recorder:
             writer.close()
             if inner:
                 inner[1].close()
+
+    @staticmethod
+    async def _lasts(ahead, inner_reader) -> bool:
+        """Waits for the next request; no, if either end closes the connection instead."""
+        closed = asyncio.ensure_future(inner_reader.read(1))
+        await asyncio.wait({ahead, closed}, return_when=asyncio.FIRST_COMPLETED)
+        if closed.done():
+            ahead.cancel()
+            return False
+        closed.cancel()
+        await asyncio.wait({closed})
+        return bool(ahead.result())
 
     async def _exchange(self, first: bytes, reader, writer, inner_reader, inner_writer):
         """One request whose first byte is read; the task that reads the next one's, if the connection goes on."""

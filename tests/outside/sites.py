@@ -40,6 +40,10 @@ class Upstream:
     modes: dict = dataclasses.field(default_factory=dict)
     # Tools that are left out of the site: nobody looked at them.
     unregistered: tuple = ()
+    # What else of MCP is registered.
+    methods: tuple = ()
+    # What its tools and methods may ask back.
+    asks: tuple = ()
 
     def adapter(self) -> str:
         lines = [f"name = {quoted(self.name)}"]
@@ -52,16 +56,31 @@ class Upstream:
             lines.append(f"environment = {{ {pairs} }}")
         return "\n".join([*lines, ""])
 
-    def capability(self, tool: dict) -> str:
+    def capabilities(self) -> dict:
+        """Files of all that is registered, by what they are called."""
+        tools = {t["name"]: self._tool(t) for t in self.tools if t["name"] not in self.unregistered}
+        return tools | {method: self._capability(method, "method", "read_only", "") for method in self.methods}
+
+    def _tool(self, tool: dict) -> str:
         mode = self.modes.get(tool["name"], "network")
         schema = json.dumps(restricted(tool["inputSchema"], tool["inputSchema"]))
-        approvers = 'approvers = "officers"\n' if mode == "destructive" else ""
+        more = f'descriptor = "{pin.digest(tool)}"\ninput_schema = {quoted(schema)}\n'
+        if mode == "destructive":
+            more += 'approvers = "officers"\n'
+        return self._capability(tool["name"], "tool", mode, more)
+
+    def _capability(self, name: str, kind: str, mode: str, more: str) -> str:
+        asks = f"asks = {quoted(list(self.asks))}\n" if self.asks and asking(kind, name) else ""
         return (
-            f"id = {quoted(self.name + '.' + tool['name'])}\nadapter = {quoted(self.name)}\ntool = {quoted(tool['name'])}\n"
-            f'mode = "{mode}"\ndescription = {quoted("The tool " + tool["name"])}\ndescriptor = "{pin.digest(tool)}"\n'
-            f"input_schema = {quoted(schema)}\nclassification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"eu\"\n"
-            f'idempotency_key = "optional"\n{approvers}'
+            f"id = {quoted(f'{self.name}.{name}')}\nadapter = {quoted(self.name)}\n{kind} = {quoted(name)}\n"
+            f'mode = "{mode}"\ndescription = {quoted(f"The {kind} {name}")}\nclassification = "INTERNAL"\n'
+            f'retention = "90d"\nresidency = "eu"\nidempotency_key = "optional"\n{asks}{more}'
         )
+
+
+def asking(kind: str, name: str) -> bool:
+    """Whether MCP lets a server ask back in answer to this."""
+    return kind == "tool" or name in ("prompts/get", "resources/read")
 
 
 def restricted(schema, root) -> dict:
@@ -103,10 +122,9 @@ class Site:
         self._write("policies/policies.cedar", policies)
         for upstream in upstreams:
             self._write(f"adapters/{upstream.name}.toml", upstream.adapter())
-            for tool in upstream.tools:
-                if tool["name"] not in upstream.unregistered:
-                    file = re.sub(r"[^a-z0-9]+", "-", f"{upstream.name}-{tool['name']}".lower())
-                    self._write(f"capabilities/{file}.toml", upstream.capability(tool))
+            for name, text in upstream.capabilities().items():
+                file = re.sub(r"[^a-z0-9]+", "-", f"{upstream.name}-{name}".lower())
+                self._write(f"capabilities/{file}.toml", text)
 
     def key(self, name: str) -> pathlib.Path:
         """A development key, such as `governance`."""

@@ -17,6 +17,8 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "clients" /
 
 from receipts import DECISION, ReceiptBook  # noqa: E402
 
+REFUSAL = "dev.countersign/refusal"
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
@@ -24,13 +26,13 @@ class Answer:
 
     text: str
     is_error: bool
-    structured: dict
+    refusal: dict
     decision: dict
 
     @property
     def code(self) -> str | None:
         """Why it was refused, if it was."""
-        return self.structured.get("code") if self.is_error else None
+        return self.refusal.get("code") if self.is_error else None
 
 
 class Agent:
@@ -47,8 +49,9 @@ class Agent:
         """Calls a tool."""
         result = await self._session.call_tool(tool, arguments)
         text = "\n".join(part.text for part in result.content if part.type == "text")
-        decision = (result.meta or {}).get(DECISION) or {}
-        return Answer(text, bool(result.isError), result.structuredContent or {}, decision)
+        meta = result.meta or {}
+        decision, refusal = meta.get(DECISION) or {}, meta.get(REFUSAL) or {}
+        return Answer(text, bool(result.isError), refusal, decision)
 
 
 @contextlib.asynccontextmanager

@@ -118,10 +118,10 @@ class Story:
     def _refused(self, name: str, query: str, answer, code: str) -> None:
         n = self.narrator
         n.expect(f"code for {name}", answer.code, code)
-        n.expect_that(f"shape of the refusal of {name}", REFUSAL_KEYS <= answer.structured.keys(), answer.structured)
+        n.expect_that(f"shape of the refusal of {name}", REFUSAL_KEYS <= answer.refusal.keys(), answer.refusal)
         n.expect(f"verdict for {name}", answer.decision.get("verdict"), "deny")
         n.refused(f"{name}: {query}")
-        n.show(textwrap.wrap(f"     {code}: {answer.structured['message']}", 90))
+        n.show(textwrap.wrap(f"     {code}: {answer.refusal['message']}", 90))
 
     async def the_deletion(self, erasure) -> None:
         n, gateway, query = self.narrator, self.gateway, {"query": attacks.PROPER}
@@ -154,9 +154,9 @@ class Story:
     def _halts(self, answer) -> None:
         n = self.narrator
         n.expect("the deletion halts", answer.code, "approval_required")
-        n.expect("when to retry", answer.structured.get("retry"), "after_approval")
+        n.expect("when to retry", answer.refusal.get("retry"), "after_approval")
         n.expect("verdict of a halted call", answer.decision.get("verdict"), "step_up")
-        n.show(textwrap.wrap(f"approval_required: {answer.structured['message']}", 90))
+        n.show(textwrap.wrap(f"approval_required: {answer.refusal['message']}", 90))
 
     def _signed_call(self) -> None:
         """The other way in: plain HTTP, signed by the agent's own key, if it has one."""

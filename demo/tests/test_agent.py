@@ -17,7 +17,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 import direct
 import signing
-from agent import DECISION, ReceiptBook, through_gateway
+from agent import DECISION, REFUSAL, ReceiptBook, through_gateway
 from narration import Failed, Narrator
 from test_signing import KEY, verify
 
@@ -42,9 +42,11 @@ def stand_in() -> Server:
         refused = name != "read_query"
         return mcp.types.CallToolResult(
             content=[mcp.types.TextContent(type="text", text="no such tool" if refused else "[]")],
-            structuredContent={"code": "unknown_capability"} if refused else None,
             isError=refused,
-            _meta={DECISION: {"verdict": "deny" if refused else "allow", "receipt": RECEIPT}},
+            _meta={
+                DECISION: {"verdict": "deny" if refused else "allow", "receipt": RECEIPT},
+                **({REFUSAL: {"code": "unknown_capability"}} if refused else {}),
+            },
         )
 
     return server

@@ -25,7 +25,7 @@ use countersign_journal::{AppendError, Appended, Draft};
 use countersign_record::body::{Decision, Verdict};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::commitment::Field;
-use countersign_record::digest::{CallId, EntryDigest, RunId, TenantId};
+use countersign_record::digest::{ActionDigest, CallId, EntryDigest, RunId, TenantId};
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::receipt::{RECEIPT_TYP, Receipt};
 use std::sync::{Arc, Mutex};
@@ -70,6 +70,8 @@ pub struct Audit {
     pub digest: EntryDigest,
     /// The verdict.
     pub verdict: Verdict,
+    /// The action that was sealed or halted.
+    pub action: Option<ActionDigest>,
     /// The signed receipt.
     pub receipt: Vec<u8>,
 }
@@ -383,6 +385,7 @@ impl Way<'_> {
             halted,
         } = record;
         let (call, verdict, settled) = (body.call, body.verdict, body.intent.is_some());
+        let action = body.action;
         let seen = Seen::of(&body, &self.heard).failed(self.tool_error);
         let capability = body
             .capability
@@ -394,7 +397,7 @@ impl Way<'_> {
         self.timings.release = self.since(from);
         match appended {
             Ok(appended) => {
-                let audit = self.audit(call, verdict, &appended);
+                let audit = self.audit((call, verdict, action), &appended);
                 let seen = seen.recorded(appended.index, appended.digest);
                 self.gateway.telemetry.ended(seen, self.timings);
                 let outcome =
@@ -444,7 +447,11 @@ impl Way<'_> {
         }
     }
 
-    fn audit(&self, call: CallId, verdict: Verdict, appended: &Appended) -> Audit {
+    fn audit(
+        &self,
+        (call, verdict, action): (CallId, Verdict, Option<ActionDigest>),
+        appended: &Appended,
+    ) -> Audit {
         let receipt = Receipt {
             gateway: self.gateway.id,
             base: self.serving.base.digest,
@@ -461,6 +468,7 @@ impl Way<'_> {
             index: appended.index,
             digest: appended.digest,
             verdict,
+            action,
             receipt,
         }
     }

@@ -11,7 +11,7 @@ use countersign_record::cbor::{Cbor, CborError, Reader, Writer};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// Deepest nesting of an argument, the arguments' own object included.
+/// Deepest nesting of lists and objects in an argument, the arguments' own object not counted.
 ///
 /// Each level takes 3 of the 16 levels that `countersign_record::cbor` reads.
 pub const MAX_NESTING: usize = 3;
@@ -173,8 +173,9 @@ impl<'a> SchemaReader<'a> {
         depth: usize,
     ) -> Result<(InputType, Null), String> {
         // A reference to a schema around itself would also end here.
-        if depth > MAX_NESTING {
-            return Err(format!("{} nests deeper than {MAX_NESTING}", name(path)));
+        let too_deep = || Err(format!("{} nests deeper than {MAX_NESTING}", name(path)));
+        if depth > MAX_NESTING.saturating_add(1) {
+            return too_deep();
         }
         let schema = self.resolve(schema, path)?;
         let Some(object) = schema.as_object() else {
@@ -186,6 +187,10 @@ impl<'a> SchemaReader<'a> {
             }
         }
         let (kind, null) = kind(object, path)?;
+        // A plain value takes no level of its own.
+        if depth > MAX_NESTING && matches!(kind, "array" | "object") {
+            return too_deep();
+        }
         let ty = match kind {
             "boolean" => InputType::Bool,
             "integer" | "number" => InputType::Long,
@@ -226,7 +231,7 @@ impl<'a> SchemaReader<'a> {
         let values = object.get("additionalProperties").unwrap_or(&Json::Null);
         match self.read(values, &format!("{path}/*"), depth.saturating_add(1))? {
             (scalar @ (InputType::Bool | InputType::Long | InputType::Text), Null::Refused)
-                if depth > 0 =>
+                if depth > 0 && depth < MAX_NESTING =>
             {
                 Ok(InputType::Map(Box::new(scalar)))
             }

@@ -72,6 +72,12 @@ pub(crate) struct Request<'a> {
     pub(crate) era: Era,
 }
 
+/// What opens a stream of changes where there are no sessions, and what is wanted of it.
+pub(crate) const LISTEN: &str = "subscriptions/listen";
+/// SPEC: MCP 2026-07-28, "Subscriptions".
+pub(crate) const EVERY_LIST: &[u8] =
+    br#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#;
+
 /// Nothing that an upstream could ask for.
 pub(crate) const NOTHING_DECLARED: &str = "{}";
 

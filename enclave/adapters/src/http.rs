@@ -29,8 +29,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply};
 use crate::event::Event;
 use crate::frame::{
-    Body, Era, FrameError, Incoming, LEGACY_VERSIONS, MODERN_VERSION, Method, Request, answer_to,
-    cancelled, reply_to,
+    Body, EVERY_LIST, Era, FrameError, Incoming, LEGACY_VERSIONS, LISTEN, MODERN_VERSION, Method,
+    NOTHING_DECLARED, Progress, Request, answer_to, cancelled, reply_to,
 };
 use crate::sse::Events;
 use crate::stdio::{Common, locked};
@@ -422,6 +422,38 @@ impl Session {
         let fits =
             response.status().is_success() && Format::of(response.headers()) == Format::Events;
         fits.then(|| response.into_body())
+    }
+
+    /// Hears what a server without sessions tells outside of calls: changed lists. One that has no such stream is not
+    /// asked again.
+    pub(crate) async fn subscribe(&self) {
+        let mut ended = 0u32;
+        while ended < MAX_STREAMS {
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            let request = Request {
+                method: Method::Call(LISTEN),
+                params: &[("notifications", EVERY_LIST)],
+                members: b"",
+                meta: &[],
+                progress: Progress::Unwanted,
+                declared: NOTHING_DECLARED,
+                log_level: None,
+                era: Era::Modern,
+            };
+            let mut headers = self.headers(Era::Modern, request.method);
+            headers.insert(MCP_METHOD, HeaderValue::from_static(LISTEN));
+            let body = Bytes::from(request.write(id));
+            let Ok(response) = self.post(headers, body, &Arc::default()).await else {
+                return;
+            };
+            let fits =
+                response.status().is_success() && Format::of(response.headers()) == Format::Events;
+            if !fits || self.heard_all(response.into_body()).await.is_err() {
+                return;
+            }
+            ended = ended.saturating_add(1);
+            tokio::time::sleep(BETWEEN_STREAMS.saturating_mul(ended)).await;
+        }
     }
 
     async fn heard_all(&self, mut body: ResponseBody) -> Result<(), Lost> {

@@ -25,7 +25,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::breaker::Breaker;
 use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply, StartError};
 use crate::event::Event;
-use crate::frame::{Body, Incoming, Method, Request, answer_to, cancelled, reply_to};
+use crate::frame::{
+    Body, EVERY_LIST, Era, Incoming, LISTEN, Method, NOTHING_DECLARED, Progress, Request,
+    answer_to, cancelled, reply_to,
+};
 use countersign_json::Limits;
 
 /// A program that speaks MCP on its standard streams.
@@ -273,6 +276,23 @@ impl Connection {
         if let Some(ended) = self.ended.lock().await.take() {
             drop(ended.await);
         }
+    }
+
+    /// Asks a server without sessions to tell of changed lists. Nobody waits for an answer: one that does not know the
+    /// question tells nothing.
+    pub(crate) async fn subscribe(&self, deadline: Instant) {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let request = Request {
+            method: Method::Call(LISTEN),
+            params: &[("notifications", EVERY_LIST)],
+            members: b"",
+            meta: &[],
+            progress: Progress::Unwanted,
+            declared: NOTHING_DECLARED,
+            log_level: None,
+            era: Era::Modern,
+        };
+        drop(self.notify(request.write(id), deadline).await);
     }
 
     /// Sends a message that has no answer.

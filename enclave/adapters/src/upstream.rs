@@ -540,6 +540,7 @@ impl Opening<'_> {
         match (discovered(answer, era)?, era) {
             (Discovered::Modern(features), _) => {
                 connection.serve();
+                connection.subscribe(self.deadline).await;
                 Ok(Live {
                     link: Link::Stdio(Arc::new(connection)),
                     era: Era::Modern,
@@ -604,12 +605,14 @@ impl Opening<'_> {
         };
         match (discovered(answer, era)?, era) {
             (Discovered::Modern(features), _) => {
-                let session = session.opened(MODERN_VERSION, None);
+                let session = Arc::new(session.opened(MODERN_VERSION, None));
+                let hearing = session.clone();
+                let task = tokio::spawn(async move { hearing.subscribe().await });
                 Ok(Live {
-                    link: Link::Http(Arc::new(session)),
+                    link: Link::Http(session),
                     era: Era::Modern,
                     features: Arc::new(features),
-                    _listener: None,
+                    _listener: Some(Arc::new(Listener(task.abort_handle()))),
                 })
             }
             (_, EraChoice::Only(_)) => Err(StartError::NoCommonVersion),

@@ -35,6 +35,8 @@ pub const META_IDEMPOTENCY: &str = "dev.countersign/idempotency-key";
 pub const META_RUN: &str = "dev.countersign/run";
 /// Key of `_meta` of our answers.
 pub const META_DECISION: &str = "dev.countersign/decision";
+/// Key of `_meta` for the refusal of a call.
+pub const META_REFUSAL: &str = "dev.countersign/refusal";
 /// Key of `_meta` for where the time of a call went, in milliseconds.
 pub const META_TIMING: &str = "dev.countersign/timing";
 /// Name of the extension for calls that go on after their answer.
@@ -155,6 +157,10 @@ pub enum TaskVerb {
 pub struct Filter {
     /// Whether it wants to hear of changed tools.
     pub tools: bool,
+    /// Of changed prompts.
+    pub prompts: bool,
+    /// Of changed lists of resources.
+    pub resources: bool,
 }
 
 /// What a client says that it can do.
@@ -366,6 +372,8 @@ fn method(
         Ok(Method::Task { verb, task })
     };
     Ok(match method.as_str() {
+        // A message that declares a revision is of the one that has no sessions to open.
+        "initialize" if meta.version.is_some() => Method::Other(method),
         "initialize" => Method::Initialize {
             offered: inner("protocolVersion").ok_or_else(malformed)?,
             declared: Declared::of(document.inner("params", "capabilities"))?,
@@ -390,9 +398,11 @@ fn filter(document: &Document<'_>) -> Result<Filter, Refusal> {
     };
     let limits = Limits::of_bytes(notifications.text.len());
     let inner = scan(notifications.text.as_bytes(), &limits).map_err(|_| malformed())?;
-    let tools = inner.member("toolsListChanged").map(|v| v.kind);
+    let wants = |name| inner.member(name).map(|v| v.kind) == Some(Kind::True);
     Ok(Filter {
-        tools: tools == Some(Kind::True),
+        tools: wants("toolsListChanged"),
+        prompts: wants("promptsListChanged"),
+        resources: wants("resourcesListChanged"),
     })
 }
 
@@ -424,7 +434,8 @@ fn call(
         match name {
             "_meta" => {}
             name if ANSWERS.contains(&name) => append(&mut answers, name, value.text),
-            "name" | "arguments" if action == Action::CallTool => {}
+            // A task of 2025-11-25, which this gateway does not offer, is ignored as that revision has it.
+            "name" | "arguments" | "task" if action == Action::CallTool => {}
             // What policy could not be shown is not handed on.
             _ if action == Action::CallTool => return Err(malformed()),
             name => append(&mut rest, name, value.text),
@@ -451,14 +462,23 @@ fn call(
             Bytes::from([b"{", rest.as_slice(), b"}"].concat()),
         ),
     };
+    let ours = is_our_state(document);
     Ok(Call {
         action,
         name,
         named,
         arguments,
-        answers: (!answers.is_empty()).then(|| Bytes::from(answers)),
+        answers: (!answers.is_empty() && !ours).then(|| Bytes::from(answers)),
         meta,
     })
+}
+
+/// Begins the state of a call that waits for people; it belongs to no upstream and says nothing that is relied on.
+pub const APPROVAL_STATE: &str = "countersign-approval:";
+
+/// Whether a call is sent again because a person was asked: what it answers is this gateway's own question.
+fn is_our_state(document: &Document<'_>) -> bool {
+    text(document.inner("params", "requestState")).is_some_and(|s| s.starts_with(APPROVAL_STATE))
 }
 
 fn tool_arguments(body: &Bytes, document: &Document<'_>) -> Result<Bytes, Refusal> {

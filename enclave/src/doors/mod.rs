@@ -10,6 +10,7 @@
 //! | `POST /v1/subjects`, `POST /v1/erasures` | people of group `privacy` | what is forgotten |
 //! | `GET, POST /v1/holds` | people of group `legal` | what must be kept |
 //! | `GET /metrics` | people of group `operator` | numbers, for Prometheus |
+//! | `GET /approvals/<action>` | anyone who was given the address | how a halted call stands |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
 //! | `GET /attestation/connection?nonce=` | anyone, over TLS | that the connection ends here |
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | anyone | |
@@ -76,6 +77,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/subjects", post(privacy::look))
         .route("/v1/erasures", post(privacy::erase))
         .route("/v1/holds", get(privacy::holds).post(privacy::hold))
+        .route("/approvals/{action}", get(mcp::page))
         .route("/metrics", get(metrics::metrics))
         .route("/attestation", get(log::attestation))
         .route("/attestation/connection", get(log::connection))

@@ -55,6 +55,8 @@ pub struct Listed {
 pub struct Listing {
     /// Its tools by name.
     pub tools: HashMap<String, Listed>,
+    /// Their names in the upstream's order.
+    pub order: Vec<String>,
     /// What it offers beside tools.
     pub features: Arc<Features>,
 }
@@ -139,10 +141,15 @@ impl Upstreams {
         let base = entry.pool.base();
         let listed = base.list_tools().await.map_err(|e| e.to_string());
         let listed = listed.and_then(|tools| {
+            let order = tools.iter().map(|tool| tool.name().to_owned()).collect();
             let tools = tools.iter().filter_map(listed_tool);
             let tools = tools.collect::<Result<HashMap<_, _>, String>>()?;
             let features = base.features().unwrap_or_default();
-            Ok(Listing { tools, features })
+            Ok(Listing {
+                tools,
+                order,
+                features,
+            })
         });
         let (listing, outcome) = match listed {
             Ok(listing) => (Some(Arc::new(listing)), Ok(())),

@@ -1,7 +1,11 @@
 //! What arguments a capability takes: one acceptance and every way to be refused.
 
-use crate::fixture::{DELETE, capability, engine, example, json, query, with};
-use countersign_policies::{ConstraintViolation, Engine, Rule};
+use crate::fixture::{
+    DELETE, READER, SELECT, capability, engine, example, facts, json, query, with,
+};
+use countersign_policies::input::{MAX_NESTING, Value};
+use countersign_policies::{ConstraintViolation, Engine, Facts, Rule};
+use countersign_record::cbor::Cbor as _;
 use proptest::prelude::*;
 
 /// The rule that a statement breaks at the deleting capability.
@@ -407,4 +411,17 @@ proptest! {
             prop_assert_eq!(address.matches('@').count(), 1);
         }
     }
+}
+
+#[test]
+fn the_deepest_arguments_that_a_schema_may_have_fit_into_the_facts_of_a_record() {
+    let engine = engine(&example());
+    let mut facts = facts(&engine, READER, "read_query", &query(SELECT));
+    let nested = |levels: usize| {
+        (0..levels).fold(Value::Text("x".into()), |inner, _| {
+            Value::Record([("a".to_owned(), inner)].into())
+        })
+    };
+    facts.input.0.insert("deep".into(), nested(MAX_NESTING));
+    assert_eq!(Facts::from_bytes(&facts.to_bytes()).unwrap(), facts);
 }

@@ -474,8 +474,10 @@ fn a_refusal_over_mcp_is_a_tool_error_that_a_model_can_act_on() {
         .json();
     let result = &answer["result"];
     assert_eq!(result["isError"], true);
-    assert_eq!(result["structuredContent"]["code"], "approval_required");
-    assert_eq!(result["structuredContent"]["retry"], "after_approval");
+    let refusal = &result["_meta"]["dev.countersign/refusal"];
+    assert_eq!(refusal["code"], "approval_required");
+    assert_eq!(refusal["retry"], "after_approval");
+    assert_eq!(result["structuredContent"], json!(null));
     assert!(result["_meta"]["dev.countersign/decision"]["digest"].is_string());
 }
 

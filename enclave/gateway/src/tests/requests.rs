@@ -321,8 +321,7 @@ fn the_parameters_of_a_method_are_its_arguments_without_meta_and_answers() {
 
 #[test]
 fn what_policy_cannot_be_shown_beside_a_tools_arguments_is_refused() {
-    let text =
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","task":{"ttl":1}}}"#;
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","unheard":{"ttl":1}}}"#;
     assert!(Message::parse(&Bytes::from_static(text.as_bytes())).is_err());
 }
 

@@ -3,7 +3,7 @@
 //! The call runs in a task of its own, which a client that goes away does not end. In the revision
 //! without sessions going away takes the call back, as does `notifications/cancelled` in the other.
 
-use super::{Asking, Place, SESSION, reply, stream};
+use super::{Asking, Place, SESSION, approval, reply, stream};
 use crate::calls::{Reply, Timings, carry_out};
 use crate::doors::calls::server_timing;
 use crate::doors::{TRACEPARENT, Taken, json, seed, text};
@@ -65,6 +65,10 @@ pub(super) async fn call(
         under_way.session.clone(),
         asking.id.clone(),
     );
+    let opens = declared.url.then(|| {
+        let prefix = gateway.transport.prefix();
+        format!("{prefix}{}", taken.authority)
+    });
     let (frames, told) = mpsc::channel(LINE_FRAMES);
     let questions = match asking.era {
         Era::Initialize => Questions::Taken,
@@ -98,6 +102,7 @@ pub(super) async fn call(
         asking,
         under_way,
         gateway,
+        opens,
     };
     going.answer(told).await
 }
@@ -161,6 +166,8 @@ struct Going {
     asking: Asking,
     under_way: UnderWay,
     gateway: Arc<Gateway>,
+    /// Where this client can show its user a page of ours, if it shows pages.
+    opens: Option<String>,
 }
 
 /// What its answer has to do with the client's session.
@@ -213,7 +220,11 @@ impl Going {
         let timings = reply.timings;
         self.under_way.note(&self.gateway, &reply);
         let Asking { id, era, .. } = &self.asking;
-        let (status, message) = reply::of_call(reply, id, self.under_way.method, *era);
+        let halted = self.opens.as_ref().and_then(|o| approval::told(o, &reply));
+        let (status, message) = match halted {
+            Some(question) => (StatusCode::OK, reply::halted(reply, id, *era, question)),
+            None => reply::of_call(reply, id, self.under_way.method, *era),
+        };
         Some((message, status, timings))
     }
 }

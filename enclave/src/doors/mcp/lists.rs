@@ -5,7 +5,7 @@
 use super::Place;
 use crate::serve::Gateway;
 use countersign_gateway::call::Who;
-use countersign_gateway::mcp::Era;
+use countersign_gateway::mcp::{Era, Filter};
 use countersign_gateway::surface::Observed;
 use countersign_json::{Limits, scan, write_string};
 use countersign_policies::Capability;
@@ -48,6 +48,17 @@ pub(super) fn offered(gateway: &Gateway, who: &Who, place: &Place) -> Value {
     Value::Object(offered)
 }
 
+/// What of a filter can be heard here: changes of what is offered.
+pub(super) fn heard(gateway: &Gateway, who: &Who, place: &Place, filter: Filter) -> Filter {
+    let offered = offered(gateway, who, place);
+    let there = |feature: &str| offered.get(feature).is_some();
+    Filter {
+        tools: filter.tools,
+        prompts: filter.prompts && there("prompts"),
+        resources: filter.resources && there("resources"),
+    }
+}
+
 /// The result of `tools/list`.
 pub(super) fn tools(gateway: &Gateway, who: &Who, place: &Place, era: Era) -> String {
     let visible = gateway.visible(who);
@@ -60,8 +71,12 @@ pub(super) fn tools(gateway: &Gateway, who: &Who, place: &Place, era: Era) -> St
     };
     match place {
         Place::Adapter(adapter) => {
-            for capability in visible.iter().filter(|c| c.adapter == *adapter) {
-                if let Some(descriptor) = descriptor(gateway, capability) {
+            let listing = gateway.upstreams.listing(adapter);
+            for tool in listing.iter().flat_map(|l| &l.order) {
+                let theirs =
+                    |c: &&std::sync::Arc<Capability>| c.adapter == *adapter && c.tool == *tool;
+                let shown = visible.iter().filter(theirs);
+                if let Some(descriptor) = shown.filter_map(|c| descriptor(gateway, c)).next() {
                     put(&descriptor);
                 }
             }

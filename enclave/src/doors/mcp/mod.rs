@@ -9,12 +9,14 @@
 //! | `mod.rs` | which message it is, and whose |
 //! | `headers.rs` | what headers have to say |
 //! | `call.rs` | a call, as one answer or as a stream |
+//! | `approval.rs` | a call that waits for people, told in band |
 //! | `lists.rs` | what there is for this caller |
 //! | `session.rs` | GET and DELETE of clients with sessions, `subscriptions/listen` of those without |
 //! | `reply.rs` | answers as bytes |
 //!
 //! SPEC: Model Context Protocol 2025-11-25 and 2026-07-28.
 
+mod approval;
 mod call;
 mod headers;
 mod lists;
@@ -42,6 +44,7 @@ use reply::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+pub(super) use approval::page;
 pub(super) use session::{close, close_joint, listen, listen_joint};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -157,7 +160,14 @@ fn era(
         let refused = reply::error(StatusCode::BAD_REQUEST, id, code, sentence);
         Err(Box::new(refused))
     };
+    let gone = match method {
+        Method::Initialize { .. } | Method::Ping | Method::Other(_) => true,
+        Method::Call(call) => call.action().needs_session(),
+        Method::Discover | Method::ToolsList | Method::Listen(_) | Method::Task { .. } => false,
+    };
     match (version, header) {
+        // What the revision does not have is not found, whatever else is wrong with it.
+        (Some(STATELESS_ERA) | None, Some(STATELESS_ERA)) if gone => Ok(Era::Stateless),
         (Some(said), found) if found != Some(said) => refuse(
             HEADER_MISMATCH,
             "MCP-Protocol-Version is absent or differs from the body",

@@ -1,12 +1,13 @@
 //! Answers as bytes: results as the upstream wrote them, with our members added.
 
+use super::approval::Page;
 use crate::calls::{Outcome, Reply};
 use crate::doors::calls::{audit_json, timing_json};
 use crate::doors::{json, status_of};
 use crate::upstreams::ResultKind;
 use axum::http::StatusCode;
 use axum::response::Response;
-use countersign_gateway::mcp::{Era, META_DECISION, META_TIMING};
+use countersign_gateway::mcp::{APPROVAL_STATE, Era, META_DECISION, META_REFUSAL, META_TIMING};
 use countersign_gateway::refusal::{Code, Refusal, Told};
 use countersign_json::{Document, Kind, Limits, scan};
 use countersign_policies::site::method::Method;
@@ -19,6 +20,8 @@ pub(super) const INVALID_PARAMS: i64 = -32602;
 pub(super) const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 pub(super) const UNSUPPORTED_VERSION: i64 = -32022;
+/// A page has to be opened first. SPEC: MCP 2025-11-25, "Elicitation".
+const URL_NEEDED: i64 = -32042;
 /// A refusal of what is no tool. SPEC: JSON-RPC 2.0 §5.1, server errors.
 const REFUSED: i64 = -32000;
 
@@ -48,6 +51,51 @@ fn status_for(error: &[u8]) -> StatusCode {
     }
 }
 
+/// The answer to a call that waits for people, for a client that opens addresses for its user.
+///
+/// SPEC: 2026-07-28, "Elicitation", URL mode, inside a result; 2025-11-25, `URLElicitationRequiredError`.
+pub(super) fn halted(reply: Reply, id: &str, era: Era, page: Page) -> String {
+    let Reply {
+        outcome,
+        audit,
+        timings,
+    } = reply;
+    let decision = audit.as_ref().map_or(Value::Null, audit_json);
+    let mut ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
+    if let Outcome::Refused(told) = &outcome {
+        ours = with_refusal(ours, told);
+    }
+    let Page {
+        url,
+        action,
+        sentence,
+    } = page;
+    let params = json!({ "mode": "url", "url": url, "message": sentence });
+    match era {
+        Era::Stateless => {
+            let result = json!({
+                "resultType": "input_required",
+                "inputRequests": { "approval": { "method": "elicitation/create", "params": params } },
+                "requestState": format!("{APPROVAL_STATE}{action}"),
+                "_meta": ours,
+            });
+            message(id, "result", &result.to_string())
+        }
+        Era::Initialize => {
+            let mut asked = params;
+            if let Value::Object(members) = &mut asked {
+                members.insert("elicitationId".to_owned(), json!(action.to_string()));
+            }
+            let error = json!({
+                "code": URL_NEEDED,
+                "message": sentence,
+                "data": { "elicitations": [asked], "_meta": ours },
+            });
+            message(id, "error", &error.to_string())
+        }
+    }
+}
+
 fn message_of(reply: Reply, id: &str, method: Method, era: Era) -> String {
     let Reply {
         outcome,
@@ -58,23 +106,41 @@ fn message_of(reply: Reply, id: &str, method: Method, era: Era) -> String {
     let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
     match outcome {
         Outcome::Result(bytes, ResultKind::ToolResult) => {
-            message(id, "result", &with_ours(&bytes, &ours, method, era))
+            let has_to_be_empty = era == Era::Initialize && method.needs_session();
+            match has_to_be_empty {
+                true => message(id, "result", &String::from_utf8_lossy(&bytes)),
+                false => message(id, "result", &with_ours(&bytes, &ours, method, era)),
+            }
         }
         Outcome::Result(bytes, ResultKind::ProtocolError) => {
             message(id, "error", &String::from_utf8_lossy(&bytes))
         }
-        Outcome::Refused(told) if method == Method::CallTool => {
-            let result = json!({
-                "isError": true,
-                "resultType": "complete",
-                "content": [{ "type": "text", "text": told.message }],
-                "structuredContent": told.to_json(),
-                "_meta": ours,
-            });
-            message(id, "result", &result.to_string())
+        Outcome::Refused(told) => {
+            let ours = with_refusal(ours, &told);
+            match method == Method::CallTool {
+                true => message(id, "result", &refused_tool(&told, &ours).to_string()),
+                false => message(id, "error", &refused(&told, &ours).to_string()),
+            }
         }
-        Outcome::Refused(told) => message(id, "error", &refused(&told, &ours).to_string()),
     }
+}
+
+fn with_refusal(mut ours: Value, told: &Told) -> Value {
+    if let Value::Object(members) = &mut ours {
+        members.insert(META_REFUSAL.to_owned(), told.to_json());
+    }
+    ours
+}
+
+/// A refused tool is a result that a model reads. Nothing of it is structured content: clients hold that against the
+/// tool's own schema, also where it says that it is an error.
+fn refused_tool(told: &Told, ours: &Value) -> Value {
+    json!({
+        "isError": true,
+        "resultType": "complete",
+        "content": [{ "type": "text", "text": told.message }],
+        "_meta": ours,
+    })
 }
 
 /// What is no tool has no result that could say that it was refused.
@@ -84,11 +150,7 @@ fn refused(told: &Told, ours: &Value) -> Value {
     } else {
         REFUSED
     };
-    let mut data = told.to_json();
-    if let Value::Object(members) = &mut data {
-        members.insert("_meta".to_owned(), ours.clone());
-    }
-    json!({ "code": code, "message": told.message, "data": data })
+    json!({ "code": code, "message": told.message, "data": { "_meta": ours } })
 }
 
 /// Adds our entries to the result's `_meta`, and what the revision of the client needs where the upstream speaks

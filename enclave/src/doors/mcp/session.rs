@@ -1,7 +1,7 @@
 //! What a client hears without a call: GET and DELETE of clients with sessions, and
 //! `subscriptions/listen` of those without.
 
-use super::{Place, SESSION, reply, stream};
+use super::{Place, SESSION, lists, reply, stream};
 use crate::doors::{Taken, text};
 use crate::serve::Gateway;
 use crate::talk::{self, Principal};
@@ -110,32 +110,32 @@ pub(super) fn subscribe(
     id: &str,
     filter: Filter,
 ) -> Response {
-    let agreed = match filter.tools {
-        true => json!({ "toolsListChanged": true }),
-        false => json!({}),
-    };
+    let filter = lists::heard(gateway, who, place, filter);
+    let mut agreed = serde_json::Map::new();
+    for (name, wanted) in [
+        ("toolsListChanged", filter.tools),
+        ("promptsListChanged", filter.prompts),
+        ("resourcesListChanged", filter.resources),
+    ] {
+        if wanted {
+            agreed.insert(name.to_owned(), json!(true));
+        }
+    }
+    let agreed = serde_json::Value::Object(agreed);
     let ours = format!("{{\"io.modelcontextprotocol/subscriptionId\":{id}}}");
     let acknowledged = format!("{{\"_meta\":{ours},\"notifications\":{agreed}}}");
     let first = talk::notification(
         "notifications/subscriptions/acknowledged",
         acknowledged.as_bytes(),
     );
-    let changed = talk::notification(
-        "notifications/tools/list_changed",
-        format!("{{\"_meta\":{ours}}}").as_bytes(),
-    );
     let (notices, heard) = mpsc::channel(NOTICES);
     let wanted = Wanted {
         of: Principal::of(who),
         adapter: place.adapter().map(str::to_owned),
         filter,
+        params: format!("{{\"_meta\":{ours}}}"),
     };
-    tokio::spawn(pass_on(
-        gateway.upstreams.changes(),
-        wanted,
-        notices,
-        changed,
-    ));
+    tokio::spawn(pass_on(gateway.upstreams.changes(), wanted, notices));
     stream::response(Some(first), heard, std::future::ready(None))
 }
 
@@ -143,13 +143,26 @@ struct Wanted {
     of: Principal,
     adapter: Option<String>,
     filter: Filter,
+    /// Of each notice.
+    params: String,
 }
 
 impl Wanted {
-    fn takes(&self, change: &Change) -> bool {
+    /// The notice of a change, if it is one that the client wants.
+    fn notice(&self, change: &Change) -> Option<Bytes> {
         let here = self.adapter.as_ref().is_none_or(|a| *a == change.adapter);
         let theirs = change.of.as_ref().is_none_or(|of| *of == self.of);
-        here && theirs && self.filter.tools && change.event == Event::ToolsChanged
+        let what = match change.event {
+            Event::ToolsChanged if self.filter.tools => "tools",
+            Event::PromptsChanged if self.filter.prompts => "prompts",
+            Event::ResourcesChanged if self.filter.resources => "resources",
+            Event::ToolsChanged
+            | Event::PromptsChanged
+            | Event::ResourcesChanged
+            | Event::ResourceUpdated(_) => return None,
+        };
+        let method = format!("notifications/{what}/list_changed");
+        (here && theirs).then(|| talk::notification(&method, self.params.as_bytes()))
     }
 }
 
@@ -158,7 +171,6 @@ async fn pass_on(
     mut changes: broadcast::Receiver<Change>,
     wanted: Wanted,
     notices: mpsc::Sender<Bytes>,
-    changed: Bytes,
 ) {
     loop {
         let change = tokio::select! {
@@ -166,11 +178,13 @@ async fn pass_on(
             () = notices.closed() => return,
         };
         match change {
-            Ok(change) if wanted.takes(&change) => {
-                // Who reads too slowly misses one; each says the same.
-                drop(notices.try_send(changed.clone()));
+            Ok(change) => {
+                if let Some(notice) = wanted.notice(&change) {
+                    // Who reads too slowly misses one; each says only that something changed.
+                    drop(notices.try_send(notice));
+                }
             }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }

@@ -43,9 +43,9 @@ cbor_enum! {
         EventDetail = 14: "event-detail",
         /// A tenant's name, text.
         Tenant = 15: "tenant",
-        /// Claims of the caller's token.
+        /// What the caller's token or certificate said; an encoded [`crate::claims::CallerClaims`].
         Claims = 16: "claims",
-        /// The chain of principals behind the caller.
+        /// The chain of principals behind the caller; an encoded [`crate::claims::PrincipalChain`].
         PrincipalChain = 17: "principal-chain",
         /// Destination and certificate of an outbound request.
         Egress = 18: "egress",

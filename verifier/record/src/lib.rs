@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod cbor;
 pub mod channel;
 pub mod checkpoint;
+pub mod claims;
 pub mod commitment;
 pub mod cose;
 pub mod digest;

@@ -21,7 +21,7 @@ mod chain;
 mod der;
 mod error;
 pub mod exchange;
-mod rsa;
+pub mod rsa;
 mod time;
 mod token;
 

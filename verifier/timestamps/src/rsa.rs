@@ -1,5 +1,6 @@
 //! RSASSA-PKCS1-v1_5, verification alone: one public exponentiation, and every byte compared.
 //!
+//! Public because the gateway verifies tokens of issuers with it, so that there is one RSA here.
 //! In: a public key, a signature, the DigestInfo that it has to be over. Relies on `crypto-bigint`
 //! for arithmetic. The padding is built and compared, never parsed, so there is nothing to be
 //! lenient about. Nothing here is secret.
@@ -14,9 +15,13 @@ const MIN_BITS: u32 = 2048;
 /// Bytes of the longest accepted modulus, 4096 bits: what authorities use at most.
 const MAX_BYTES: usize = 512;
 
+/// The signature is not by this key over these bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotSigned;
+
 /// A public key that is accepted.
-#[derive(Debug, Clone)]
-pub(crate) struct RsaKey {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RsaKey {
     modulus: Odd<U4096>,
     /// Length of the modulus, in bytes.
     length: usize,
@@ -24,8 +29,11 @@ pub(crate) struct RsaKey {
 }
 
 impl RsaKey {
-    /// From the bytes of modulus and exponent, without leading zeros.
-    pub(crate) fn new(modulus: &[u8], exponent: u64) -> Result<Self, &'static str> {
+    /// From the bytes of the modulus, without leading zeros, and the exponent.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub fn new(modulus: &[u8], exponent: u64) -> Result<Self, &'static str> {
         let length = modulus.len();
         let n = widened(modulus).ok_or("its modulus has more than 4096 bits")?;
         if n.bits_vartime() < MIN_BITS {
@@ -46,34 +54,51 @@ impl RsaKey {
     }
 
     /// Whether the signature holds over the encoded DigestInfo.
-    pub(crate) fn verify(&self, digest_info: &[u8], signature: &[u8]) -> Result<(), ()> {
-        if signature.len() != self.length {
-            return Err(());
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn verify(&self, digest_info: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
+        let message = self.message(signature).ok_or(NotSigned)?;
+        if message == self.encoded(digest_info).ok_or(NotSigned)? {
+            Ok(())
+        } else {
+            Err(NotSigned)
         }
-        let s = widened(signature).ok_or(())?;
+    }
+
+    /// What was padded and raised to the private exponent, as long as the modulus; judging its padding is the caller's.
+    #[must_use]
+    pub fn message(&self, signature: &[u8]) -> Option<Vec<u8>> {
+        if signature.len() != self.length {
+            return None;
+        }
+        let s = widened(signature)?;
         if s >= *self.modulus.as_ref() {
-            return Err(());
+            return None;
         }
         let params = FixedMontyParams::new_vartime(self.modulus);
         let message = FixedMontyForm::new(&s, &params)
             .pow_vartime(&U64::from_u64(self.exponent))
-            .retrieve();
-        if message == widened(&self.encoded(digest_info)?).ok_or(())? {
-            Ok(())
-        } else {
-            Err(())
-        }
+            .retrieve()
+            .to_be_bytes();
+        let zeros = MAX_BYTES.checked_sub(self.length)?;
+        message.as_ref().get(zeros..).map(<[u8]>::to_vec)
+    }
+
+    /// Length of the modulus, in bits.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        self.modulus.as_ref().bits_vartime()
     }
 
     /// EMSA-PKCS1-v1_5: 00 01, FF as often as fits and eight times at least, 00, DigestInfo.
-    fn encoded(&self, digest_info: &[u8]) -> Result<Vec<u8>, ()> {
+    fn encoded(&self, digest_info: &[u8]) -> Option<Vec<u8>> {
         let fill = self
             .length
-            .checked_sub(3)
-            .and_then(|n| n.checked_sub(digest_info.len()))
-            .filter(|n| *n >= 8)
-            .ok_or(())?;
-        Ok([&[0, 1], vec![0xff; fill].as_slice(), &[0], digest_info].concat())
+            .checked_sub(3)?
+            .checked_sub(digest_info.len())
+            .filter(|n| *n >= 8)?;
+        Some([&[0, 1], vec![0xff; fill].as_slice(), &[0], digest_info].concat())
     }
 }
 

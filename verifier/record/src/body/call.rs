@@ -83,9 +83,9 @@ cbor_map! {
         5 => session: Option<Commitment>,
         /// The signature of the request (see [`crate::commitment::CallerProof`]).
         6 => proof: Option<Commitment>,
-        /// Claims of the caller's token.
+        /// What the caller's token or certificate said (see [`crate::claims::CallerClaims`]).
         7 => claims: Option<Commitment>,
-        /// Principals behind the caller.
+        /// Principals behind the caller (see [`crate::claims::PrincipalChain`]).
         8 => principal_chain: Option<Commitment>,
         /// Pseudonym of the user, or of the agent where it acts for nobody; what a subject's entries are found by.
         9 => subject: Option<SubjectId>,

@@ -19,11 +19,12 @@ use crate::bundle::{BUNDLE_TYP, BundlePayload, SignedBundle};
 use crate::cbor::{Bytes, Cbor};
 use crate::channel::{CHANNEL_TYP, ChannelStatement};
 use crate::checkpoint::{epoch_name, note_text, origin, signature_line};
+use crate::claims::{CallerClaims, Principal, PrincipalChain, TokenClaims};
 use crate::commitment::{CallerProof, Disclosure, Field, commit};
 use crate::cose::Unsigned;
 use crate::digest::{
     ArtifactDigest, CallId, ChannelBinding, EntryDigest, GatewayId, KeyId, Nonce, PublicKey, RunId,
-    Salt, Signature, SubjectId, TenantId, UnixMillis,
+    Salt, Signature, SubjectId, TenantId, UnixMillis, sha256,
 };
 use crate::entry::{Body, EntryRef, Extensions, Payload, Place, RunPlace, TenantPlace};
 use crate::evidence::TpmEvidence;
@@ -95,6 +96,8 @@ pub(super) struct Example {
     pub(super) preview: String,
     pub(super) disclosure: Disclosure,
     pub(super) caller_proof: CallerProof,
+    pub(super) caller_claims: CallerClaims,
+    pub(super) principal_chain: PrincipalChain,
     pub(super) bundle: SignedBundle,
     /// Each with its name: signed statements that are no entries, and the map in them.
     pub(super) statements: Vec<(&'static str, &'static str, Vec<u8>)>,
@@ -264,6 +267,37 @@ fn caller_proof() -> CallerProof {
     }
 }
 
+fn caller_claims() -> CallerClaims {
+    CallerClaims {
+        token: Some(TokenClaims {
+            issuer: "https://login.example.org".into(),
+            key: "2026-11".into(),
+            algorithm: "ES256".into(),
+            token: sha256(b"the token"),
+            id: Some(sha256(b"its jti")),
+            client: "desk".into(),
+            subject: "ada".into(),
+            user: Some("ada".into()),
+            scopes: vec!["erase".into(), "read".into()],
+            audience: vec!["https://gateway.example.org".into()],
+            issued: UnixMillis(1_795_132_800_000),
+            expires: UnixMillis(1_795_133_100_000),
+        }),
+        dpop: Some("header.claims.signature".into()),
+        certificate: None,
+    }
+}
+
+fn principal_chain() -> PrincipalChain {
+    let principal = |subject: &str| Principal {
+        issuer: "https://login.example.org".into(),
+        subject: subject.into(),
+    };
+    PrincipalChain {
+        principals: vec![principal("ada"), principal("planner"), principal("desk")],
+    }
+}
+
 /// Makes the example; it is the same every time.
 pub(super) fn example() -> Example {
     let gateway = public_key("gateway identity").gateway();
@@ -422,6 +456,8 @@ pub(super) fn example() -> Example {
         preview,
         disclosure,
         caller_proof: caller_proof(),
+        caller_claims: caller_claims(),
+        principal_chain: principal_chain(),
         bundle,
         statements,
         entries: log.entries,

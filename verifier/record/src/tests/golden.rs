@@ -289,6 +289,12 @@ fn every_other_structure_has_its_golden_encoding() {
         ("tpm-evidence", "TpmEvidence", e.evidence.to_bytes()),
         ("disclosure", "Disclosure", e.disclosure.to_bytes()),
         ("caller-proof", "CallerProof", e.caller_proof.to_bytes()),
+        ("caller-claims", "CallerClaims", e.caller_claims.to_bytes()),
+        (
+            "principal-chain",
+            "PrincipalChain",
+            e.principal_chain.to_bytes(),
+        ),
         ("signed-bundle", "SignedBundle", e.bundle.to_bytes()),
     ] {
         check_bytes(name, &bytes, |a| a.map(map, &bytes, &[], ""));
@@ -414,7 +420,7 @@ fn every_golden_is_made_by_some_test() {
     let mut expected: Vec<String> = Kind::ALL.iter().map(|k| format!("entry-{k}.hex")).collect();
     expected.extend(["entry-decision-settled.hex", "entry-with-extensions.hex"].map(str::to_owned));
     expected.extend(e.statements.iter().map(|(name, ..)| format!("{name}.hex")));
-    let maps = "binding renewal-statement close-statement fresh-statement action tpm-evidence disclosure caller-proof \
+    let maps = "binding renewal-statement close-statement fresh-statement action tpm-evidence disclosure caller-proof caller-claims principal-chain \
                 signed-bundle export";
     expected.extend(maps.split_whitespace().map(|name| format!("{name}.hex")));
     expected.extend(["checkpoint.txt", "preview.txt", "digests.txt"].map(str::to_owned));

@@ -14,6 +14,7 @@ use crate::bundle::{
 };
 use crate::cbor::{Cbor, CborError, Writer};
 use crate::channel::ChannelStatement;
+use crate::claims::{CallerClaims, Principal, PrincipalChain, TokenClaims};
 use crate::commitment::{CallerProof, Disclosure, Field};
 use crate::entry::{EntryRef, Kind, Place, RunPlace, TenantPlace};
 use crate::evidence::{PcrValue, TpmEvidence};
@@ -100,6 +101,10 @@ pub(super) const MAPS: &[Map] = maps![
     TpmEvidence,
     Disclosure,
     CallerProof,
+    TokenClaims,
+    CallerClaims,
+    Principal,
+    PrincipalChain,
     FleetMember,
     FleetStatement,
     ApprovalStatement,

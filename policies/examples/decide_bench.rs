@@ -49,6 +49,7 @@ fn main() {
                 assurance: 3,
             },
             user: Some("eve"),
+            token: None,
             capability: &capability,
             descriptor: capability.descriptor,
             requested: None,

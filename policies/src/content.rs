@@ -7,9 +7,10 @@
 
 use crate::policy::{Known, LoadedPolicy, Place, load, resource_name};
 use crate::problem::{Problem, Report, Source};
-use crate::schema::cedar_schema;
+use crate::schema::{Tokens, cedar_schema};
 use crate::site::SiteFiles;
 use crate::site::capability::{Apply, Capability, capability};
+use crate::site::issuers::issuer;
 use crate::site::people::{
     Adapter, Agent, Approver, Credential, ReadApprover, adapter, agent, approver,
 };
@@ -17,6 +18,7 @@ use crate::site::profiles::Profile;
 use crate::site::settings::Tenant;
 use cedar_policy::Schema;
 use countersign_record::bundle::{AgentEntry, ApproverEntry, Registry, TenantEntry};
+use countersign_tokens::access::Issuer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -46,6 +48,8 @@ pub struct Content {
     pub capabilities: BTreeMap<String, Arc<Capability>>,
     /// Agents by URN.
     pub agents: BTreeMap<String, Agent>,
+    /// Issuers whose tokens count, by their short names.
+    pub issuers: BTreeMap<String, Issuer>,
     /// Approvers by id.
     pub approvers: BTreeMap<String, Approver>,
     /// Policies, in order of file and line.
@@ -69,23 +73,36 @@ impl Content {
             capability(s, &schemas, &tenants, r)
         })
         .unique("capability", report, |(_, c)| c.id.clone());
-        let agents = each(files, "agents/", report, |s, r| agent(s, &tenants, r)).unique(
-            "agent",
+        let sets: BTreeMap<&str, &str> = files.under("jwks/").map(|s| (s.file, s.text)).collect();
+        let issuers = each(files, "issuers/", report, |s, r| issuer(s, &sets, r)).unique(
+            "issuer",
             report,
-            |(_, a)| a.urn.clone(),
+            |(_, i)| i.name.clone(),
         );
+        let names: BTreeSet<String> = issuers.keys().cloned().collect();
+        let agents = each(files, "agents/", report, |s, r| {
+            agent(s, &tenants, &names, r)
+        })
+        .unique("agent", report, |(_, a)| a.urn.clone());
         let approvers = each(files, "approvers/", report, |s, r| {
-            approver(s, &tenants, &head.profiles, r)
+            approver(s, &tenants, &names, &head.profiles, r)
         })
         .unique("approver", report, |(_, a)| a.approver.id.clone());
         // A file that could not be read would make every mention of what it declares look wrong.
         if report.count() == before {
             check_adapters(&capabilities, &adapters, report);
             check_credentials(&agents, &approvers, report);
+            check_clients(&agents, &approvers, report);
+            check_issuers(&issuers, report);
             check_approvers(files, &approvers, &capabilities, report);
         }
 
-        let schema_text = cedar_schema(capabilities.values().map(|(_, c)| c));
+        let tokens = if issuers.is_empty() {
+            Tokens::None
+        } else {
+            Tokens::Accepted
+        };
+        let schema_text = cedar_schema(capabilities.values().map(|(_, c)| c), tokens);
         let schema = match Schema::from_cedarschema_str(&schema_text) {
             Ok((schema, _)) => schema,
             Err(e) => {
@@ -112,6 +129,7 @@ impl Content {
                 .map(|(id, c)| (id, Arc::new(c)))
                 .collect(),
             agents: strip(agents),
+            issuers: strip(issuers),
             approvers: strip(approvers)
                 .into_iter()
                 .map(|(id, a)| (id, a.approver))
@@ -271,6 +289,7 @@ fn agent_entry(a: &Agent) -> AgentEntry {
     let (key, token) = match a.credential {
         Credential::Key(key) => (Some(key), None),
         Credential::Token(digest) => (None, Some(digest)),
+        Credential::Client => (None, None),
     };
     AgentEntry {
         urn: a.urn.clone(),
@@ -291,6 +310,8 @@ fn approver_entry(a: &Approver) -> ApproverEntry {
         capabilities,
         // Whoever reads an export sees in its manifest what it opens.
         profiles: _,
+        // Whose calls the person may not approve is the gateway's to apply.
+        accounts: _,
     } = a;
     ApproverEntry {
         id: id.clone(),
@@ -372,9 +393,10 @@ fn check_adapters(
 /// One credential names one party.
 fn check_credentials(agents: &Named<Agent>, approvers: &Named<ReadApprover>, report: &mut Report) {
     let mut seen: BTreeMap<[u8; 32], &str> = BTreeMap::new();
-    let agents = agents.values().map(|(file, a)| match a.credential {
-        Credential::Token(digest) => (file, "token", digest),
-        Credential::Key(key) => (file, "key", key.0),
+    let agents = agents.values().filter_map(|(file, a)| match a.credential {
+        Credential::Token(digest) => Some((file, "token", digest)),
+        Credential::Key(key) => Some((file, "key", key.0)),
+        Credential::Client => None,
     });
     let approvers = approvers
         .values()
@@ -385,6 +407,52 @@ fn check_credentials(agents: &Named<Agent>, approvers: &Named<ReadApprover>, rep
                 what,
                 name: hex::encode(bytes),
                 first: first.to_owned(),
+            };
+            report.file(file, problem);
+        }
+    }
+}
+
+/// One client is one agent, and one account is one person.
+fn check_clients(agents: &Named<Agent>, approvers: &Named<ReadApprover>, report: &mut Report) {
+    let clients = agents.values().filter_map(|(file, a)| {
+        let client = a.oauth.as_ref()?;
+        Some((
+            file,
+            "client",
+            format!("{}:{}", client.issuer, client.client),
+        ))
+    });
+    let accounts = approvers.values().flat_map(|(file, a)| {
+        let names = a.approver.accounts.iter();
+        names.map(move |name| (file, "account", name.clone()))
+    });
+    let mut seen: BTreeMap<(&str, String), &str> = BTreeMap::new();
+    for (file, what, name) in clients.chain(accounts) {
+        if let Some(first) = seen.insert((what, name.clone()), file) {
+            let first = first.to_owned();
+            report.file(file, Problem::Duplicate { what, name, first });
+        }
+    }
+}
+
+/// A gateway is one resource, whoever issues tokens for it; and one URL is one issuer.
+fn check_issuers(issuers: &Named<Issuer>, report: &mut Report) {
+    let mut urls: BTreeMap<&str, &str> = BTreeMap::new();
+    let resource = issuers.values().next().map(|(_, i)| i.audience.clone());
+    for (file, i) in issuers.values() {
+        if let Some(first) = urls.insert(&i.url, file) {
+            let (name, first) = (i.url.clone(), first.to_owned());
+            let what = "url of an issuer";
+            report.file(file, Problem::Duplicate { what, name, first });
+        }
+        if let Some(expected) = resource.as_ref().filter(|r| **r != i.audience) {
+            let problem = Problem::Value {
+                key: "audience".to_owned(),
+                found: i.audience.clone(),
+                expected: format!(
+                    "{expected}, as another issuer has it: a gateway is one resource"
+                ),
             };
             report.file(file, problem);
         }

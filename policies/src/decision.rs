@@ -34,6 +34,20 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// What the caller's token says.
+    pub struct TokenFact {
+        /// Short name of its issuer.
+        1 => issuer: String,
+        /// The client that it was issued to.
+        2 => client: String,
+        /// Its scopes, ascending.
+        3 => scopes: Vec<String>,
+        /// Who stands behind the call: whom it is about, then who acted, each as `<issuer's url>#<name there>`.
+        4 => principals: Vec<String>,
+    }
+}
+
+cbor_map! {
     /// Everything a verdict is computed from, besides the bundle.
     pub struct Facts {
         /// [`FACTS_VERSION`].
@@ -62,6 +76,8 @@ cbor_map! {
         12 => budget: BudgetFact,
         /// Time of the decision, as claimed.
         13 => time: UnixMillis,
+        /// What the caller's token says, if it showed one of an issuer.
+        14 => token: Option<TokenFact>,
     }
 }
 
@@ -199,6 +215,8 @@ pub mod builtin {
     pub const DESTRUCTIVE_NEEDS_APPROVAL: &str = "builtin:destructive-needs-approval";
     /// Fewer people are enrolled than must approve.
     pub const QUORUM_UNREACHABLE: &str = "builtin:quorum-unreachable";
+    /// The caller is not known as surely as the capability needs.
+    pub const ASSURANCE_TOO_LOW: &str = "builtin:assurance-too-low";
     /// The window's calls are used up.
     pub const BUDGET_SPENT: &str = "builtin:budget-spent";
     /// The facts are of another version of their encoding.

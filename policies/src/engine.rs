@@ -15,7 +15,7 @@ use crate::bundle::Bundle;
 use crate::content::Content;
 use crate::decision::{
     BudgetFact, FACTS_VERSION, Facts, Modes, Obligations, Outcome, PolicyDecision, PolicyFault,
-    StepUp, builtin,
+    StepUp, TokenFact, builtin,
 };
 use crate::input::{Input, Value};
 use crate::policy::{LoadedPolicy, Place, PolicyEffect, PrincipalScope, resource_name};
@@ -257,6 +257,9 @@ impl Engine {
         let (Some(caller), Some(entities)) = (caller, entities) else {
             return denied(builtin::UNKNOWN_AGENT, highest);
         };
+        if facts.assurance < slice.capability.min_assurance {
+            return denied(builtin::ASSURANCE_TOO_LOW, highest);
+        }
         if facts.descriptor != slice.capability.descriptor {
             return denied(builtin::DESCRIPTOR_NOT_PINNED, highest);
         }
@@ -445,6 +448,7 @@ impl Engine {
         let mut out: Vec<&Arc<Capability>> = tenant
             .capabilities
             .values()
+            .filter(|slice| viewer.assurance >= slice.capability.min_assurance)
             .filter(|slice| self.is_conceivable(slice, &caller, &entities))
             .map(|slice| &slice.capability)
             .collect();
@@ -541,6 +545,7 @@ impl Facts {
         let CallFacts {
             viewer,
             user,
+            token,
             capability,
             descriptor,
             requested,
@@ -571,6 +576,7 @@ impl Facts {
             approvers: approvers.iter().cloned().collect(),
             budget,
             time,
+            token: token.cloned(),
         }
     }
 }
@@ -582,6 +588,8 @@ pub struct CallFacts<'a> {
     pub viewer: Viewer<'a>,
     /// The person it acts for.
     pub user: Option<&'a str>,
+    /// What its token says, if it showed one of an issuer.
+    pub token: Option<&'a TokenFact>,
     /// What is called.
     pub capability: &'a Capability,
     /// Digest of the descriptor that the upstream lists now.
@@ -721,7 +729,30 @@ fn context(facts: &Facts) -> Option<Context> {
     if let Some(user) = &facts.user {
         pairs.push(("user".to_owned(), text(user)));
     }
+    if let Some(token) = &facts.token {
+        pairs.push(("token".to_owned(), token_record(token)?));
+    }
     Context::from_pairs(pairs).ok()
+}
+
+fn token_record(token: &TokenFact) -> Option<RestrictedExpression> {
+    let TokenFact {
+        issuer,
+        client,
+        scopes,
+        principals,
+    } = token;
+    let text = |s: &String| RestrictedExpression::new_string(s.clone());
+    let set = |all: &Vec<String>| RestrictedExpression::new_set(all.iter().map(text));
+    let depth = i64::try_from(principals.len()).ok()?;
+    let pairs = [
+        ("issuer".to_owned(), text(issuer)),
+        ("client".to_owned(), text(client)),
+        ("scopes".to_owned(), set(scopes)),
+        ("principals".to_owned(), set(principals)),
+        ("depth".to_owned(), RestrictedExpression::new_long(depth)),
+    ];
+    RestrictedExpression::new_record(pairs).ok()
 }
 
 fn record(input: &Input) -> Option<RestrictedExpression> {

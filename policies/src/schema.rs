@@ -46,10 +46,42 @@ type Budget = {
 action "call";
 "#;
 
+/// What policies can speak of where tokens of issuers are accepted.
+const TOKEN: &str = r#"type Token = {
+  // short name of the issuer
+  "issuer": String,
+  "client": String,
+  "scopes": Set<String>,
+  // who stands behind the call, each as "<issuer's url>#<name there>"
+  "principals": Set<String>,
+  // how many of them
+  "depth": Long,
+};
+"#;
+
+/// Whether tokens of issuers are accepted. A site without them has the schema that it had before there were any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// They are not.
+    None,
+    /// They are.
+    Accepted,
+}
+
 /// The schema text of these capabilities.
 #[must_use]
-pub fn cedar_schema<'a>(capabilities: impl Iterator<Item = &'a Capability> + Clone) -> String {
+pub fn cedar_schema<'a>(
+    capabilities: impl Iterator<Item = &'a Capability> + Clone,
+    tokens: Tokens,
+) -> String {
     let mut out = String::from(PREAMBLE);
+    let token = match tokens {
+        Tokens::None => "",
+        Tokens::Accepted => {
+            out.push_str(TOKEN);
+            "    \"token\"?: Token,\n"
+        }
+    };
     let adapters: BTreeSet<&str> = capabilities.clone().map(|c| c.adapter.as_str()).collect();
     for adapter in adapters {
         let name = cedar_string(&adapter_action(adapter));
@@ -69,7 +101,7 @@ pub fn cedar_schema<'a>(capabilities: impl Iterator<Item = &'a Capability> + Clo
             "action {action} in [Action::{group}] appliesTo {{\n  principal: [Agent],\n  resource: [Capability],\n  \
              context: {{\n    \"input\": Input_{name},\n    \"input_shape\": Shapes_{name},\n    \
              \"mode\": String,\n    \"user\"?: String,\n    \"approvers\": Set<String>,\n    \
-             \"budget\": Budget,\n    \"time_ms\": Long,\n  }},\n}};\n",
+             \"budget\": Budget,\n    \"time_ms\": Long,\n{token}  }},\n}};\n",
             action = cedar_string(&c.id),
             group = cedar_string(&adapter_action(&c.adapter)),
         ));

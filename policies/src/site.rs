@@ -5,12 +5,14 @@
 //! adapters/*.toml       upstreams                 schemas/*.json    argument schemas, where not inline
 //! capabilities/*.toml   what tools may do         policies/*.cedar  who may do what
 //! agents/*.toml         who may call              approvers/*.toml  who may approve
+//! issuers/*.toml        whose tokens count        jwks/*.json       their keys
 //! ```
 //!
 //! In: files. Out: a [`Site`], or all its problems with file and line. [`read`] is the only
 //! function of this package that touches a disk.
 
 pub mod capability;
+pub mod issuers;
 pub mod method;
 pub mod people;
 pub mod profiles;
@@ -33,11 +35,13 @@ pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAX_FILES: usize = 20_000;
 
 /// Directories of a site and what their files are called.
-const DIRECTORIES: [(&str, &str); 6] = [
+const DIRECTORIES: [(&str, &str); 8] = [
     ("adapters", "toml"),
     ("agents", "toml"),
     ("approvers", "toml"),
     ("capabilities", "toml"),
+    ("issuers", "toml"),
+    ("jwks", "json"),
     ("policies", "cedar"),
     ("schemas", "json"),
 ];
@@ -82,7 +86,8 @@ impl SiteFiles {
             });
             if !fits {
                 let expected = "countersign.toml, adapters/*.toml, agents/*.toml, approvers/*.toml, \
-                                capabilities/*.toml, policies/*.cedar or schemas/*.json";
+                                capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar or \
+                                schemas/*.json";
                 report.file(path, Problem::UnexpectedFile { expected });
             }
         }

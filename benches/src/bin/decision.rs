@@ -130,7 +130,7 @@ impl Built {
         unsigned.sign(public, |m| Signature(signer.sign(m).to_bytes()))?;
         let bundle = Bundle::open(&unsigned.to_bytes(), &Pins::of_settings(&site.settings))?;
         Ok(Self {
-            callers: Callers::new(&bundle.content().registry()),
+            callers: Callers::of_content(bundle.content()),
             engine: Engine::compile(&bundle)?,
         })
     }
@@ -224,6 +224,7 @@ impl Built {
                 assurance: 3,
             },
             user: None,
+            token: None,
             capability,
             descriptor: capability.descriptor,
             requested: None,

@@ -23,6 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use toml::Spanned;
 
+/// Highest assurance that a capability can demand: a signed request. No caller has more in this version.
+const MAX_DEMANDED: u8 = 3;
+
 /// A tool action that agents may be allowed.
 #[derive(Debug)]
 pub struct Capability {
@@ -44,6 +47,8 @@ pub struct Capability {
     pub descriptor: ArtifactDigest,
     /// JSON Schema of the arguments, as agents are shown it.
     pub input_schema: Json,
+    /// How sure a caller has to be known: no caller below this level calls or sees it.
+    pub min_assurance: u8,
     /// Where its effects go, as declared.
     pub destinations: Vec<String>,
     /// How far its results may spread.
@@ -233,6 +238,7 @@ struct File {
     retention: Spanned<String>,
     residency: Spanned<String>,
     idempotency_key: Spanned<String>,
+    min_assurance: Option<Spanned<u8>>,
     #[serde(default)]
     destinations: Vec<String>,
     tenants: Option<Vec<Spanned<String>>>,
@@ -334,6 +340,15 @@ pub(crate) fn capability(
             );
         }
     }
+    if let Some(level) = file
+        .min_assurance
+        .as_ref()
+        .filter(|l| *l.get_ref() > MAX_DEMANDED)
+    {
+        let found = level.get_ref().to_string();
+        let expected = format!("0 to {MAX_DEMANDED}");
+        report.value(source, level.span(), "min_assurance", &found, expected);
+    }
     if let Some(group) = &file.approvers {
         let _ = plain_name(source, "approvers", group, report);
     }
@@ -362,6 +377,7 @@ pub(crate) fn capability(
         description: file.description,
         descriptor: descriptor?,
         input_schema,
+        min_assurance: file.min_assurance.map_or(0, Spanned::into_inner),
         destinations: file.destinations,
         classification: classification?,
         retention: file.retention.into_inner(),

@@ -5,7 +5,7 @@ use crate::site::profiles::{BUILT_IN, Profile};
 use crate::site::text::{hex_array, key, plain_name, toml_file, word};
 use countersign_record::digest::PublicKey;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 /// An upstream that tools live in.
@@ -49,6 +49,8 @@ pub struct Agent {
     pub tenant: String,
     /// How it shows who it is.
     pub credential: Credential,
+    /// Whose tokens say for whom it acts, or, where it has no other credential, who it is.
+    pub oauth: Option<Client>,
     /// The person it acts for, if that is fixed.
     pub user: Option<String>,
     /// Groups that policies name.
@@ -56,12 +58,25 @@ pub struct Agent {
 }
 
 /// How an agent shows who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A static token, of which the digest is known (see `countersign_signatures::token`). Assurance 0.
     Token([u8; 32]),
     /// An Ed25519 key that signs its requests. Assurance 3.
     Key(PublicKey),
+    /// A token of [`Agent::oauth`]: assurance 1, and 2 where it is bound to a key that the agent shows to hold.
+    Client,
+}
+
+/// A client of an issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Short name of the issuer.
+    pub issuer: String,
+    /// The client's name there.
+    pub client: String,
+    /// What its tokens say in `sub` where it acts for itself, if that is not the client's name.
+    pub own_subject: Option<String>,
 }
 
 /// A person who may approve.
@@ -81,6 +96,8 @@ pub struct Approver {
     pub capabilities: Vec<String>,
     /// Disclosure profiles under which the person may export, if that is limited; never empty.
     pub profiles: Option<Vec<String>>,
+    /// Names that issuers give the person, `<issuer>:<name>`: a call for any of them is a call for this person.
+    pub accounts: Vec<String>,
 }
 
 impl Approver {
@@ -204,13 +221,27 @@ struct AgentFile {
     tenant: Spanned<String>,
     token_digest: Option<Spanned<String>>,
     public_key: Option<Spanned<String>>,
+    oauth: Option<ClientSection>,
     user: Option<String>,
     #[serde(default)]
     groups: Vec<Spanned<String>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientSection {
+    issuer: String,
+    client: Spanned<String>,
+    own_subject: Option<Spanned<String>>,
+}
+
 /// Reads `agents/*.toml`.
-pub(crate) fn agent(source: Source<'_>, tenants: &[String], report: &mut Report) -> Option<Agent> {
+pub(crate) fn agent(
+    source: Source<'_>,
+    tenants: &[String],
+    issuers: &BTreeSet<String>,
+    report: &mut Report,
+) -> Option<Agent> {
     let file: AgentFile = toml_file(source, report)?;
     let urn = file.urn.get_ref();
     if !is_agent_urn(urn) {
@@ -224,13 +255,20 @@ pub(crate) fn agent(source: Source<'_>, tenants: &[String], report: &mut Report)
     }
     known_tenant(source, &file.tenant, tenants, report);
     let groups = names(source, "groups", &file.groups, report);
-    let credential = match (&file.token_digest, &file.public_key) {
-        (Some(token), None) => {
+    let oauth = file
+        .oauth
+        .map(|section| client(source, section, issuers, report));
+    let credential = match (&file.token_digest, &file.public_key, &oauth) {
+        (Some(token), None, None) => {
             hex_array(source, "token_digest", token, report).map(Credential::Token)
         }
-        (None, Some(text)) => key(source, "public_key", text, report).map(Credential::Key),
-        (Some(_), Some(_)) | (None, None) => {
-            let expected = "exactly one of token_digest and public_key".to_owned();
+        (None, Some(text), _) => key(source, "public_key", text, report).map(Credential::Key),
+        (None, None, Some(_)) => Some(Credential::Client),
+        (Some(_), Some(_), _) | (Some(_), None, Some(_)) | (None, None, None) => {
+            let expected =
+                "exactly one of token_digest, public_key and [oauth]; [oauth] may stand \
+                            beside public_key"
+                    .to_owned();
             report.at(
                 source,
                 file.urn.span(),
@@ -246,9 +284,44 @@ pub(crate) fn agent(source: Source<'_>, tenants: &[String], report: &mut Report)
         urn: urn.clone(),
         tenant: file.tenant.get_ref().clone(),
         credential: credential?,
+        oauth,
         user: file.user,
         groups,
     })
+}
+
+fn client(
+    source: Source<'_>,
+    section: ClientSection,
+    issuers: &BTreeSet<String>,
+    report: &mut Report,
+) -> Client {
+    let ClientSection {
+        issuer,
+        client,
+        own_subject,
+    } = section;
+    if !issuers.contains(&issuer) {
+        let problem = Problem::Unknown {
+            what: "issuer",
+            name: issuer.clone(),
+        };
+        report.at(source, client.span(), problem);
+    }
+    let named = [
+        ("client", Some(&client)),
+        ("own_subject", own_subject.as_ref()),
+    ];
+    for (key, text) in named.into_iter().filter_map(|(k, t)| Some((k, t?))) {
+        if text.get_ref().is_empty() || text.get_ref().chars().any(char::is_control) {
+            report.value(source, text.span(), key, text.get_ref(), "a name");
+        }
+    }
+    Client {
+        issuer,
+        client: client.into_inner(),
+        own_subject: own_subject.map(Spanned::into_inner),
+    }
 }
 
 #[derive(Deserialize)]
@@ -262,6 +335,8 @@ struct ApproverFile {
     #[serde(default)]
     capabilities: Vec<Spanned<String>>,
     profiles: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    accounts: Vec<Spanned<String>>,
 }
 
 /// An approver, and where its capabilities are named, which are known only later.
@@ -274,6 +349,7 @@ pub(crate) struct ReadApprover {
 pub(crate) fn approver(
     source: Source<'_>,
     tenants: &[String],
+    issuers: &BTreeSet<String>,
     profiles: &[Profile],
     report: &mut Report,
 ) -> Option<ReadApprover> {
@@ -295,6 +371,22 @@ pub(crate) fn approver(
             },
         );
     }
+    for account in &file.accounts {
+        let issuer = account
+            .get_ref()
+            .split_once(':')
+            .filter(|(_, n)| !n.is_empty());
+        if issuer.is_none_or(|(issuer, _)| !issuers.contains(issuer)) {
+            let expected = "<issuer>:<name>, of an issuer of this site";
+            report.value(
+                source,
+                account.span(),
+                "accounts",
+                account.get_ref(),
+                expected,
+            );
+        }
+    }
     let profiles = file
         .profiles
         .map(|listed| known_profiles(source, &listed, profiles, report));
@@ -310,6 +402,7 @@ pub(crate) fn approver(
             .map(|c| c.get_ref().clone())
             .collect(),
         profiles,
+        accounts: file.accounts.into_iter().map(Spanned::into_inner).collect(),
     };
     Some(ReadApprover {
         approver,

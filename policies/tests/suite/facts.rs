@@ -73,6 +73,7 @@ proptest! {
             approvers,
             budget: BudgetFact { calls: 3, limit },
             time: UnixMillis(12),
+            token: None,
         };
         let bytes = facts.to_bytes();
         prop_assert_eq!(Facts::from_bytes(&bytes).unwrap(), facts);

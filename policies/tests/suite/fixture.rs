@@ -124,6 +124,7 @@ pub(crate) fn facts(
             assurance: 3,
         },
         user: None,
+        token: None,
         capability,
         descriptor: capability.descriptor,
         requested: None,

@@ -12,6 +12,7 @@ mod bundle;
 mod decide;
 mod facts;
 mod fixture;
+mod issuers;
 mod profiles;
 mod site;
 mod visible;

@@ -73,12 +73,17 @@ pub fn budget(
     surfaced.progress.decided_at = Some(now.at);
     let who = &surfaced.who;
     let capability = &surfaced.capability;
-    let request = MatchKey::new(who.tenant, &who.agent, &capability.id, &surfaced.arguments);
+    let request = MatchKey::new(
+        who.tenant,
+        &who.party(),
+        &capability.id,
+        &surfaced.arguments,
+    );
     let slot = surfaced
         .progress
         .idempotency
         .as_ref()
-        .map(|key| idempotency_slot(who.tenant, &who.agent, &capability.id, key.as_bytes()));
+        .map(|key| idempotency_slot(who.tenant, &who.party(), &capability.id, key.as_bytes()));
     let checked = repetition(&surfaced, state, slot.as_ref(), &request)
         .and_then(|earlier| Ok((earlier, within_budget(&surfaced, state, earlier, now)?)));
     let (earlier, budget) = match checked {

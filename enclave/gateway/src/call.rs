@@ -4,6 +4,7 @@
 //! from stage to stage; whatever ends the call, the record says all that was known then.
 
 use bytes::Bytes;
+use countersign_policies::decision::TokenFact;
 use countersign_record::body::{
     Caller, CapabilityRef, Handling, Lineage, Mode, PolicyOutcome, Trace, Verdict,
 };
@@ -118,12 +119,18 @@ pub struct Who {
     pub agent: String,
     /// The person it acts for.
     pub user: Option<String>,
-    /// 0 static token, 3 signed request.
+    /// 0 static token, 1 token of an issuer, 2 one that is bound to what the caller holds, 3 signed request.
     pub assurance: u8,
     /// The key that signed.
     pub key: Option<KeyId>,
     /// An encoded `CallerProof`, for callers that sign.
     pub proof: Option<Vec<u8>>,
+    /// An encoded `CallerClaims`, for callers that show a token of an issuer.
+    pub claims: Option<Vec<u8>>,
+    /// An encoded `PrincipalChain`, where the token says who stands behind the call.
+    pub chain: Option<Vec<u8>>,
+    /// What policy is told of the token.
+    pub token: Option<TokenFact>,
     /// Pseudonym of the person, or of the agent where it acts for nobody; absent before a call is identified.
     pub subject: Option<SubjectId>,
 }
@@ -175,6 +182,18 @@ impl Who {
     pub fn subject_name(&self) -> &str {
         self.user.as_deref().unwrap_or(&self.agent)
     }
+
+    /// Whose call it is among those of one tenant: the agent, for whom it acts. What one party halted, repeats or runs
+    /// is never another's, also where one agent serves many people.
+    #[must_use]
+    pub fn party(&self) -> String {
+        party(&self.agent, self.user.as_deref())
+    }
+}
+
+/// Agent and person as one name. Neither has control characters in it, so no two parties share one.
+pub(crate) fn party(agent: &str, user: Option<&str>) -> String {
+    user.map_or_else(|| agent.to_owned(), |user| format!("{agent}\n{user}"))
 }
 
 impl Progress {
@@ -204,8 +223,12 @@ impl Progress {
             proof: who
                 .and_then(|w| w.proof.as_ref())
                 .map(|p| put(Field::CallerProof, p)),
-            claims: None,
-            principal_chain: None,
+            claims: who
+                .and_then(|w| w.claims.as_ref())
+                .map(|c| put(Field::Claims, c)),
+            principal_chain: who
+                .and_then(|w| w.chain.as_ref())
+                .map(|c| put(Field::PrincipalChain, c)),
             subject: who.and_then(|w| w.subject),
         }
     }

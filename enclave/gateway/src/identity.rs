@@ -7,13 +7,20 @@
 //! | assurance | what was presented |
 //! |---|---|
 //! | 0 | a static token, compared with its hash |
+//! | 1 | an access token of an issuer that the bundle pins ([`issued`]) |
+//! | 2 | one that is bound to a key, with a proof by that key (DPoP) |
 //! | 3 | an HTTP message signature (RFC 9421) over method, target and body digest |
+//!
+//! A signed request may carry an access token of the same agent: it then says for whom the agent acts.
+
+pub(crate) mod issued;
 
 use crate::call::Who;
 use crate::refusal::{Code, Refusal, Refused};
 use crate::request::{Arguments, Request, Tool};
 use crate::state::State;
 use bytes::Bytes;
+use countersign_policies::Content;
 use countersign_record::body::Trace;
 use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::cbor::{self, Cbor};
@@ -22,11 +29,19 @@ use countersign_record::digest::{CallId, PublicKey, Signature, SubjectId, Tenant
 use countersign_signatures::ed25519;
 use countersign_signatures::http::{HttpRequest, SignedRequest, UnixSeconds, VerifiedCall, Window};
 use countersign_signatures::token::TokenHash;
+use countersign_tokens::dpop::{Proof, signed_part};
+use countersign_tokens::jwk::ed25519_thumbprint;
+use countersign_tokens::jws::has_three_parts;
+use issued::{Freshness, Issued, Scheme, Sent};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Assurance of a static token.
 pub const ASSURANCE_TOKEN: u8 = 0;
+/// Assurance of a token of an issuer.
+pub const ASSURANCE_ISSUED: u8 = 1;
+/// Assurance of a token that is bound to a key which the caller showed to hold.
+pub const ASSURANCE_BOUND: u8 = 2;
 /// Assurance of a signed request.
 pub const ASSURANCE_SIGNED: u8 = 3;
 
@@ -42,9 +57,22 @@ pub struct Callers {
     agents: Vec<(AgentEntry, TenantId)>,
     by_token: HashMap<[u8; 32], usize>,
     by_key: HashMap<String, (usize, ed25519::PublicKey)>,
+    issued: Issued,
 }
 
 impl Callers {
+    /// The callers of a bundle: those of its registry, and those for whom issuers vouch.
+    #[must_use]
+    pub fn of_content(content: &Content) -> Self {
+        let mut out = Self::new(&content.registry());
+        let places = out.agents.iter().zip(0..);
+        let places = places
+            .map(|((agent, _), at)| (agent.urn.as_str(), at))
+            .collect();
+        out.issued = Issued::new(content, &places);
+        out
+    }
+
     /// The callers of a registry. Agents of tenants that do not exist, keys that are no keys, and what two agents
     /// share, call nobody.
     #[must_use]
@@ -89,6 +117,7 @@ impl Callers {
             agents,
             by_token,
             by_key,
+            issued: Issued::default(),
         }
     }
 
@@ -102,6 +131,9 @@ impl Callers {
             assurance,
             key: None,
             proof: None,
+            claims: None,
+            chain: None,
+            token: None,
             subject: None,
         })
     }
@@ -128,14 +160,43 @@ impl Nonces {
         }
     }
 
+    /// What proofs of possession are held against.
+    fn fresh(&mut self, clock: Clock) -> Freshness<'_> {
+        Freshness {
+            now: self.now(clock.now),
+            epoch_opened: UnixSeconds(clock.epoch_opened.0 / 1000),
+            nonces: self,
+        }
+    }
+
     /// The time by which signatures are fresh; it never runs backwards.
     fn now(&mut self, now: UnixMillis) -> UnixSeconds {
         self.latest = self.latest.max(now.0 / 1000);
         UnixSeconds(self.latest)
     }
 
-    /// Takes a nonce, once. Used ones are forgotten when their signature's time window is long over.
+    /// Takes a nonce, once.
     fn take(&mut self, call: &VerifiedCall, now: UnixSeconds) -> bool {
+        let slot = countersign_record::digest::sha256_in(
+            "countersign/nonce/v1",
+            &[&call.key().0, call.nonce().as_bytes()],
+        );
+        self.take_slot(slot, signature_slot(call.signature()), now)
+    }
+
+    /// Takes a proof of possession, once.
+    fn take_proof(&mut self, proof: &Proof, text: &str, now: UnixSeconds) -> bool {
+        let slot = countersign_record::digest::sha256_in(
+            "countersign/dpop/v1",
+            &[&proof.thumbprint(), proof.id().as_bytes()],
+        );
+        let signed = signed_part(text).map(|signed| proof_slot(&signed));
+        signed.is_some_and(|of_log| self.take_slot(slot, of_log, now))
+    }
+
+    /// Takes a slot, once. Used ones are forgotten when their time window is long over. `of_log` is where the log
+    /// remembers the same.
+    fn take_slot(&mut self, slot: [u8; 32], of_log: [u8; 32], now: UnixSeconds) -> bool {
         let Window {
             past_seconds,
             future_seconds,
@@ -148,13 +209,9 @@ impl Nonces {
                 self.seen.remove(&old);
             }
         }
-        let slot = countersign_record::digest::sha256_in(
-            "countersign/nonce/v1",
-            &[&call.key().0, call.nonce().as_bytes()],
-        );
         // A full memory refuses rather than forgets: forgetting would let a request be sent twice.
         let full = self.seen.len() >= MAX_NONCES;
-        if full || self.of_log.contains(&signature_slot(call.signature())) {
+        if full || self.of_log.contains(&of_log) {
             return false;
         }
         if !self.seen.insert(slot) {
@@ -168,6 +225,11 @@ impl Nonces {
 /// Where a signature of the log is remembered. Ed25519 as verified here has one signature for one nonce.
 pub(crate) fn signature_slot(signature: &[u8; 64]) -> [u8; 32] {
     countersign_record::digest::sha256_in("countersign/signature/v1", &[signature])
+}
+
+/// Where a proof of possession of the log is remembered, by the digest of what it signs.
+pub(crate) fn proof_slot(signed: &[u8; 32]) -> [u8; 32] {
+    countersign_record::digest::sha256_in("countersign/proof/v1", &[signed])
 }
 
 /// A request of a known caller.
@@ -269,7 +331,7 @@ pub fn recognize(
     let who = if has("signature-input") || has("signature") {
         signed(presented, callers, nonces, clock)
     } else {
-        bearer(presented, callers)
+        unsigned(presented, callers, nonces, clock)
     };
     who.map(Recognized)
 }
@@ -353,24 +415,62 @@ pub(crate) fn known(request: Request, who: Who) -> Identified {
     }
 }
 
-fn bearer(presented: &HttpRequest<'_>, callers: &Callers) -> Result<Who, Refusal> {
-    let unknown = || Refusal::never(Code::Unauthenticated);
+/// The token of a request; `None` if there is none, or it is of a scheme that is not in use here.
+fn sent<'p>(presented: &HttpRequest<'p>) -> Result<Option<Sent<'p>>, Refusal> {
     let mut values = presented
         .headers
         .iter()
         .filter(|h| h.name.eq_ignore_ascii_case("authorization"));
-    let (Some(header), None) = (values.next(), values.next()) else {
-        return Err(unknown());
+    let header = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(header), None) => header,
+        (Some(_), Some(_)) => return Err(Refusal::never(Code::Unauthenticated)),
     };
-    let text = std::str::from_utf8(header.value).map_err(|_| unknown())?;
-    let (scheme, token) = text.split_once(' ').ok_or_else(unknown)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
+    let words = std::str::from_utf8(header.value).ok();
+    Ok(words
+        .and_then(|t| t.split_once(' '))
+        .and_then(|(scheme, text)| {
+            let scheme = if scheme.eq_ignore_ascii_case("bearer") {
+                Scheme::Bearer
+            } else if scheme.eq_ignore_ascii_case("dpop") {
+                Scheme::Dpop
+            } else {
+                return None;
+            };
+            Some(Sent { scheme, text })
+        }))
+}
+
+/// A caller that signs nothing: by a static token, or by one of an issuer.
+fn unsigned(
+    presented: &HttpRequest<'_>,
+    callers: &Callers,
+    nonces: &mut Nonces,
+    clock: Clock,
+) -> Result<Who, Refusal> {
+    let unknown = || Refusal::never(Code::Unauthenticated);
+    let sent = sent(presented)?.ok_or_else(unknown)?;
+    let hash = TokenHash::of(sent.text).ok();
+    // The lookup is by hash: its time says nothing about a token that nobody knows.
+    let index = hash.and_then(|hash| callers.by_token.get(hash.as_bytes()));
+    if let Some(index) = index.filter(|_| sent.scheme == Scheme::Bearer) {
+        return callers.who(*index, ASSURANCE_TOKEN).ok_or_else(unknown);
+    }
+    if !callers.issued.any() || !has_three_parts(sent.text) {
         return Err(unknown());
     }
-    let hash = TokenHash::of(token).map_err(|_| unknown())?;
-    // The lookup is by hash: its time says nothing about a token that nobody knows.
-    let index = callers.by_token.get(hash.as_bytes()).ok_or_else(unknown)?;
-    callers.who(*index, ASSURANCE_TOKEN).ok_or_else(unknown)
+    let shown = callers
+        .issued
+        .verify(presented, sent, None, nonces.fresh(clock))?;
+    let agent = callers.issued.agent_alone(&shown).ok_or_else(unknown)?;
+    let assurance = if shown.is_bound() {
+        ASSURANCE_BOUND
+    } else {
+        ASSURANCE_ISSUED
+    };
+    let mut who = callers.who(agent, assurance).ok_or_else(unknown)?;
+    callers.issued.act(&mut who, shown)?;
+    Ok(who)
 }
 
 fn signed(
@@ -401,5 +501,18 @@ fn signed(
     };
     who.key = Some(proof.key.id());
     who.proof = Some(proof.to_bytes());
+    // Anything else in this header is covered by the signature and says nothing.
+    let token = sent(presented)?.filter(|t| callers.issued.any() && has_three_parts(t.text));
+    if let Some(token) = token {
+        let signer = Some(ed25519_thumbprint(key.as_bytes()));
+        let shown = callers
+            .issued
+            .verify(presented, token, signer, nonces.fresh(clock))?;
+        if !callers.issued.is_for(&shown, *index) {
+            return Err(Refusal::never(Code::TokenInvalid)
+                .by_rule("the token is of another agent than the one that signed".to_owned()));
+        }
+        callers.issued.act(&mut who, shown)?;
+    }
     Ok(who)
 }

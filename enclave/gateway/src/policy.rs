@@ -179,6 +179,7 @@ fn facts(budgeted: &Budgeted, approvers: &BTreeSet<String>, now: Moment) -> Fact
             assurance: surfaced.who.assurance,
         },
         user: surfaced.who.user.as_deref(),
+        token: surfaced.who.token.as_ref(),
         capability: &surfaced.capability,
         descriptor: surfaced.descriptor,
         requested: surfaced.progress.requested_mode,
@@ -213,6 +214,8 @@ fn denial(decision: &PolicyDecision) -> Refusal {
         Code::PolicyError
     } else if fired(builtin::MODE_ABOVE_DECLARED) {
         Code::ModeTooHigh
+    } else if fired(builtin::ASSURANCE_TOO_LOW) {
+        Code::AssuranceTooLow
     } else {
         Code::PolicyDenied
     })

@@ -6,16 +6,22 @@
 //! keeps all code but the replay from them. A stage that runs on them does what it always does.
 
 use crate::call::{RecordedSalts, Seed, Who};
-use crate::identity::{ASSURANCE_SIGNED, ASSURANCE_TOKEN, Identified, known};
+use crate::identity::issued::{accounts, apply};
+use crate::identity::{
+    ASSURANCE_BOUND, ASSURANCE_ISSUED, ASSURANCE_SIGNED, ASSURANCE_TOKEN, Identified, known,
+};
 use crate::request::Request;
 use crate::state::{Halted, MatchKey, State, idempotency_slot};
 use crate::surface::Surfaced;
+use countersign_policies::Content;
 use countersign_record::body::Action;
 use countersign_record::bundle::AgentEntry;
 use countersign_record::cbor::Cbor;
+use countersign_record::claims::{CallerClaims, PrincipalChain};
 use countersign_record::commitment::{CallerProof, Disclosure};
 use countersign_record::digest::{CallId, KeyId, SubjectId, TenantId, UnixMillis, sha256_in};
 use countersign_signatures::ed25519;
+use countersign_tokens::dpop::kept;
 use thiserror::Error;
 
 /// Calls that can hold a place in one budget at one time. More than a gateway can have under way.
@@ -27,13 +33,15 @@ pub fn danger_seed(salts: RecordedSalts) -> Seed {
     Seed::recorded(salts)
 }
 
-/// What a record says that its caller presented.
+/// What a record says that its caller presented. With none of it: a static token, of which nothing is kept.
 #[derive(Debug, Clone, Copy)]
-pub enum Presented<'a> {
-    /// A token, of which nothing is kept.
-    Token,
-    /// A signature, with the encoded [`CallerProof`].
-    Signature(&'a [u8]),
+pub struct Presented<'a> {
+    /// A signature of the request, as an encoded [`CallerProof`].
+    pub proof: Option<&'a [u8]>,
+    /// What a token of an issuer said, as encoded [`CallerClaims`].
+    pub claims: Option<&'a [u8]>,
+    /// Who stood behind it, as an encoded [`PrincipalChain`].
+    pub chain: Option<&'a [u8]>,
 }
 
 /// Why a record's caller is none of a registry's.
@@ -48,6 +56,21 @@ pub enum NotRecalled {
     /// The proof is malformed.
     #[error("the proof of who called is malformed")]
     Malformed,
+    /// The claims are malformed, or contradict themselves.
+    #[error("the claims of the caller's token are malformed")]
+    Claims,
+    /// No such issuer.
+    #[error("the token is of an issuer that the bundle does not have")]
+    NoIssuer,
+    /// The token is another agent's.
+    #[error("the token is of another client than the agent's in the bundle")]
+    OtherClient,
+    /// The token is about somebody else.
+    #[error("the token is about another person than the agent acts for")]
+    OtherPerson,
+    /// The proof of possession does not hold.
+    #[error("the proof of possession does not hold for the token")]
+    BadPossession,
     /// The proof is by another key than the agent's.
     #[error("the request is signed by key {found}, the agent's key is {expected}")]
     OtherKey {
@@ -61,14 +84,15 @@ pub enum NotRecalled {
     BadSignature,
 }
 
-/// Stage 2 from a record: the agent is the bundle's, and a signature holds. A token, its time and a nonce were judged once.
+/// Stage 2 from a record: the agent is the bundle's, a signature and a proof of possession hold, and agent, person and
+/// facts are what the bundle makes of the kept claims. A token, its issuer's signature, its time and a nonce were judged once.
 ///
 /// # Errors
 /// Why this agent did not make the call.
 pub fn danger_identify(
     request: Request,
-    agent: &AgentEntry,
-    tenant: TenantId,
+    content: &Content,
+    (agent, tenant): (&AgentEntry, TenantId),
     (presented, subject): (Presented<'_>, Option<SubjectId>),
 ) -> Result<Identified, NotRecalled> {
     let mut who = Who {
@@ -79,13 +103,29 @@ pub fn danger_identify(
         assurance: ASSURANCE_TOKEN,
         key: None,
         proof: None,
+        claims: None,
+        chain: None,
+        token: None,
         subject,
     };
-    match presented {
-        Presented::Token => {
+    let Presented {
+        proof,
+        claims,
+        chain,
+    } = presented;
+    if let Some(claims) = claims {
+        recall_claims(&mut who, content, claims, chain)?;
+    }
+    match (proof, claims) {
+        (None, None) => {
             agent.token.ok_or(NotRecalled::NoToken)?;
         }
-        Presented::Signature(bytes) => {
+        // Whoever has a key of its own does not call by a token alone.
+        (None, Some(_)) if agent.key.is_some() || agent.token.is_some() => {
+            return Err(NotRecalled::OtherClient);
+        }
+        (None, Some(_)) => {}
+        (Some(bytes), _) => {
             let key = agent.key.ok_or(NotRecalled::NoKey)?;
             let proof = CallerProof::from_bytes(bytes).map_err(|_| NotRecalled::Malformed)?;
             if proof.key != key {
@@ -108,6 +148,43 @@ pub fn danger_identify(
     Ok(known(request, who))
 }
 
+fn recall_claims(
+    who: &mut Who,
+    content: &Content,
+    claims: &[u8],
+    chain: Option<&[u8]>,
+) -> Result<(), NotRecalled> {
+    let claims = CallerClaims::from_bytes(claims).map_err(|_| NotRecalled::Claims)?;
+    let chain = match chain {
+        None => Vec::new(),
+        Some(bytes) => {
+            let chain = PrincipalChain::from_bytes(bytes).map_err(|_| NotRecalled::Claims)?;
+            chain.principals
+        }
+    };
+    let token = claims.token.as_ref().ok_or(NotRecalled::Claims)?;
+    let issuer = content.issuers.values().find(|i| i.url == token.issuer);
+    let issuer = issuer.ok_or(NotRecalled::NoIssuer)?;
+    let client = content
+        .agents
+        .get(&who.agent)
+        .and_then(|a| a.oauth.as_ref());
+    let client = client
+        .filter(|c| c.issuer == issuer.name && c.client == token.client)
+        .ok_or(NotRecalled::OtherClient)?;
+    let own = token.subject == token.client || Some(&token.subject) == client.own_subject.as_ref();
+    if own != token.user.is_none() {
+        return Err(NotRecalled::Claims);
+    }
+    who.assurance = ASSURANCE_ISSUED;
+    if let Some(dpop) = &claims.dpop {
+        kept(dpop, token.token).map_err(|_| NotRecalled::BadPossession)?;
+        who.assurance = ASSURANCE_BOUND;
+    }
+    apply(who, &claims, chain, (&issuer.name, &accounts(content)))
+        .map_err(|_| NotRecalled::OtherPerson)
+}
+
 /// What other calls held at the moment of a decision, before anything of it stood in the log.
 #[derive(Debug, Default)]
 pub struct Held(Vec<CallId>);
@@ -127,7 +204,7 @@ impl Held {
         let Some(key) = &surfaced.progress.idempotency else {
             return;
         };
-        let slot = idempotency_slot(who.tenant, &who.agent, capability, key.as_bytes());
+        let slot = idempotency_slot(who.tenant, &who.party(), capability, key.as_bytes());
         let other = self.other();
         state.reserve_key(slot, other, match_key(surfaced));
     }
@@ -182,7 +259,7 @@ fn match_key(surfaced: &Surfaced) -> MatchKey {
     let who = &surfaced.who;
     MatchKey::new(
         who.tenant,
-        &who.agent,
+        &who.party(),
         &surfaced.capability.id,
         &surfaced.arguments,
     )

@@ -44,6 +44,14 @@ codes! {
     SignatureInvalid = "signature_invalid": "The signature of the request does not hold. Sign the exact request again.",
     /// The signature is too old, too new or used before.
     SignatureStale = "signature_stale": "The signature of the request is outside its time window or was used before. Sign again with a new nonce.",
+    /// The access token does not count.
+    TokenInvalid = "token_invalid": "The access token does not hold for this gateway. Get a new one from the issuer, for this resource.",
+    /// The token lacks the scope that is needed here.
+    InsufficientScope = "insufficient_scope": "The access token lacks the scope that is needed here. Ask the issuer for one that has it.",
+    /// The token's key was not shown to be held.
+    ProofInvalid = "proof_invalid": "The proof that the caller holds the key of its token does not hold. Make a new one for this very request.",
+    /// The caller is not known as surely as the tool needs.
+    AssuranceTooLow = "assurance_too_low": "This tool needs a caller that is known more surely. Call it with a bound token or a signed request.",
     /// No such tool for this caller.
     UnknownCapability = "unknown_capability": "There is no such tool. List the tools and use one of them.",
     /// The tool differs from the one that was registered.

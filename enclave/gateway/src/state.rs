@@ -17,15 +17,20 @@ pub mod runs;
 pub mod windows;
 
 use crate::approval::WAIT_MILLIS;
+use crate::identity::{proof_slot, signature_slot};
 use crate::refusal::Code;
-use countersign_record::body::{Action, Approval, Decision, Effect, Erasure, Intent, Verdict};
+use countersign_record::body::{
+    Action, Approval, Caller, Decision, Effect, Erasure, Intent, Verdict,
+};
 use countersign_record::cbor::Cbor;
+use countersign_record::claims::CallerClaims;
 use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::digest::{
     ActionDigest, CallId, GatewayId, KeyId, TenantId, UnixMillis, sha256_in,
 };
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::statement::Choice;
+use countersign_tokens::dpop::signed_part;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use holds::Holds;
@@ -322,17 +327,16 @@ impl State {
             .sealed
             .add(at);
         self.forget_halted(action.digest());
-        let (Some(key), Some(agent)) = (
+        let (Some(key), Some((agent, party))) = (
             opened(disclosures, Field::Idempotency),
-            opened(disclosures, Field::Agent),
+            parties(&intent.caller, disclosures),
         ) else {
             return;
         };
         let arguments = opened(disclosures, Field::Forwarded).unwrap_or_default();
-        let agent = String::from_utf8_lossy(agent);
         let capability = &action.capability.id;
-        let request = MatchKey::new(action.tenant, &agent, capability, arguments);
-        let slot = idempotency_slot(action.tenant, &agent, capability, key);
+        let request = MatchKey::new(action.tenant, &party, capability, arguments);
+        let slot = idempotency_slot(action.tenant, &party, capability, key);
         let owner = Owner::new(action.tenant, &agent);
         self.keys.open(intent.call, slot, request, (owner, index));
     }
@@ -417,14 +421,13 @@ impl State {
         if Some(digest) != decision.action {
             return;
         }
-        let (Some(agent), Some(arguments)) = (
-            opened(disclosures, Field::Agent),
+        let (Some((agent, party)), Some(arguments)) = (
+            parties(&decision.caller, disclosures),
             opened(disclosures, Field::Forwarded),
         ) else {
             return;
         };
-        let agent = String::from_utf8_lossy(agent);
-        let key = MatchKey::new(tenant, &agent, &capability.id, arguments);
+        let key = MatchKey::new(tenant, &party, &capability.id, arguments);
         let kept = disclosures
             .iter()
             .filter(|d| matches!(d.field, Field::Agent | Field::Forwarded | Field::Preview));
@@ -664,11 +667,14 @@ impl State {
             self.signatures.pop_front();
         }
         let proof = opened(disclosures, Field::CallerProof)
-            .and_then(|bytes| CallerProof::from_bytes(bytes).ok());
-        if let Some(proof) = proof {
-            self.signatures
-                .push_back((at, crate::identity::signature_slot(&proof.signature.0)));
-        }
+            .and_then(|bytes| CallerProof::from_bytes(bytes).ok())
+            .map(|proof| signature_slot(&proof.signature.0));
+        let dpop = opened(disclosures, Field::Claims)
+            .and_then(|bytes| CallerClaims::from_bytes(bytes).ok())
+            .and_then(|claims| signed_part(&claims.dpop?))
+            .map(|signed| proof_slot(&signed));
+        let used = proof.into_iter().chain(dpop);
+        self.signatures.extend(used.map(|slot| (at, slot)));
     }
 
     /// Signatures of the newest calls that were folded at the start, for [`crate::identity::Nonces::of_log`].
@@ -725,8 +731,21 @@ pub fn idempotency_slot(tenant: TenantId, agent: &str, capability: &str, key: &[
 pub fn reads(field: Field) -> bool {
     matches!(
         field,
-        Field::Agent | Field::Forwarded | Field::Preview | Field::Idempotency
+        Field::Agent | Field::User | Field::Forwarded | Field::Preview | Field::Idempotency
     )
+}
+
+/// The agent of a record's caller, and the party that it was. `None` if either is not opened: a call of whom nobody
+/// knows is nobody's to repeat.
+fn parties(caller: &Caller, disclosures: &[Disclosure]) -> Option<(String, String)> {
+    let text = |field| opened(disclosures, field).map(String::from_utf8_lossy);
+    let agent = text(Field::Agent)?;
+    let user = match caller.user {
+        None => None,
+        Some(_) => Some(text(Field::User)?),
+    };
+    let party = crate::call::party(&agent, user.as_deref());
+    Some((agent.into_owned(), party))
 }
 
 fn opened(disclosures: &[Disclosure], field: Field) -> Option<&[u8]> {

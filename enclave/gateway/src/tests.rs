@@ -5,6 +5,7 @@ mod approvals;
 mod callers;
 mod errors;
 mod fold;
+mod issued;
 mod outcomes;
 mod refusals;
 mod repeats;

@@ -28,7 +28,7 @@ use countersign_gateway::surface::{Observed, Surfaced, surface};
 use countersign_policies::site::capability::Capability;
 use countersign_record::body::{Action, Decision, Effect, Intent, Verdict};
 use countersign_record::commitment::{Disclosure, Field};
-use countersign_record::digest::{CallId, TenantId, UnixMillis};
+use countersign_record::digest::{CallId, Commitment, TenantId, UnixMillis};
 use countersign_record::entry::EntryRef;
 
 /// Reads the outcome of a settled call by the leaf index of its record: the call, and what was released.
@@ -462,15 +462,23 @@ pub(crate) fn identified(
         .agent()
         .and_then(|urn| rules.agent(urn))
         .ok_or_else(|| differs("the bundle has no such agent".to_owned()))?;
-    let proof = caller
-        .proof
-        .and_then(|c| recorded.value(Field::CallerProof, c));
-    let presented = proof.map_or(Presented::Token, Presented::Signature);
+    let opened = |field, commitment: Option<Commitment>| recorded.value(field, commitment?);
+    let presented = Presented {
+        proof: opened(Field::CallerProof, caller.proof),
+        claims: opened(Field::Claims, caller.claims),
+        chain: opened(Field::PrincipalChain, caller.principal_chain),
+    };
+    let content = rules.engine.content();
     #[expect(
         clippy::disallowed_methods,
         reason = "who called is taken from the record, as far as it cannot be shown again"
     )]
-    let identified = danger_identify(request, agent, tenant, (presented, caller.subject));
+    let identified = danger_identify(
+        request,
+        content,
+        (agent, tenant),
+        (presented, caller.subject),
+    );
     identified.map_err(|e| differs(e.to_string()))
 }
 

@@ -51,6 +51,9 @@ impl Stage {
             Code::Unauthenticated
             | Code::SignatureInvalid
             | Code::SignatureStale
+            | Code::TokenInvalid
+            | Code::InsufficientScope
+            | Code::ProofInvalid
             | Code::LeaseExpired
             | Code::GatewayHeld
             | Code::NotEnrolled
@@ -65,9 +68,11 @@ impl Stage {
             | Code::IdempotencyConflict
             | Code::IdempotencyInProgress
             | Code::IdempotencyOutcomeUnknown => Self::Budget,
-            Code::PolicyDenied | Code::PolicyError | Code::ModeTooHigh | Code::Deferred => {
-                Self::Policy
-            }
+            Code::PolicyDenied
+            | Code::PolicyError
+            | Code::ModeTooHigh
+            | Code::AssuranceTooLow
+            | Code::Deferred => Self::Policy,
             Code::ApprovalRequired
             | Code::ApprovalRefused
             | Code::ApprovalImpossible
@@ -365,6 +370,7 @@ fn facts_rows(facts: &Facts) -> Vec<Row> {
         approvers,
         budget,
         time,
+        token,
     } = facts;
     let secret = |value: &dyn std::fmt::Debug| format!("{HIDDEN}{value:?}");
     vec![
@@ -390,6 +396,7 @@ fn facts_rows(facts: &Facts) -> Vec<Row> {
         ),
         (Stage::Budget, "facts.budget.limit", show(&budget.limit)),
         (Stage::Policy, "facts.time", time.0.to_string()),
+        (Stage::Identity, "facts.token", secret(token)),
     ]
 }
 

@@ -13,7 +13,7 @@ use crate::whatif::{Against, Candidate, weigh};
 use bytes::Bytes;
 use countersign_gateway::refusal::Code;
 use countersign_gateway::state::State;
-use countersign_record::body::{Decision, Verdict};
+use countersign_record::body::{Caller, Decision, Verdict};
 use countersign_record::commitment::{Disclosure, Field};
 use countersign_record::digest::{CallId, UnixMillis};
 use countersign_record::entry::{Body, Entry, EntryRef};
@@ -165,14 +165,18 @@ impl Gaps {
                 .iter()
                 .all(|field| disclosures.iter().any(|d| d.field == *field))
         };
+        let user = |caller: &Caller| caller.user.is_none() || opens(&[Field::User]);
         if let Body::Intent(intent) = entry.body() {
             let needed = [Field::Agent, Field::Forwarded, Field::Idempotency];
-            if intent.idempotency.is_some() && !opens(&needed) {
+            let known = opens(&needed) && user(&intent.caller);
+            if intent.idempotency.is_some() && !known {
                 self.keys.get_or_insert(index);
             }
         } else if let Body::Decision(decision) = entry.body() {
             let halts = decision.verdict == Verdict::StepUp && decision.parent.is_none();
-            if halts && !opens(&[Field::Agent, Field::Forwarded, Field::Preview]) {
+            let needed = [Field::Agent, Field::Forwarded, Field::Preview];
+            let known = opens(&needed) && user(&decision.caller);
+            if halts && !known {
                 self.halts.get_or_insert(index);
             }
         }

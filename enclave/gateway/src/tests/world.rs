@@ -241,8 +241,18 @@ impl World {
     pub(super) fn new() -> Self {
         static BUILT: OnceLock<(Arc<Engine>, Bundle)> = OnceLock::new();
         let (engine, bundle) = BUILT.get_or_init(|| engine(&site()));
+        Self::with(engine, bundle)
+    }
+
+    /// Under another site.
+    pub(super) fn of(files: &SiteFiles) -> Self {
+        let (engine, bundle) = engine(files);
+        Self::with(&engine, &bundle)
+    }
+
+    fn with(engine: &Arc<Engine>, bundle: &Bundle) -> Self {
         Self {
-            callers: Callers::new(&bundle.content().registry()),
+            callers: Callers::of_content(bundle.content()),
             engine: Arc::clone(engine),
             nonces: Nonces::default(),
             state: State::new(GATEWAY),

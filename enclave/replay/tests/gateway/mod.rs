@@ -140,7 +140,7 @@ impl Gateway {
         mini.enrol();
         let mut out = Self {
             engine: Engine::compile(&bundle).unwrap(),
-            callers: Callers::new(&bundle.content().registry()),
+            callers: Callers::of_content(bundle.content()),
             bundle: unsigned,
             state: State::new(gateway_id()),
             in_force,

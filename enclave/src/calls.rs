@@ -182,7 +182,7 @@ impl Way<'_> {
         let Run { id, ended } =
             self.gateway
                 .state()
-                .run(who.tenant, &who.agent, identified.run(), now.at);
+                .run(who.tenant, &who.party(), identified.run(), now.at);
         if let Some(ended) = ended {
             self.gateway.journal.close_run(
                 who.tenant,

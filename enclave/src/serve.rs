@@ -241,7 +241,7 @@ impl Gateway {
             fleet,
             serving,
             held,
-            callers: Callers::new(&registry),
+            callers: Callers::of_content(engine.content()),
             people: Callers::new(&people(&registry)),
             upstreams: Upstreams::new(engine.content())?,
             joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),

@@ -185,6 +185,27 @@ fn complaint(file: &str, change: impl FnOnce(&str) -> String) -> String {
     Site::parse(&files).unwrap_err().to_string()
 }
 
+/// The example with a further file, and what is said of it.
+fn complaint_about(file: &str, text: &str) -> String {
+    let mut files = example();
+    files.0.insert(file.to_owned(), text.to_owned());
+    Site::parse(&files).unwrap_err().to_string()
+}
+
+/// An issuer with a word that nothing has in one place.
+fn issuer_with(key: &str) -> String {
+    let word = |k: &str, usual: &str| if k == key { "no-such-word" } else { usual }.to_owned();
+    let text = format!(
+        "name = \"corp\"\nurl = \"https://a.example\"\naudience = \"https://b.example\"\njwks = \"x\"\n\
+         algorithms = [\"{}\"]\ntoken_type = \"{}\"\nclient_claim = \"{}\"\nuser_claim = \"{}\"\n",
+        word("algorithms", "ES256"),
+        word("token_type", "JWT"),
+        word("client_claim", "azp"),
+        word("user_claim", "sub"),
+    );
+    complaint_about("issuers/corp.toml", &text)
+}
+
 /// A key that nothing has.
 const FOREIGN: &str = "foreign_key";
 
@@ -241,6 +262,14 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             "[[redactions]]",
             complaint(capability, after("[[redactions]]")),
         ),
+        (
+            "[oauth]",
+            complaint("agents/reader.toml", after("[oauth]\nissuer = \"x\"")),
+        ),
+        (
+            "issuers/*.toml",
+            complaint_about("issuers/corp.toml", &format!("{FOREIGN} = 1\n")),
+        ),
     ];
     let page = sections(&page("configuration.md"));
     for (heading, message) in said {
@@ -275,6 +304,10 @@ fn the_page_of_the_configuration_has_every_word_of_every_closed_list() {
         with(capability, "\"CONFIDENTIAL\"", "\"no-such-word\""),
         with(capability, "\"optional\"", "\"no-such-word\""),
         with(capability, "\"ascii_printable\"", "\"no-such-word\""),
+        issuer_with("algorithms"),
+        issuer_with("token_type"),
+        issuer_with("client_claim"),
+        issuer_with("user_claim"),
     ] {
         let line = message
             .lines()

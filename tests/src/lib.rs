@@ -19,6 +19,7 @@
 //! | [`protected`] | a gateway that speaks TLS |
 //! | [`collector`] | an endpoint of OpenTelemetry's protocol |
 //! | [`relay`] | somebody between a client and a gateway that speaks TLS |
+//! | [`issuer`] | an OAuth issuer, its tokens, and proofs by those who hold them |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
 //! **May know:** everything. **Must never:** sleep to synchronise, or reach into a running gateway.
@@ -55,6 +56,7 @@ pub mod collector;
 pub mod crash;
 pub mod gate;
 pub mod handover;
+pub mod issuer;
 pub mod machine;
 pub mod process;
 pub mod protected;

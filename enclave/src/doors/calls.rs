@@ -1,6 +1,6 @@
 //! `POST /v1/calls`: one call over plain HTTP.
 
-use super::{TRACEPARENT, Taken, json, seed, status_of, text};
+use super::{Refusing, TRACEPARENT, Taken, json, seed, status_of, text};
 use crate::calls::{Audit, Outcome, Reply, Timings, carry_out, unrecorded};
 use crate::serve::Gateway;
 use crate::talk::Client;
@@ -62,7 +62,9 @@ fn parse(gateway: &Gateway, taken: &Taken) -> Result<Request, Refusal> {
 fn refused(gateway: &Gateway, refusal: Refusal) -> Response {
     gateway.count_unknown();
     let status = status_of(refusal.code());
+    let told = Refusing(refusal.clone());
     let mut response = respond(unrecorded(refusal, Timings::default()));
+    response.extensions_mut().insert(told);
     *response.status_mut() = status;
     response
 }

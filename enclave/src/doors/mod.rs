@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `POST /v1/calls` | agents | one call |
 //! | `/mcp/<adapter>`, `/mcp` | agents | MCP Streamable HTTP, both eras: of one adapter, of all |
+//! | `/key/mcp/<adapter>`, `/key/mcp` | agents | the same, for clients with a header that are to find no OAuth |
+//! | `GET /.well-known/oauth-protected-resource/…` | anyone | where a door's tokens come from |
 //! | `GET /v1/records/<digest>` | agents, people | an entry with its proof |
 //! | `GET, POST /v1/approvals` | people | what waits, and their word on it |
 //! | `GET /v1/export?profile=&subject=&tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
@@ -27,6 +29,7 @@ mod mcp;
 mod metrics;
 mod opening;
 mod privacy;
+mod resource;
 
 use crate::serve::Gateway;
 use crate::transport::Transport;
@@ -68,6 +71,28 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             "/mcp/{adapter}",
             post(mcp::message).get(mcp::listen).delete(mcp::close),
         )
+        .route(
+            "/key/mcp",
+            post(mcp::joint_message)
+                .get(mcp::listen_joint)
+                .delete(mcp::close_joint),
+        )
+        .route(
+            "/key/mcp/{adapter}",
+            post(mcp::message).get(mcp::listen).delete(mcp::close),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/mcp",
+            get(resource::of_all),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/mcp/{adapter}",
+            get(resource::of_adapter),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/v1/calls",
+            get(resource::of_calls),
+        )
         .route("/v1/records/{digest}", get(log::record))
         .route(
             "/v1/approvals",
@@ -84,6 +109,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(log::health))
         .route("/readyz", get(log::readiness))
         .route("/openapi.json", get(calls::openapi))
+        .layer(from_fn_with_state(
+            Arc::clone(&gateway),
+            resource::challenge,
+        ))
         .layer(from_fn_with_state(Arc::clone(&gateway), only_our_names))
         .with_state(gateway)
 }
@@ -239,6 +268,10 @@ impl Gateway {
     }
 }
 
+/// The refusal that a response tells, for whoever adds headers to it.
+#[derive(Debug, Clone)]
+struct Refusing(Refusal);
+
 /// Unpredictable bytes for one call.
 fn seed() -> Result<Seed, Refusal> {
     crate::keys::random::<32>()
@@ -264,9 +297,12 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response {
 )]
 fn status_of(code: Code) -> StatusCode {
     match code {
-        Code::Unauthenticated | Code::SignatureInvalid | Code::SignatureStale => {
-            StatusCode::UNAUTHORIZED
-        }
+        Code::Unauthenticated
+        | Code::SignatureInvalid
+        | Code::SignatureStale
+        | Code::TokenInvalid
+        | Code::ProofInvalid => StatusCode::UNAUTHORIZED,
+        Code::InsufficientScope => StatusCode::FORBIDDEN,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::GatewayHeld | Code::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,

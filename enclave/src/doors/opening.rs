@@ -142,6 +142,7 @@ mod tests {
             tenants: vec!["north".to_owned()],
             capabilities: Vec::new(),
             profiles: profiles.map(|all| all.iter().map(|p| (*p).to_owned()).collect()),
+            accounts: Vec::new(),
         }
     }
 

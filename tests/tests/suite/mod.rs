@@ -6,6 +6,7 @@ mod doors;
 mod faults;
 mod handover;
 mod hostile;
+mod identity;
 mod operator;
 mod profiles;
 mod replay;

@@ -3,7 +3,7 @@
 use super::approval::Page;
 use crate::calls::{Outcome, Reply};
 use crate::doors::calls::{audit_json, timing_json};
-use crate::doors::{json, status_of};
+use crate::doors::{Refusing, json, status_of};
 use crate::upstreams::ResultKind;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -233,12 +233,11 @@ fn message(id: &str, member: &str, object: &str) -> String {
 }
 
 pub(super) fn unknown_caller(id: &str, refusal: &Refusal) -> Response {
-    error(
-        status_of(refusal.code()),
-        id,
-        INVALID_REQUEST,
-        refusal.code().sentence(),
-    )
+    let (status, sentence) = (status_of(refusal.code()), refusal.code().sentence());
+    let mut response = error(status, id, INVALID_REQUEST, sentence);
+    let told = Refusing(refusal.clone());
+    response.extensions_mut().insert(told);
+    response
 }
 
 pub(super) fn result(id: &str, result: &str) -> Response {

@@ -20,6 +20,7 @@ in_verifier() {
 
 install_packages() {
   local packages=(faketime gcc libc6-dev libtss2-dev libtss2-tcti-swtpm0 openssl pkg-config python3 python3-venv swtpm) missing=() package
+  command -v node >/dev/null || packages+=(nodejs)
   command -v dpkg-query >/dev/null || { echo "no dpkg here; going on as if installed: ${packages[*]}"; return; }
   for package in "${packages[@]}"; do
     [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *' installed' ]] || missing+=("$package")
@@ -51,7 +52,8 @@ run cargo build --locked --bins
 in_verifier cargo build --locked --bins
 in_verifier cargo test --workspace --locked
 run cargo test --workspace --locked
-run python3 -m unittest discover -s clients/python/tests
+run tests/python/.venv/bin/python -m unittest discover -s clients/python/tests
+run node --test clients/typescript/test/
 run python3 -m unittest discover -s verifier/mutants/tests
 if [[ $mode == all ]]; then
   run ./demo.sh

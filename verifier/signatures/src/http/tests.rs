@@ -85,6 +85,10 @@ impl Draft {
     }
 
     fn with<T>(&self, use_it: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
+        self.by(Scheme::Https, use_it)
+    }
+
+    fn by<T>(&self, scheme: Scheme, use_it: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
         let headers: Vec<Header<'_>> = self
             .headers
             .iter()
@@ -92,7 +96,7 @@ impl Draft {
             .collect();
         use_it(&HttpRequest {
             method: &self.method,
-            scheme: Scheme::Https,
+            scheme,
             authority: &self.authority,
             path: &self.path,
             query: self.query.as_deref(),
@@ -939,5 +943,76 @@ proptest! {
         }
         let base = format!("\"{text}\": {text}\n\"@signature-params\": (\"{text}\");{text}");
         let _ = Lines::parse(base.as_bytes()).map(|lines| lines.parameters);
+    }
+}
+
+/// Requests, and the headers that a signer by other hands gave them (`testdata/README.md`).
+fn vectors() -> serde_json::Value {
+    serde_json::from_str(include_str!("../../testdata/requests.json")).unwrap()
+}
+
+fn scheme_of(url: &str) -> (Scheme, &str) {
+    match url.split_once("://").unwrap() {
+        ("https", rest) => (Scheme::Https, rest),
+        ("http", rest) => (Scheme::Http, rest),
+        (other, _) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn the_vectors_that_clients_are_tested_with_are_signed_in_the_same_words_and_verify() {
+    let vectors = vectors();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let mut seed = [0; 32];
+    hex::decode_to_slice(text(&vectors["seed"]), &mut seed).unwrap();
+    let signer = SigningKey::from_bytes(&seed);
+    let public = PublicKey::parse(&signer.verifying_key().to_bytes()).unwrap();
+    assert_eq!(public.id().to_string(), text(&vectors["key_id"]));
+    let requests = vectors["requests"].as_array().unwrap();
+    assert!(requests.len() >= 6);
+    for vector in requests {
+        let url = text(&vector["url"]);
+        let (scheme, rest) = scheme_of(&url);
+        let (authority, target) = rest.split_at(rest.find('/').unwrap());
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let given = vector["headers"].as_object().unwrap().iter();
+        let headers = given.map(|(n, v)| (n.clone(), text(v).into_bytes()));
+        let (method, body) = (text(&vector["method"]), text(&vector["body"]));
+        let mut draft = Draft {
+            method,
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+            query: query.map(str::to_owned),
+            headers: headers.collect(),
+            body: body.into_bytes(),
+        };
+        let nonce = text(&vector["nonce"]);
+        let key_id = public.id().to_string();
+        let parameters = SigningParameters {
+            key_id: &key_id,
+            created: UnixSeconds(vector["created"].as_u64().unwrap()),
+            expires: None,
+            nonce: &nonce,
+        };
+        let signed = draft.by(scheme, |request| {
+            sign_request(request, &parameters, |base| signer.sign(base).to_bytes())
+        });
+        let signed = signed.unwrap();
+        let name = &vector["name"];
+        let expected = &vector["signed"];
+        assert_eq!(signed.content_digest, expected["content-digest"], "{name}");
+        assert_eq!(
+            signed.signature_input, expected["signature-input"],
+            "{name}"
+        );
+        assert_eq!(signed.signature, expected["signature"], "{name}");
+        draft.set("content-digest", &signed.content_digest);
+        draft.set("signature-input", &signed.signature_input);
+        draft.set("signature", &signed.signature);
+        let parsed = draft.by(scheme, SignedRequest::parse).unwrap();
+        assert!(parsed.verify(&public).is_ok(), "{name}");
     }
 }

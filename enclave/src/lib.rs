@@ -9,6 +9,7 @@
 //! | [`boot`] | from a machine to an open epoch, or to a gateway that is held |
 //! | [`adoption`] | what people hand to each other when one gateway continues another's work |
 //! | [`transport`] | TLS 1.3, or plain HTTP on loopback: for the gateway and for commands that reach one |
+//! | [`bridge`] | an MCP server over stdio that passes each message on to a gateway, signed |
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
 //! | [`talk`] | what passes between a call under way and its client |
@@ -25,6 +26,7 @@
 
 pub mod adoption;
 pub mod boot;
+pub mod bridge;
 pub mod calls;
 pub mod clock;
 pub mod commands;

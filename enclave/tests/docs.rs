@@ -81,10 +81,10 @@ fn leaves(command: &clap::Command, path: &str, out: &mut BTreeMap<String, BTreeS
         .get_subcommands()
         .filter(|c| c.get_name() != "help")
         .peekable();
-    if below.peek().is_none() {
-        let arguments = command
-            .get_arguments()
-            .filter(|a| !matches!(a.get_id().as_str(), "help" | "version"));
+    let own = |a: &&clap::Arg| !matches!(a.get_id().as_str(), "help" | "version");
+    // A command may do something by itself and have others below it.
+    if below.peek().is_none() || command.get_arguments().any(|a| own(&a)) {
+        let arguments = command.get_arguments().filter(own);
         let shown = arguments.map(|a| match a.get_long() {
             Some(long) => format!("--{long}"),
             None => a.get_id().as_str().to_uppercase(),

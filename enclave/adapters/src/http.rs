@@ -380,7 +380,7 @@ impl Session {
             events
                 .push(&piece)
                 .map_err(|error| Lost::TooLarge { limit: error.limit })?;
-            while let Some(event) = events.next() {
+            while let Some(event) = events.next_event() {
                 match self.parse(&event)? {
                     Incoming::Response { id, body } if id == Some(wanted) => {
                         let interim = std::mem::take(&mut *locked(&told.interim));
@@ -473,7 +473,7 @@ impl Session {
             events
                 .push(&piece)
                 .map_err(|error| Lost::TooLarge { limit: error.limit })?;
-            while let Some(event) = events.next() {
+            while let Some(event) = events.next_event() {
                 told.take(self.parse(&event)?).await?;
             }
         }

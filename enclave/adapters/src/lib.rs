@@ -27,5 +27,6 @@ pub use call::{
 pub use event::Event;
 pub use frame::{Era, FrameError, LEGACY_VERSIONS, MODERN_VERSION, Progress};
 pub use http::{EndpointError, HttpSettings};
+pub use sse::{EventTooLarge, Events};
 pub use stdio::StdioSettings;
 pub use upstream::{EraChoice, Features, Health, State, Transport, Upstream, UpstreamSettings};

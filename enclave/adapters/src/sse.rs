@@ -12,14 +12,14 @@ use bytes::Bytes;
 /// An event or a line was over the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("event is over {limit} bytes")]
-pub(crate) struct EventTooLarge {
+pub struct EventTooLarge {
     /// The limit in bytes.
-    pub(crate) limit: usize,
+    pub limit: usize,
 }
 
 /// Reads a stream of events piece by piece.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub struct Events {
     limit: usize,
     line: Vec<u8>,
     data: Option<Vec<u8>>,
@@ -35,7 +35,9 @@ enum AfterReturn {
 }
 
 impl Events {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// Of events of at most so many bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
         Self {
             limit,
             line: Vec::new(),
@@ -46,7 +48,10 @@ impl Events {
     }
 
     /// Takes the next piece.
-    pub(crate) fn push(&mut self, mut piece: &[u8]) -> Result<(), EventTooLarge> {
+    ///
+    /// # Errors
+    /// If an event is over the limit.
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), EventTooLarge> {
         if self.after_return == AfterReturn::Yes && !piece.is_empty() {
             self.after_return = AfterReturn::No;
             piece = piece.strip_prefix(b"\n").unwrap_or(piece);
@@ -70,7 +75,7 @@ impl Events {
     }
 
     /// The next complete event.
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
+    pub fn next_event(&mut self) -> Option<Bytes> {
         self.ready.pop_front()
     }
 
@@ -122,7 +127,7 @@ mod tests {
         let mut found = Vec::new();
         for piece in text.as_bytes().chunks(size) {
             events.push(piece).unwrap();
-            while let Some(event) = events.next() {
+            while let Some(event) = events.next_event() {
                 found.push(String::from_utf8(event.to_vec()).unwrap());
             }
         }

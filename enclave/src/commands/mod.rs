@@ -12,6 +12,7 @@
 //! | `recovery-key …` | the recovery key's holder | makes the key, and tries whether it opens a gateway's wrap |
 //! | `approve …` | approvers | lists, shows and answers actions that wait |
 //! | `appraise` | clients | says which gateway is at an address, by its evidence and the very connection |
+//! | `bridge` | agents | an MCP server over stdio, whose every message goes to a gateway, signed |
 //! | `export` | exporters | fetches the log |
 //! | `top` | people of group `operator` | shows where the time of calls goes |
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
@@ -24,6 +25,7 @@
 mod adopt;
 mod appraise;
 mod approve;
+mod bridge;
 mod bundle;
 mod client;
 mod enrol;
@@ -78,6 +80,8 @@ enum Command {
     Swtpm(serve::SoftwareTpm),
     /// Say which gateway is at an address, by its evidence and this very connection.
     Appraise(appraise::Appraise),
+    /// Serve MCP over stdio for any client, and pass each message on to a gateway as a signed request.
+    Bridge(bridge::Bridge),
     /// List, show and answer actions that wait for a person.
     #[command(subcommand)]
     Approve(approve::Approve),
@@ -129,6 +133,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dev(command) => command.run(),
         Command::Swtpm(command) => command.run(),
         Command::Appraise(command) => command.run(),
+        Command::Bridge(command) => command.run(),
         Command::Approve(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Top(command) => command.run(),

@@ -107,10 +107,15 @@ impl Transport {
     pub fn is_ours(&self, authority: &str) -> bool {
         let (host, _) = host_and_port(authority);
         match self {
-            Self::Loopback => matches!(host, "localhost" | "127.0.0.1" | "[::1]"),
+            Self::Loopback => is_loopback(host),
             Self::Tls(certificate) => certificate.is_for(host),
         }
     }
+}
+
+/// Whether a host is this machine, by a name or address that leads nowhere else.
+fn is_loopback(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// The parts of an authority. An IPv6 address keeps its brackets.

@@ -4,7 +4,9 @@
 //! are trusted unasked: whom a person's command believes is said on its command line.
 //! Out: a connection, and the authority that requests over it are signed for.
 
-use super::{CLASSICAL, HTTP_1_1, HYBRID, VERSIONS, host_and_port, provider, server_name};
+use super::{
+    CLASSICAL, HTTP_1_1, HYBRID, VERSIONS, host_and_port, is_loopback, provider, server_name,
+};
 use anyhow::{Context as _, bail, ensure};
 use countersign_record::channel::EXPORTER_LABEL;
 use countersign_record::digest::ChannelBinding;
@@ -77,6 +79,12 @@ impl<'a> Target<'a> {
         match self {
             Self::Plain { authority } | Self::Tls { authority, .. } => authority,
         }
+    }
+
+    /// Whether it is this machine, by a name or address that leads nowhere else.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(host_and_port(self.authority()).0)
     }
 
     /// The scheme, as signatures see it.

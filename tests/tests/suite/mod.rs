@@ -1,4 +1,5 @@
 mod attested;
+mod bridge;
 mod callers;
 mod connections;
 mod crash;
@@ -10,6 +11,7 @@ mod identity;
 mod operator;
 mod profiles;
 mod replay;
+mod signers;
 mod tamper;
 mod telemetry;
 mod transport;

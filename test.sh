@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test of the project: formatting, lints, documentation, dependencies, unit and whole-system
-# tests, a short run of each fuzz target, the second verifier, and the demo. Installs what it needs. Prints what it runs.
+# tests, a short run of each fuzz target, the second verifier, the demo, and clients and servers
+# of others. Installs what it needs. Prints what it runs.
 #
 #   ./test.sh          everything (about 25 minutes on two cores the first time)
 #   ./test.sh quick    only tests of the code: no lints, dependency checks, fuzzing or demo
@@ -19,8 +20,10 @@ in_verifier() {
 }
 
 install_packages() {
-  local packages=(faketime gcc libc6-dev libtss2-dev libtss2-tcti-swtpm0 openssl pkg-config python3 python3-venv swtpm) missing=() package
+  local packages=(faketime gcc git libc6-dev libtss2-dev libtss2-tcti-swtpm0 openssl pkg-config python3 python3-venv swtpm) missing=() package
   command -v node >/dev/null || packages+=(nodejs)
+  # Debian's npm would come with a Node of its own.
+  command -v npm >/dev/null || packages+=(npm)
   command -v dpkg-query >/dev/null || { echo "no dpkg here; going on as if installed: ${packages[*]}"; return; }
   for package in "${packages[@]}"; do
     [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *' installed' ]] || missing+=("$package")
@@ -55,9 +58,13 @@ run cargo test --workspace --locked
 run tests/python/.venv/bin/python -m unittest discover -s clients/python/tests
 run node --test clients/typescript/test/
 run python3 -m unittest discover -s verifier/mutants/tests
+run python3 -m unittest discover -s tests/conformance
 if [[ $mode == all ]]; then
   run ./demo.sh
   run ./demo.sh --self-test
+  run tests/conformance/run
+  run tests/servers/run
+  run examples/run
 fi
 
 if [[ $mode == all ]]; then

@@ -10,6 +10,7 @@ use crate::transport::TpmAddress;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -148,7 +149,9 @@ impl Swtpm {
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log);
+            .stderr(log)
+            // Whoever ends its starter from a keyboard does not mean it: the starter still has to close its epoch.
+            .process_group(0);
         let child = command.spawn().map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 SwtpmError::NotInstalled

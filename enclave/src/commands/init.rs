@@ -121,7 +121,7 @@ fn example_keys(
 }
 
 /// Makes a P-256 release key file.
-fn release_key(path: &Path) -> anyhow::Result<ReleaseKey> {
+pub(super) fn release_key(path: &Path) -> anyhow::Result<ReleaseKey> {
     loop {
         let scalar = random::<32>()?;
         // Not every 32 bytes are a scalar of the curve; the chance of a second turn is 2^-32.

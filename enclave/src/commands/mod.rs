@@ -28,6 +28,7 @@ mod approve;
 mod bridge;
 mod bundle;
 mod client;
+mod dev;
 mod enrol;
 mod export;
 mod init;
@@ -75,7 +76,7 @@ enum Command {
     /// Run the gateway.
     Serve(serve::Serve),
     /// Run everything on a private software TPM. For development: no hardware vouches for it.
-    Dev(serve::Dev),
+    Dev(dev::Dev),
     /// Run a software TPM in the foreground. For development: it vouches for nothing.
     Swtpm(serve::SoftwareTpm),
     /// Say which gateway is at an address, by its evidence and this very connection.

@@ -1,19 +1,15 @@
-//! `countersign serve`, `dev` and `swtpm`.
+//! `countersign serve` and `swtpm`.
 
 use crate::boot::{self, Opened, Place, tracing_line};
-use crate::keys::{read_signing_key, sign_statement};
 use crate::serve::{Gateway, run};
-use crate::site::{SiteDir, StateFile, tpm_address_text, write_release};
+use crate::site::tpm_address_text;
 use crate::transport::Transport;
 use crate::witnesses;
 use anyhow::Context as _;
 use clap::Args;
+use countersign_platform::Profile;
 use countersign_platform::swtpm::Swtpm;
-use countersign_platform::{PcrSet, Profile, Tpm, TpmAddress};
-use countersign_record::cbor::{Bytes, Cbor as _};
-use countersign_record::statement::{FLEET_TYP, FleetMember, FleetStatement};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,15 +28,32 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        serve(&Place {
+        let place = Place {
             site: &self.site,
             state: &self.state,
             tpm: None,
-        })
+        };
+        serve(
+            &place,
+            Around {
+                ready: &|_| (),
+                ended: &|_| Ok(()),
+            },
+        )
     }
 }
 
-fn serve(place: &Place<'_>) -> anyhow::Result<()> {
+/// What a command adds to serving.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// Is told the gateway's address, once it takes requests.
+    pub(super) ready: &'a dyn Fn(&str),
+    /// Is given the gateway once it has stopped.
+    pub(super) ended: &'a dyn Fn(&Gateway) -> anyhow::Result<()>,
+}
+
+/// Boots the gateway and serves until it is told to stop.
+pub(super) fn serve(place: &Place<'_>, around: Around<'_>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -66,6 +79,7 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
     }
     let gateway = Arc::new(gateway);
     runtime.block_on(async {
+        let gateway = Arc::clone(&gateway);
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;
@@ -76,14 +90,12 @@ fn serve(place: &Place<'_>) -> anyhow::Result<()> {
         } else {
             "ready"
         };
-        println!(
-            "{word} {}{} gateway {}",
-            gateway.transport.prefix(),
-            listener.local_addr()?,
-            gateway.id
-        );
+        let url = format!("{}{}", gateway.transport.prefix(), listener.local_addr()?);
+        println!("{word} {url} gateway {}", gateway.id);
+        (around.ready)(&url);
         run(gateway, renewer, listener, stop).await
-    })
+    })?;
+    (around.ended)(&gateway)
 }
 
 fn announce(opened: &Opened) {
@@ -145,88 +157,4 @@ impl SoftwareTpm {
                 anyhow::Ok(())
             })
     }
-}
-
-/// Run everything on a private software TPM.
-#[derive(Debug, Args)]
-pub(crate) struct Dev {
-    /// Site directory with its development keys, as `countersign init` makes it.
-    #[arg(long)]
-    site: PathBuf,
-    /// State directory; the software TPM's state is kept there too.
-    #[arg(long)]
-    state: PathBuf,
-}
-
-impl Dev {
-    pub(super) fn run(self) -> anyhow::Result<()> {
-        let tpm = Swtpm::start(&self.state.join("swtpm"))?;
-        let address = tpm.address();
-        let site = SiteDir::new(&self.site);
-        prepare(&site, &address)?;
-        let place = Place {
-            site: &self.site,
-            state: &self.state,
-            tpm: Some(address),
-        };
-        enrol_here(&site, &place)?;
-        serve(&place)
-    }
-}
-
-/// Builds and signs with the development keys whatever is not there yet.
-fn prepare(site: &SiteDir, address: &TpmAddress) -> anyhow::Result<()> {
-    let keys = site.path().join("keys");
-    fs::create_dir_all(site.path().join("build"))?;
-    let parsed = site.parse()?;
-    let mut bundle = countersign_policies::Bundle::build(&parsed)?;
-    let key = read_signing_key(&keys.join("bundle.key"))?;
-    bundle.sign(crate::keys::public(&key), |message| {
-        use ed25519_dalek::Signer as _;
-        countersign_record::digest::Signature(key.sign(message).to_bytes())
-    })?;
-    fs::write(site.bundle_file(), bundle.to_bytes())?;
-    let tpm = Tpm::open(address.clone())?;
-    anyhow::ensure!(
-        tpm.identity().profile == Profile::Swtpm,
-        "dev runs on a software TPM only"
-    );
-    let secret = p256::SecretKey::from_slice(
-        crate::keys::read_secret(&keys.join("release.key"))?.as_slice(),
-    )?;
-    let sequence = parsed.settings.release.sequence;
-    let policy = super::release::approve(&secret, tpm.pcrs(PcrSet::PROFILE)?, sequence)?;
-    fs::write(site.release_file(), write_release(&policy))?;
-    Ok(())
-}
-
-/// Enrols this gateway as the only one of a fleet named `dev`, once.
-fn enrol_here(site: &SiteDir, place: &Place<'_>) -> anyhow::Result<()> {
-    let opened = boot::open(place)?;
-    if opened.ledger.fleet.is_some() || opened.state_dir.read(StateFile::Fleet)?.is_some() {
-        return Ok(());
-    }
-    let issued = opened.clock.now().at;
-    let member = FleetMember {
-        gateway: opened.gateway(),
-        name: "dev".to_owned(),
-        from: issued,
-        until: None,
-        ak_name: Some(Bytes(opened.tpm.identity().attestation_key.name.to_vec())),
-    };
-    let statement = FleetStatement {
-        fleet: "dev".to_owned(),
-        number: 1,
-        issued,
-        members: vec![member],
-    };
-    let key = read_signing_key(&governance_key(site.path()))?;
-    opened.state_dir.write(
-        StateFile::Fleet,
-        &sign_statement(&key, FLEET_TYP, statement.to_bytes()),
-    )
-}
-
-fn governance_key(site: &Path) -> PathBuf {
-    site.join("keys").join("governance.key")
 }

@@ -7,7 +7,7 @@
 use super::ExportFault;
 use crate::boot::adopted::Adopted;
 use crate::serve::Gateway;
-use countersign_journal::Reader;
+use countersign_journal::{Reader, StoreError};
 use countersign_record::cbor::Bytes;
 use countersign_record::checkpoint::Checkpoint;
 use countersign_record::digest::{GatewayId, PublicKey, UnixMillis};
@@ -88,18 +88,21 @@ impl<'g> Source<'g> {
         })
     }
 
+    fn latest(&self) -> Result<String, ExportFault> {
+        let latest = self.log().latest_checkpoint()?;
+        latest.ok_or(ExportFault::NoCheckpoint)
+    }
+
     /// A new checkpoint where one can be made, otherwise the newest that there is.
     pub(super) fn extent(&self) -> Result<Extent, ExportFault> {
         let checkpoint = match (self.adopted, &self.gateway.serving) {
-            (None, Some(_)) => self
-                .gateway
-                .journal
-                .checkpoint()
-                .map_err(|e| ExportFault::Refused(e.to_string()))?,
-            (Some(_), _) | (None, None) => self
-                .log()
-                .latest_checkpoint()?
-                .ok_or(ExportFault::NoCheckpoint)?,
+            (None, Some(_)) => match self.gateway.journal.checkpoint() {
+                Ok(made) => made,
+                // The epoch was closed, and with that came its last checkpoint.
+                Err(StoreError::NoEpoch) => self.latest()?,
+                Err(error) => return Err(ExportFault::Refused(error.to_string())),
+            },
+            (Some(_), _) | (None, None) => self.latest()?,
         };
         let covered = Checkpoint::parse(checkpoint.as_bytes(), &self.identity().gateway())?
             .head()

@@ -6,6 +6,7 @@
 use super::Ended;
 use countersign_gateway::refusal::Code;
 use countersign_policies::Content;
+use countersign_policies::site::method::Method;
 use countersign_record::body::Verdict;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,7 +76,9 @@ impl Histogram {
 pub(super) struct Series {
     /// Its id; empty for calls of what there is not.
     pub(super) capability: String,
-    /// The upstream's name for the tool.
+    /// The method that it is called by.
+    pub(super) method: &'static str,
+    /// The upstream's name for the tool; empty for what is no tool.
     pub(super) tool: String,
     /// The whole call.
     pub(super) whole: Histogram,
@@ -90,10 +93,11 @@ pub(super) struct Series {
 }
 
 impl Series {
-    fn new(capability: String, tool: String) -> Self {
+    fn new(capability: String, method: Method, tool: String) -> Self {
         let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
         Self {
             capability,
+            method: method.name(),
             tool,
             whole: Histogram::new(),
             ours: Histogram::new(),
@@ -131,11 +135,16 @@ impl Metrics {
     /// For the capabilities of a bundle.
     pub(super) fn new(content: &Content) -> Self {
         let series = |(id, c): (&String, &std::sync::Arc<countersign_policies::Capability>)| {
-            (id.clone(), Series::new(id.clone(), c.tool.clone()))
+            let tool = if c.method == Method::CallTool {
+                c.tool.clone()
+            } else {
+                String::new()
+            };
+            (id.clone(), Series::new(id.clone(), c.method, tool))
         };
         Self {
             known: content.capabilities.iter().map(series).collect(),
-            unknown: Series::new(String::new(), String::new()),
+            unknown: Series::new(String::new(), Method::CallTool, String::new()),
             strangers: AtomicU64::new(0),
         }
     }

@@ -76,6 +76,8 @@ pub struct Ended {
     code: Option<String>,
     capability: Option<String>,
     adapter: Option<String>,
+    /// What the upstream is asked.
+    method: &'static str,
     tool: Option<String>,
     bundle: Option<ArtifactDigest>,
     recorded: Option<(u64, EntryDigest)>,
@@ -106,6 +108,7 @@ impl Seen {
             code: body.code.clone(),
             capability: capability.map(|c| c.id.clone()),
             adapter: capability.map(|c| c.adapter.clone()),
+            method: "tools/call",
             tool: None,
             bundle: body.policy.as_ref().map(|p| p.bundle),
             recorded: None,
@@ -244,8 +247,9 @@ impl Telemetry {
         ended.total = self.clock.micros().saturating_sub(started);
         self.metrics.count(&ended);
         if let Some(sending) = &self.sending {
-            let tool = &self.metrics.series(ended.capability.as_deref()).tool;
-            ended.tool = Some(tool.clone()).filter(|tool| !tool.is_empty());
+            let series = self.metrics.series(ended.capability.as_deref());
+            ended.method = series.method;
+            ended.tool = Some(series.tool.clone()).filter(|tool| !tool.is_empty());
             ended.at = self.clock.unix_micros();
             sending.queue.put(Item::Call(Box::new(ended)));
         }

@@ -29,6 +29,9 @@ const INTERNAL: u64 = 1;
 const SERVER: u64 = 2;
 const CLIENT: u64 = 3;
 
+/// The method that is a call of a tool.
+const CALL: &str = "tools/call";
+
 /// SPEC: `Status.StatusCode`.
 const STATUS_ERROR: u64 = 2;
 
@@ -183,11 +186,13 @@ fn server_span(ended: &Ended, start: u64) -> Message {
             );
         }
     }
-    put(
-        &mut span,
-        "gen_ai.operation.name",
-        Value::Text("execute_tool"),
-    );
+    if ended.method == CALL {
+        put(
+            &mut span,
+            "gen_ai.operation.name",
+            Value::Text("execute_tool"),
+        );
+    }
     if let Some(tool) = &ended.tool {
         put(&mut span, "gen_ai.tool.name", Value::Text(tool));
     }
@@ -244,14 +249,15 @@ fn child_span(ended: &Ended, part: Part, kind: u64, from: u64, until: u64) -> Me
         Part::Call | Part::Decide | Part::Seal | Part::Release => None,
     };
     match (part, &ended.tool) {
-        (Part::Upstream, Some(tool)) => span.text(5, &format!("tools/call {tool}")),
+        (Part::Upstream, Some(tool)) => span.text(5, &format!("{} {tool}", ended.method)),
+        (Part::Upstream, None) => span.text(5, ended.method),
         (_, _) => span.text(5, part.name()),
     }
     span.number(6, kind);
     span.opt_fixed64(7, nanos(from));
     span.opt_fixed64(8, nanos(until.max(from)));
     if part == Part::Upstream {
-        put(&mut span, "mcp.method.name", Value::Text("tools/call"));
+        put(&mut span, "mcp.method.name", Value::Text(ended.method));
         if let Some(tool) = &ended.tool {
             put(&mut span, "gen_ai.tool.name", Value::Text(tool));
         }

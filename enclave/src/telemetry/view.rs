@@ -97,11 +97,11 @@ fn calls(gateway: &Gateway) -> Vec<Metric> {
     };
     let whole = all.iter().map(|(s, whole)| {
         let mut labels = vec![
-            ("mcp.method.name", "tools/call"),
-            ("gen_ai.operation.name", "execute_tool"),
+            ("mcp.method.name", s.method),
             (CAPABILITY, s.capability.as_str()),
         ];
         if !s.tool.is_empty() {
+            labels.push(("gen_ai.operation.name", "execute_tool"));
             labels.push((TOOL, &s.tool));
         }
         Point::new(&labels, whole.clone())

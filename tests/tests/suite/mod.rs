@@ -3,6 +3,7 @@ mod bridge;
 mod callers;
 mod connections;
 mod crash;
+mod dev;
 mod doors;
 mod faults;
 mod handover;

@@ -1,6 +1,7 @@
 //! What an operator watches: spans, metrics and log records, decoded with the protocol's own classes; and what is never in them.
 
 use countersign_tests::auditor::Log;
+use countersign_tests::client::{Client, Credential};
 use countersign_tests::collector::Collector;
 use countersign_tests::machine::{Gateway, Machine};
 use countersign_tests::process::{outcome, run};
@@ -16,7 +17,6 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 const AMBIENT_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const AMBIENT_SPAN: &str = "00f067aa0ba902b7";
-const SESSION: &str = "550e8400-e29b-41d4-a716-446655440000";
 
 fn watched(settings: &str) -> (Machine, Gateway) {
     let machine = Machine::enrolled();
@@ -32,6 +32,18 @@ fn tools_call(id: Value, tool: &str, line: &str, meta: Value) -> Value {
         "method": "tools/call",
         "params": { "name": tool, "arguments": { "line": line }, "_meta": meta },
     })
+}
+
+/// The name of a session of the revision that has sessions.
+fn opened(client: &mut Client) -> String {
+    let message = json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": { "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } },
+    });
+    let response = client.mcp(&message, &[]).unwrap();
+    response.header("mcp-session-id").unwrap().to_owned()
 }
 
 /// What arrived of a signal, under these names of members.
@@ -60,8 +72,9 @@ fn spans_of_a_call_say_what_its_record_says_and_no_more() {
         "baggage": "k=v",
     });
     let ambient = format!("00-{AMBIENT_TRACE}-{AMBIENT_SPAN}-01");
+    let session = opened(&mut alpha);
     let headers = [
-        ("mcp-session-id", SESSION),
+        ("mcp-session-id", session.as_str()),
         ("traceparent", ambient.as_str()),
     ];
     let carried = tools_call(json!(7), "append", CANARY, meta);
@@ -70,8 +83,9 @@ fn spans_of_a_call_say_what_its_record_says_and_no_more() {
     assert_eq!(audit["verdict"], "allow", "{answer}");
     // In places where a client may write what it likes.
     let odd = [("mcp-session-id", CANARY)];
+    assert_eq!(alpha.mcp(&carried, &odd).unwrap().status, 404);
     let unknown = tools_call(json!(CANARY), CANARY, CANARY, json!({}));
-    assert_eq!(alpha.mcp(&unknown, &odd).unwrap().status, 200);
+    assert_eq!(alpha.mcp(&unknown, &[]).unwrap().status, 200);
     let refused = alpha
         .call("effects.append", json!({ "line": format!("{CANARY}\n") }))
         .unwrap();
@@ -91,7 +105,7 @@ fn spans_of_a_call_say_what_its_record_says_and_no_more() {
     }
 
     let spans = of(&items, "span");
-    the_carried_call_fits(&spans, audit, &export);
+    the_carried_call_fits(&spans, audit, &session, &export);
     the_upstream_was_told(&spans, &machine);
     the_refused_calls_fit(&spans);
     the_metrics_fit(&of(&items, "metric"));
@@ -103,7 +117,7 @@ fn spans_of_a_call_say_what_its_record_says_and_no_more() {
 }
 
 /// The span of the call that was carried out, and those below it.
-fn the_carried_call_fits(spans: &[&Value], audit: &Value, export: &Path) {
+fn the_carried_call_fits(spans: &[&Value], audit: &Value, session: &str, export: &Path) {
     let call = one(spans, |s| {
         s["name"] == "tools/call append" && s["kind"] == "SPAN_KIND_SERVER"
     });
@@ -122,7 +136,7 @@ fn the_carried_call_fits(spans: &[&Value], audit: &Value, export: &Path) {
         json!({
             "mcp.method.name": "tools/call",
             "mcp.protocol.version": "2025-11-25",
-            "mcp.session.id": SESSION,
+            "mcp.session.id": session,
             "jsonrpc.request.id": "7",
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": "append",
@@ -288,10 +302,7 @@ fn what_an_endpoint_refuses_is_counted() {
     while collector.next()["path"] != "/v1/traces" {}
     // Its answer is on the way.
     let line = "countersign_telemetry_dropped_total{countersign_signal=\"traces\"} 1";
-    let mut reader = countersign_tests::client::Client::new(
-        &metrics,
-        countersign_tests::client::Credential::None,
-    );
+    let mut reader = Client::new(&metrics, Credential::None);
     let dropped = || {
         let text = reader.get("/metrics").unwrap().body;
         String::from_utf8(text).unwrap().contains(line)
@@ -360,10 +371,7 @@ fn metrics_are_for_operators_and_top_reads_them() {
     let scrape = scraped(&gateway);
     let again = run(&mut top(&format!("http://{scrape}")));
     assert!(again.contains("effects.append"), "{again}");
-    let mut page = countersign_tests::client::Client::new(
-        &scrape,
-        countersign_tests::client::Credential::None,
-    );
+    let mut page = Client::new(&scrape, Credential::None);
     let foreign = page
         .request("GET", "/metrics", &[("host", "evil.example")], b"")
         .unwrap();

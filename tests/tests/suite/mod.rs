@@ -9,6 +9,7 @@ mod faults;
 mod handover;
 mod hostile;
 mod identity;
+mod mcp;
 mod operator;
 mod profiles;
 mod replay;

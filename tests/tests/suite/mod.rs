@@ -11,6 +11,7 @@ mod hostile;
 mod identity;
 mod mcp;
 mod operator;
+mod principals;
 mod profiles;
 mod replay;
 mod signers;

@@ -21,8 +21,6 @@ in_verifier() {
 
 install_packages() {
   local packages=(faketime gcc git libc6-dev libtss2-dev libtss2-tcti-swtpm0 openssl pkg-config python3 python3-venv swtpm) missing=() package
-  command -v node >/dev/null || packages+=(nodejs)
-  # Debian's npm would come with a Node of its own.
   command -v npm >/dev/null || packages+=(npm)
   command -v dpkg-query >/dev/null || { echo "no dpkg here; going on as if installed: ${packages[*]}"; return; }
   for package in "${packages[@]}"; do
@@ -50,13 +48,15 @@ if [[ $mode == all ]]; then
 fi
 
 # The whole-system tests start these programs.
+run tests/conformance/install
+export PATH="$PWD/target/conformance/node_modules/.bin:$PATH"
 run tests/python/setup
 run cargo build --locked --bins
 in_verifier cargo build --locked --bins
 in_verifier cargo test --workspace --locked
 run cargo test --workspace --locked
 run tests/python/.venv/bin/python -m unittest discover -s clients/python/tests
-run node --test clients/typescript/test/
+run node --test clients/typescript/test/index.test.js
 run python3 -m unittest discover -s verifier/mutants/tests
 run python3 -m unittest discover -s tests/conformance
 if [[ $mode == all ]]; then

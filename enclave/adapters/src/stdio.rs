@@ -141,9 +141,9 @@ impl Waiter {
 }
 
 impl Waiting {
-    /// The only request under way. A message that names no request is taken to be about it.
+    /// The only request under way that somebody listens to. A message that names no request is taken to be about it.
     fn only(&mut self) -> Option<(u64, &mut Waiter)> {
-        let mut all = self.by_id.iter_mut();
+        let mut all = self.by_id.iter_mut().filter(|(_, w)| w.ears.is_some());
         match (all.next(), all.next()) {
             (Some((id, waiter)), None) => Some((*id, waiter)),
             (Some(_), Some(_)) | (None, _) => None,

@@ -13,18 +13,26 @@ type Key = (Principal, Option<String>, String);
 
 /// Calls under way, by what their clients know of them.
 #[derive(Debug, Default)]
-pub struct Running(Mutex<HashMap<Key, watch::Sender<bool>>>);
+pub struct Running(Mutex<HashMap<Key, Arc<watch::Sender<bool>>>>);
 
 /// A call that can be taken back; it no longer can when this goes.
 #[derive(Debug)]
 pub struct Token {
     running: Arc<Running>,
     key: Key,
+    this: Arc<watch::Sender<bool>>,
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.running.locked().remove(&self.key);
+        let mut running = self.running.locked();
+        // A later call may have the same name by now.
+        if running
+            .get(&self.key)
+            .is_some_and(|a| Arc::ptr_eq(a, &self.this))
+        {
+            running.remove(&self.key);
+        }
     }
 }
 
@@ -38,9 +46,10 @@ impl Running {
     ) -> (Token, watch::Receiver<bool>) {
         let (take_back, gone) = watch::channel(false);
         let key = (of, session, id);
-        self.locked().insert(key.clone(), take_back);
+        let this = Arc::new(take_back);
+        self.locked().insert(key.clone(), Arc::clone(&this));
         let running = Arc::clone(self);
-        (Token { running, key }, gone)
+        (Token { running, key, this }, gone)
     }
 
     /// The client waits no longer for this call.
@@ -51,16 +60,15 @@ impl Running {
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<Key, watch::Sender<bool>>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Key, Arc<watch::Sender<bool>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Token {
-    /// The client went away.
+    /// The client of this very call went away.
     pub fn take_back(&self) {
-        let (of, session, id) = self.key.clone();
-        self.running.take_back(of, session, id);
+        self.this.send_replace(true);
     }
 }
 
@@ -85,6 +93,25 @@ mod tests {
         running.take_back(of("a"), Some("s".into()), "1".into());
         assert!(*gone.borrow());
         drop(token);
+        assert!(running.locked().is_empty());
+    }
+
+    #[test]
+    fn of_two_calls_with_one_name_each_is_itself() {
+        let of = Principal {
+            tenant: TenantId([1; 16]),
+            agent: "a".to_owned(),
+            user: None,
+        };
+        let running = Arc::new(Running::default());
+        let (first, first_gone) = running.begin(of.clone(), None, "1".into());
+        let (second, second_gone) = running.begin(of.clone(), None, "1".into());
+        first.take_back();
+        assert!(*first_gone.borrow() && !*second_gone.borrow());
+        drop(first);
+        running.take_back(of, None, "1".into());
+        assert!(*second_gone.borrow());
+        drop(second);
         assert!(running.locked().is_empty());
     }
 }

@@ -391,12 +391,13 @@ pub async fn run(
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    // ORDER: a server is asked to tell of changes when it starts, if somebody listens by then.
+    gateway.upstreams.listen();
     for adapter in gateway.upstreams.names() {
         if let Err(error) = gateway.upstreams.refresh(adapter).await {
             tracing_line(&format!("upstream {adapter} is not there: {error}"));
         }
     }
-    gateway.upstreams.listen();
     let listings = tokio::spawn(keep_listings(Arc::clone(&gateway)));
     let changes = tokio::spawn(tell_changes(Arc::clone(&gateway)));
     let unknown = tokio::spawn(keep_unknown(Arc::clone(&gateway)));

@@ -310,7 +310,7 @@ impl Upstream {
         })
     }
 
-    /// What it tells without a call.
+    /// What it tells without a call. A server that is started while nobody listens is not asked to tell.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.inner.common.events.subscribe()
@@ -518,6 +518,16 @@ enum Discovered {
 }
 
 impl Opening<'_> {
+    /// Whether anybody wants to know what the server tells outside of calls.
+    fn is_heard(&self) -> bool {
+        self.common.events.receiver_count() > 0
+    }
+
+    fn listen(&self, hearing: impl Future<Output = ()> + Send + 'static) -> Option<Arc<Listener>> {
+        self.is_heard()
+            .then(|| Arc::new(Listener(tokio::spawn(hearing).abort_handle())))
+    }
+
     /// SPEC: 2026-07-28 stdio, "Backward Compatibility": probe with `server/discover`, fall back
     /// on any error that is not a modern one. Beyond it: a server that answered the probe may
     /// refuse `initialize` in that process, and one that was silent may still answer late; both
@@ -540,7 +550,9 @@ impl Opening<'_> {
         match (discovered(answer, era)?, era) {
             (Discovered::Modern(features), _) => {
                 connection.serve();
-                connection.subscribe(self.deadline).await;
+                if self.is_heard() {
+                    connection.subscribe(self.deadline).await;
+                }
                 Ok(Live {
                     link: Link::Stdio(Arc::new(connection)),
                     era: Era::Modern,
@@ -607,12 +619,12 @@ impl Opening<'_> {
             (Discovered::Modern(features), _) => {
                 let session = Arc::new(session.opened(MODERN_VERSION, None));
                 let hearing = session.clone();
-                let task = tokio::spawn(async move { hearing.subscribe().await });
+                let listener = self.listen(async move { hearing.subscribe().await });
                 Ok(Live {
                     link: Link::Http(session),
                     era: Era::Modern,
                     features: Arc::new(features),
-                    _listener: Some(Arc::new(Listener(task.abort_handle()))),
+                    _listener: listener,
                 })
             }
             (_, EraChoice::Only(_)) => Err(StartError::NoCommonVersion),
@@ -633,12 +645,12 @@ impl Opening<'_> {
             .await
             .map_err(StartError::Handshake)?;
         let hearing = session.clone();
-        let task = tokio::spawn(async move { hearing.listen().await });
+        let listener = self.listen(async move { hearing.listen().await });
         Ok(Live {
             link: Link::Http(session),
             era: Era::Legacy,
             features: Arc::new(features),
-            _listener: Some(Arc::new(Listener(task.abort_handle()))),
+            _listener: listener,
         })
     }
 }

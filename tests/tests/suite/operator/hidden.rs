@@ -10,9 +10,14 @@ use countersign_record::merkle::leaf_hash;
 fn mixed() -> (Machine, Gateway) {
     let machine = Machine::enrolled();
     let mut gateway = machine.start();
+    // Periods are in milliseconds: no two calls may share one.
+    let tick = || std::thread::sleep(std::time::Duration::from_millis(3));
     serve_calls(&gateway, &["n1"]);
+    tick();
     read(&gateway, "s1");
+    tick();
     serve_calls(&gateway, &["n2"]);
+    tick();
     read(&gateway, "s2");
     assert!(gateway.stop().success(), "{}", gateway.process.said());
     let gateway = machine.start();

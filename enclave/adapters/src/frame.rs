@@ -75,8 +75,20 @@ pub(crate) struct Request<'a> {
 /// What opens a stream of changes where there are no sessions, and what is wanted of it.
 pub(crate) const LISTEN: &str = "subscriptions/listen";
 /// SPEC: MCP 2026-07-28, "Subscriptions".
-pub(crate) const EVERY_LIST: &[u8] =
+const EVERY_LIST: &[u8] =
     br#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#;
+
+/// What is sent to hear of changed lists.
+pub(crate) const LISTENING: Request<'static> = Request {
+    method: Method::Call(LISTEN),
+    params: &[("notifications", EVERY_LIST)],
+    members: b"",
+    meta: &[],
+    progress: Progress::Unwanted,
+    declared: NOTHING_DECLARED,
+    log_level: None,
+    era: Era::Modern,
+};
 
 /// Nothing that an upstream could ask for.
 pub(crate) const NOTHING_DECLARED: &str = "{}";

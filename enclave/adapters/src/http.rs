@@ -29,8 +29,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply};
 use crate::event::Event;
 use crate::frame::{
-    Body, EVERY_LIST, Era, FrameError, Incoming, LEGACY_VERSIONS, LISTEN, MODERN_VERSION, Method,
-    NOTHING_DECLARED, Progress, Request, answer_to, cancelled, reply_to,
+    Body, Era, FrameError, Incoming, LEGACY_VERSIONS, LISTEN, LISTENING, MODERN_VERSION, Method,
+    Request, answer_to, cancelled, reply_to,
 };
 use crate::sse::Events;
 use crate::stdio::{Common, locked};
@@ -430,19 +430,9 @@ impl Session {
         let mut ended = 0u32;
         while ended < MAX_STREAMS {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-            let request = Request {
-                method: Method::Call(LISTEN),
-                params: &[("notifications", EVERY_LIST)],
-                members: b"",
-                meta: &[],
-                progress: Progress::Unwanted,
-                declared: NOTHING_DECLARED,
-                log_level: None,
-                era: Era::Modern,
-            };
-            let mut headers = self.headers(Era::Modern, request.method);
+            let mut headers = self.headers(Era::Modern, LISTENING.method);
             headers.insert(MCP_METHOD, HeaderValue::from_static(LISTEN));
-            let body = Bytes::from(request.write(id));
+            let body = Bytes::from(LISTENING.write(id));
             let Ok(response) = self.post(headers, body, &Arc::default()).await else {
                 return;
             };

@@ -25,10 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::breaker::Breaker;
 use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply, StartError};
 use crate::event::Event;
-use crate::frame::{
-    Body, EVERY_LIST, Era, Incoming, LISTEN, Method, NOTHING_DECLARED, Progress, Request,
-    answer_to, cancelled, reply_to,
-};
+use crate::frame::{Body, Incoming, LISTENING, Method, Request, answer_to, cancelled, reply_to};
 use countersign_json::Limits;
 
 /// A program that speaks MCP on its standard streams.
@@ -282,17 +279,7 @@ impl Connection {
     /// question tells nothing.
     pub(crate) async fn subscribe(&self, deadline: Instant) {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let request = Request {
-            method: Method::Call(LISTEN),
-            params: &[("notifications", EVERY_LIST)],
-            members: b"",
-            meta: &[],
-            progress: Progress::Unwanted,
-            declared: NOTHING_DECLARED,
-            log_level: None,
-            era: Era::Modern,
-        };
-        drop(self.notify(request.write(id), deadline).await);
+        drop(self.notify(LISTENING.write(id), deadline).await);
     }
 
     /// Sends a message that has no answer.

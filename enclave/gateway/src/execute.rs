@@ -57,6 +57,8 @@ pub enum Report {
     NoAnswer {
         /// Why.
         cause: NoAnswer,
+        /// Interim messages, in order: what the caller heard before the answer failed to come.
+        transcript: Vec<Bytes>,
     },
 }
 

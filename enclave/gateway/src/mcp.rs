@@ -39,8 +39,6 @@ pub const META_DECISION: &str = "dev.countersign/decision";
 pub const META_REFUSAL: &str = "dev.countersign/refusal";
 /// Key of `_meta` for where the time of a call went, in milliseconds.
 pub const META_TIMING: &str = "dev.countersign/timing";
-/// Name of the extension for calls that go on after their answer.
-pub const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// Most entries of a client's `_meta` that are handed on.
 const MAX_META: usize = 64;
@@ -130,26 +128,8 @@ pub enum Method {
     Listen(Filter),
     /// What an upstream is asked: a tool, or another method that can be a capability.
     Call(Box<Call>),
-    /// `tasks/get`, `tasks/update`, `tasks/cancel`: about a call that goes on after its answer.
-    Task {
-        /// Which.
-        verb: TaskVerb,
-        /// The task's identifier.
-        task: String,
-    },
     /// Anything else; refused by name.
     Other(String),
-}
-
-/// What is asked of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TaskVerb {
-    /// How it stands.
-    Get,
-    /// To take an answer.
-    Update,
-    /// To end.
-    Cancel,
 }
 
 /// What of a server's changes a client wants to hear.
@@ -170,8 +150,6 @@ pub struct Declared {
     pub asks: BTreeMap<Ask, String>,
     /// Whether it opens addresses for its user.
     pub url: bool,
-    /// Whether it understands [`TASKS`].
-    pub tasks: bool,
 }
 
 /// A request that an upstream is to answer.
@@ -367,10 +345,6 @@ fn method(
     meta: Meta,
 ) -> Result<Method, Refusal> {
     let inner = |name| text(document.inner("params", name));
-    let task = |verb| {
-        let task = inner("taskId").ok_or_else(malformed)?;
-        Ok(Method::Task { verb, task })
-    };
     Ok(match method.as_str() {
         // A message that declares a revision is of the one that has no sessions to open.
         "initialize" if meta.version.is_some() => Method::Other(method),
@@ -382,9 +356,6 @@ fn method(
         "ping" => Method::Ping,
         "tools/list" => Method::ToolsList,
         "subscriptions/listen" => Method::Listen(filter(document)?),
-        "tasks/get" => task(TaskVerb::Get)?,
-        "tasks/update" => task(TaskVerb::Update)?,
-        "tasks/cancel" => task(TaskVerb::Cancel)?,
         other => match Action::from_name(other) {
             Some(action) => Method::Call(Box::new(call(body, document, action, meta)?)),
             None => Method::Other(method),
@@ -575,7 +546,6 @@ impl Declared {
             }
         }
         declared.url = document.inner(Ask::Elicitation.name(), "url").is_some();
-        declared.tasks = document.inner("extensions", TASKS).is_some();
         Ok(declared)
     }
 }

@@ -58,9 +58,9 @@ impl Outcome {
                 (Some(result), transcript, released, redactions, None)
             }
             Report::NotSent { cause } => (None, Vec::new(), Err(not_sent(cause)), Vec::new(), None),
-            Report::NoAnswer { cause } => (
+            Report::NoAnswer { cause, transcript } => (
                 None,
-                Vec::new(),
+                transcript,
                 Err(no_answer(cause)),
                 Vec::new(),
                 Some(cause.name()),

@@ -592,7 +592,10 @@ fn report(recorded: &Recorded) -> Result<Report, Box<Difference>> {
             .into_iter()
             .find(|cause| cause.name() == name)
             .ok_or_else(|| wrong("no cause of this name"))?;
-            Ok(Report::NoAnswer { cause })
+            Ok(Report::NoAnswer {
+                cause,
+                transcript: recorded.transcript().unwrap_or_default(),
+            })
         }
     }
 }

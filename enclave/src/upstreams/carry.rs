@@ -56,33 +56,36 @@ impl Carrying<'_> {
             return nothing_sent();
         };
         let mut earlier: Vec<Bytes> = Vec::new();
+        // Of an answer that fails to come, this is what there is: method and parameters, in order.
+        let mut told: Vec<Bytes> = Vec::new();
         for _ in 0..MAX_ROUNDS {
-            let response = match self.once(request.clone(), &asks, client).await {
-                Exchange::TakenBack => return no_answer(NoAnswer::Cancelled),
+            let response = match self.once(request.clone(), &asks, client, &mut told).await {
+                Exchange::TakenBack => return no_answer(NoAnswer::Cancelled, told),
                 Exchange::Over(outcome) => outcome,
             };
             let response = match response {
                 Ok(response) => response,
                 // What was answered before has its effect already.
                 Err(CallError::NotSent(_)) if earlier.is_empty() => return nothing_sent(),
-                Err(CallError::NotSent(_)) => return no_answer(NoAnswer::Crashed),
-                Err(CallError::OutcomeUnknown(lost)) => return no_answer(why(&lost)),
+                Err(CallError::NotSent(_)) => return no_answer(NoAnswer::Crashed, told),
+                Err(CallError::OutcomeUnknown(lost)) => return no_answer(why(&lost), told),
             };
             if response.answer != Answer::InputRequired {
                 return answered(response, earlier);
             }
             match self.questions(&response, &asks, client).await {
                 Further::HandOn => return asking(response, earlier),
-                Further::Refuse => return no_answer(NoAnswer::Malformed),
-                Further::TakenBack => return no_answer(NoAnswer::Cancelled),
+                Further::Refuse => return no_answer(NoAnswer::Malformed, told),
+                Further::TakenBack => return no_answer(NoAnswer::Cancelled, told),
                 Further::Again(answers, said) => {
                     earlier.extend(response.interim.messages().iter().cloned());
-                    earlier.extend(said);
+                    earlier.extend(said.iter().cloned());
+                    told.extend(said);
                     request.answers = Some(answers);
                 }
             }
         }
-        no_answer(NoAnswer::Malformed)
+        no_answer(NoAnswer::Malformed, told)
     }
 
     fn request(&self, dispatch: Dispatch, client: &Client) -> Option<CallRequest> {
@@ -130,6 +133,7 @@ impl Carrying<'_> {
         mut request: CallRequest,
         asks: &BTreeSet<Ask>,
         client: &mut Client,
+        told: &mut Vec<Bytes>,
     ) -> Exchange {
         let (ears, mut heard) = mpsc::channel(talk::LINE_FRAMES);
         request.ears = Some(ears);
@@ -137,18 +141,21 @@ impl Carrying<'_> {
         let outcome = loop {
             tokio::select! {
                 biased;
-                Some(message) = heard.recv() => self.hear(message, asks, client),
+                Some(message) = heard.recv() => self.hear(message, asks, client, told),
                 outcome = &mut call => break outcome,
                 () = client.taken_back() => return Exchange::TakenBack,
             }
         };
         while let Ok(message) = heard.try_recv() {
-            self.hear(message, asks, client);
+            self.hear(message, asks, client, told);
         }
         Exchange::Over(outcome)
     }
 
-    fn hear(&self, message: Heard, asks: &BTreeSet<Ask>, client: &Client) {
+    fn hear(&self, message: Heard, asks: &BTreeSet<Ask>, client: &Client, told: &mut Vec<Bytes>) {
+        let (Heard::Notification { method, params } | Heard::Question { method, params, .. }) =
+            &message;
+        told.push(talk::notification(method, params));
         match message {
             Heard::Notification { method, params } => self.tell(&method, &params, client),
             Heard::Question {
@@ -319,7 +326,9 @@ fn answered(response: CallResponse, earlier: Vec<Bytes>) -> (Report, ResultKind)
         Answer::Complete => (ToolError::No, ResultKind::ToolResult),
         Answer::ToolError => (ToolError::Yes, ResultKind::ToolResult),
         Answer::Refused { code: _ } => (ToolError::Yes, ResultKind::ProtocolError),
-        Answer::InputRequired | Answer::Unrecognised => return no_answer(NoAnswer::Malformed),
+        Answer::InputRequired | Answer::Unrecognised => {
+            return no_answer(NoAnswer::Malformed, transcript);
+        }
     };
     let report = Report::Answered {
         result: body,
@@ -338,8 +347,9 @@ fn asking(response: CallResponse, earlier: Vec<Bytes>) -> (Report, ResultKind) {
     answered(response, earlier)
 }
 
-fn no_answer(cause: NoAnswer) -> (Report, ResultKind) {
-    (Report::NoAnswer { cause }, ResultKind::ToolResult)
+fn no_answer(cause: NoAnswer, transcript: Vec<Bytes>) -> (Report, ResultKind) {
+    let report = Report::NoAnswer { cause, transcript };
+    (report, ResultKind::ToolResult)
 }
 
 #[expect(

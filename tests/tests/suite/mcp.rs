@@ -1,6 +1,7 @@
 //! MCP as clients meet it: sessions, calls that wait for people, calls that are taken back, the joint path.
 
 use countersign_record::body::Effect;
+use countersign_record::commitment::Field;
 use countersign_tests::auditor::Log;
 use countersign_tests::client::{Client, Response};
 use countersign_tests::gate::Gate;
@@ -181,7 +182,7 @@ fn a_call_that_is_taken_back_is_recorded_as_such_with_an_unknown_effect() {
     let (mut alpha, mut other) = (gateway.alpha(), gateway.alpha());
     let opened = session(&mut alpha, &json!({}));
     let header = [("mcp-session-id", opened.as_str())];
-    let headers = [TAKES_BOTH[0], TAKES_BOTH[1], header[0]];
+    let headers = [TAKES_BOTH[0], ("accept", "application/json"), header[0]];
     let body = call(7, "slow", "late").to_string();
     alpha
         .send("POST", "/mcp/effects", &headers, body.as_bytes())
@@ -203,6 +204,10 @@ fn a_call_that_is_taken_back_is_recorded_as_such_with_an_unknown_effect() {
     let (_, decision) = log.decisions().last().unwrap();
     assert_eq!(decision.cancelled.as_deref(), Some("cancelled"));
     assert_eq!(decision.effect, Effect::Unknown);
+    // What the server had told by then is in the record, although there is no answer.
+    let (logged, _) = log.decisions().last().unwrap();
+    let told = logged.disclosed(Field::Transcript).unwrap();
+    assert!(told.contains("half done"), "{told}");
 }
 
 #[test]

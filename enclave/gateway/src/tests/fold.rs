@@ -130,6 +130,7 @@ impl Sim {
                     },
                     1 => Report::NoAnswer {
                         cause: NoAnswer::Timeout,
+                        transcript: Vec::new(),
                     },
                     _ => answered("{}"),
                 };

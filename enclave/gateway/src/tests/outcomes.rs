@@ -66,6 +66,7 @@ fn every_ending_without_an_answer_has_its_code_and_effect() {
         (
             Report::NoAnswer {
                 cause: NoAnswer::Timeout,
+                transcript: Vec::new(),
             },
             Code::OutcomeUnknown,
             Effect::Unknown,
@@ -73,6 +74,7 @@ fn every_ending_without_an_answer_has_its_code_and_effect() {
         (
             Report::NoAnswer {
                 cause: NoAnswer::Crashed,
+                transcript: Vec::new(),
             },
             Code::OutcomeUnknown,
             Effect::Unknown,
@@ -80,6 +82,7 @@ fn every_ending_without_an_answer_has_its_code_and_effect() {
         (
             Report::NoAnswer {
                 cause: NoAnswer::Restarted,
+                transcript: Vec::new(),
             },
             Code::OutcomeUnknown,
             Effect::Unknown,
@@ -87,6 +90,7 @@ fn every_ending_without_an_answer_has_its_code_and_effect() {
         (
             Report::NoAnswer {
                 cause: NoAnswer::Malformed,
+                transcript: Vec::new(),
             },
             Code::UpstreamMalformed,
             Effect::Unknown,
@@ -94,6 +98,7 @@ fn every_ending_without_an_answer_has_its_code_and_effect() {
         (
             Report::NoAnswer {
                 cause: NoAnswer::TooLarge,
+                transcript: Vec::new(),
             },
             Code::ResultTooLarge,
             Effect::Unknown,
@@ -101,6 +106,7 @@ fn every_ending_without_an_answer_has_its_code_and_effect() {
         (
             Report::NoAnswer {
                 cause: NoAnswer::Cancelled,
+                transcript: Vec::new(),
             },
             Code::Cancelled,
             Effect::Unknown,

@@ -171,6 +171,7 @@ fn a_key_whose_call_has_an_unknown_outcome_is_never_carried_out_again() {
     let mut world = World::new();
     let lost = Report::NoAnswer {
         cause: NoAnswer::Timeout,
+        transcript: Vec::new(),
     };
     assert_eq!(
         world.go(READER, &keyed("k"), lost).code(),

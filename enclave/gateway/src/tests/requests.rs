@@ -1,7 +1,7 @@
 //! Stages 1 and 3: what is well formed, and what is a call of a registered tool.
 
 use super::world::{DELETE, READER, SELECT, World, answered, body, site};
-use crate::mcp::{Answer, Message, Method, Notification, STATELESS_ERA, TaskVerb};
+use crate::mcp::{Answer, Message, Method, Notification, STATELESS_ERA};
 use crate::refusal::{Code, Refusal, Retry};
 use crate::request::{MAX_BODY_BYTES, Request, Tool};
 use crate::surface::{Observed, surface};
@@ -242,7 +242,7 @@ fn methods_are_told_apart_by_the_body_alone() {
         panic!("no initialize");
     };
     assert_eq!(offered, "2025-11-25");
-    assert!(declared.url && !declared.tasks);
+    assert!(declared.url);
     assert_eq!(
         declared.asks.keys().copied().collect::<Vec<_>>(),
         [Ask::Elicitation, Ask::Roots]
@@ -250,10 +250,6 @@ fn methods_are_told_apart_by_the_body_alone() {
     assert_eq!(of("server/discover", "{}"), Method::Discover);
     assert_eq!(of("ping", "{}"), Method::Ping);
     assert_eq!(of("tools/list", "{}"), Method::ToolsList);
-    let Method::Task { verb, task } = of("tasks/get", r#"{"taskId":"t"}"#) else {
-        panic!("no task");
-    };
-    assert_eq!((verb, task.as_str()), (TaskVerb::Get, "t"));
     assert_eq!(of("roots/list", "{}"), Method::Other("roots/list".into()));
     assert_eq!(of("Tools/call", "{}"), Method::Other("Tools/call".into()));
 }

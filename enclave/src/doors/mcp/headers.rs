@@ -8,8 +8,7 @@ use crate::serve::Gateway;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_gateway::mcp::{Call, Era, Method, TaskVerb};
-use countersign_json::mirrored::PREFIX;
+use countersign_gateway::mcp::{Call, Era, Method};
 
 pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -31,7 +30,6 @@ pub(super) fn compare(
     }
     let named = match method {
         Method::Call(call) => call.named(),
-        Method::Task { task, .. } => Some(task.as_str()),
         Method::Initialize { .. }
         | Method::Discover
         | Method::Ping
@@ -83,7 +81,6 @@ fn mirrored(
             return Err("an Mcp-Param header is absent or differs from its argument");
         }
     }
-    debug_assert!(wanted.iter().all(|(n, _)| n.starts_with(PREFIX)));
     Ok(())
 }
 
@@ -125,11 +122,6 @@ fn name(method: &Method) -> &str {
         Method::ToolsList => "tools/list",
         Method::Listen(_) => "subscriptions/listen",
         Method::Call(call) => call.action().name(),
-        Method::Task { verb, .. } => match verb {
-            TaskVerb::Get => "tasks/get",
-            TaskVerb::Update => "tasks/update",
-            TaskVerb::Cancel => "tasks/cancel",
-        },
         Method::Other(name) => name,
     }
 }

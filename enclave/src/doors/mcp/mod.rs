@@ -163,7 +163,7 @@ fn era(
     let gone = match method {
         Method::Initialize { .. } | Method::Ping | Method::Other(_) => true,
         Method::Call(call) => call.action().needs_session(),
-        Method::Discover | Method::ToolsList | Method::Listen(_) | Method::Task { .. } => false,
+        Method::Discover | Method::ToolsList | Method::Listen(_) => false,
     };
     match (version, header) {
         // What the revision does not have is not found, whatever else is wrong with it.
@@ -258,9 +258,7 @@ fn answer(
         Method::Listen(filter) if *era == Era::Stateless => {
             session::subscribe(gateway, who, place, id, filter)
         }
-        Method::Listen(_) | Method::Task { .. } | Method::Call(_) | Method::Other(_) => {
-            not_found(id, *era)
-        }
+        Method::Listen(_) | Method::Call(_) | Method::Other(_) => not_found(id, *era),
     }
 }
 

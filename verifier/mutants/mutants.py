@@ -35,7 +35,8 @@ DEFAULT = ("signatures", "record", "verify")
 FIRST = ("src/checks/*", "src/keys.rs", "src/ledger.rs", "src/fleet.rs", "src/trust.rs", "src/query.rs", "src/receipts.rs")
 # Mutants for one call of cargo-mutants: a call costs about a second, a stopped one is lost if it is killed outright.
 BATCH = 20
-# A mutant that takes this much longer than the tests of unchanged code is caught: it hangs.
+# A mutant that takes this much longer than the tests of unchanged code is caught: it hangs. On a busy machine `--patience`
+# keeps slow from being taken for hanging.
 TIMEOUT_FACTOR, SHORTEST_TIMEOUT = 6, 20
 OUTCOMES = ("caught", "timeout", "unviable", "missed")
 PASSED, UNEXPLAINED, NOT_ALL, USAGE = 0, 1, 3, 4
@@ -248,7 +249,7 @@ class Package:
             f"| {explained} | {count['missed'] - explained} | {count[None]} |"
         )
 
-    def run(self, sources, globs, deadline):
+    def run(self, sources, globs, deadline, patience):
         """Runs what is open; whether it was stopped."""
         names = self.open(globs)
         if not names:
@@ -256,7 +257,7 @@ class Package:
         if self.state.baseline[0] != sources:
             self.state.baseline = [sources, baseline(self.name)]
             self.state.store()
-        timeout = max(SHORTEST_TIMEOUT, int(TIMEOUT_FACTOR * self.state.baseline[1]))
+        timeout = max(patience, int(TIMEOUT_FACTOR * self.state.baseline[1]))
         spent, reached = 0.0, 0
         while reached < len(names):
             if time.monotonic() > deadline:
@@ -282,6 +283,7 @@ def arguments(given):
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default {', '.join(DEFAULT)}")
     parser.add_argument("--file", action="append", default=[], help="only files that match, below verifier/")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--patience", type=int, default=SHORTEST_TIMEOUT, help="seconds that tests may take at the least")
     parser.add_argument("--again", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--status", action="store_true", help="run nothing")
     try:
@@ -312,7 +314,7 @@ def main(given):
     stopped = False
     if not asked.status:
         try:
-            stopped = any(package.run(sources, asked.file, deadline) for package in packages)
+            stopped = any(package.run(sources, asked.file, deadline, asked.patience) for package in packages)
         except KeyboardInterrupt:
             stopped = True
     print("\n| package | mutants | caught | do not build | explained | unexplained | not yet run |\n|---|---|---|---|---|---|---|")

@@ -10,6 +10,7 @@
 
 pub mod appraisal;
 pub mod eventlog;
+pub mod party;
 mod reader;
 pub mod tpm;
 

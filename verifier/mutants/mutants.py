@@ -29,7 +29,7 @@ EXPLANATIONS = HERE / "survivors.toml"
 
 # What the tests read, beside the verifier itself.
 NEEDED = ("verifier", "docs", "README.md")
-PACKAGES = ("signatures", "record", "verify", "timestamps", "evidence")
+PACKAGES = ("signatures", "record", "verify", "certificates", "timestamps", "evidence")
 DEFAULT = ("signatures", "record", "verify")
 # What decides a verdict comes first; files that are not here follow in the order of their names.
 FIRST = ("src/checks/*", "src/keys.rs", "src/ledger.rs", "src/fleet.rs", "src/trust.rs", "src/query.rs", "src/receipts.rs")

@@ -1,6 +1,6 @@
 //! Vendor evidence: layouts, signatures, and what they say. Pure Rust, no C.
 //!
-//! What is here: TPM 2.0 quotes and certified counters ([`tpm`]) and the boot event log of the TCG
+//! Chains of vendors are read by `countersign-certificates`. What is here: TPM 2.0 quotes and certified counters ([`tpm`]) and the boot event log of the TCG
 //! ([`eventlog`]). Layouts are read from the bytes as received, never from something re-encoded.
 //!
 //! What it may know: bytes of evidence and what they are expected to say, both given by the caller.

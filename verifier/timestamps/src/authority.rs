@@ -1,8 +1,9 @@
 //! A root that a caller pins: whose word about time counts.
 
-use crate::certificate::Certificate;
 use crate::error::TimestampError;
+use crate::purpose::may_issue;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use countersign_certificates::Certificate;
 use thiserror::Error;
 
 /// A pinned root certificate. Only [`Authority::parse`] makes one.
@@ -30,7 +31,7 @@ impl Authority {
     /// Why it can be no root.
     pub fn parse(der: &[u8]) -> Result<Self, TimestampError> {
         let certificate = Certificate::parse(der)?;
-        certificate.is_issuer()?;
+        may_issue(&certificate)?;
         certificate.key("an issuer")?;
         Ok(Self { der: der.to_vec() })
     }
@@ -46,7 +47,7 @@ impl Authority {
     }
 
     pub(crate) fn certificate(&self) -> Result<Certificate<'_>, TimestampError> {
-        Certificate::parse(&self.der)
+        Ok(Certificate::parse(&self.der)?)
     }
 }
 

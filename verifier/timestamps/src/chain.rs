@@ -7,8 +7,9 @@
 //! Spec: RFC 5280 6.1, without policies, name constraints (refused where critical) and revocation.
 
 use crate::authority::Authority;
-use crate::certificate::Certificate;
 use crate::error::TimestampError;
+use crate::purpose::may_issue;
+use countersign_certificates::Certificate;
 
 /// Most certificates of a way, the signer's and the root's among them.
 const MAX_PATH: usize = 4;
@@ -57,7 +58,9 @@ impl<'a> Search<'a> {
             return Err(TimestampError::Ways { limit: MAX_TRIES });
         }
         self.tries = self.tries.saturating_add(1);
-        issuer.issued(subject, self.at, below)
+        may_issue(issuer)?;
+        issuer.valid(self.at, "an issuer's certificate")?;
+        Ok(issuer.issued(subject, below)?)
     }
 
     /// Goes on from the last certificate of the way.
@@ -69,7 +72,7 @@ impl<'a> Search<'a> {
         // All but the signer's own are issuers below the next.
         let below = u64::try_from(path.len().saturating_sub(1)).unwrap_or(u64::MAX);
         for (place, root) in self.roots.iter().enumerate() {
-            if root.subject == last.issuer {
+            if root.subject() == last.issuer() {
                 match self.issued(root, last, below) {
                     Ok(()) => return Ok(place),
                     Err(error) => outcome = Err(error),
@@ -81,7 +84,8 @@ impl<'a> Search<'a> {
             return outcome;
         }
         for issuer in self.given {
-            if issuer.subject != last.issuer || path.iter().any(|c| c.whole == issuer.whole) {
+            if issuer.subject() != last.issuer() || path.iter().any(|c| c.whole() == issuer.whole())
+            {
                 continue;
             }
             path.push(issuer);

@@ -1,7 +1,7 @@
 //! Why a token shows nothing.
 
-use crate::der::DerError;
 use crate::token::MAX_TOKEN_BYTES;
+use countersign_certificates::{CertificateError, DerError};
 use thiserror::Error;
 
 /// Why bytes are no token, or one that does not hold. Times are milliseconds since 1970.
@@ -16,6 +16,9 @@ pub enum TimestampError {
     /// Not DER of this shape.
     #[error("not a timestamp token: {0}")]
     Form(#[from] DerError),
+    /// Something about a certificate, an algorithm, a key or a signature.
+    #[error("{0}")]
+    Certificate(CertificateError),
     /// Something is of another kind than a timestamp needs.
     #[error("not a timestamp token: {0} is of another kind")]
     Kind(&'static str),
@@ -49,32 +52,12 @@ pub enum TimestampError {
         /// The limit.
         limit: u8,
     },
-    /// A certificate with more extensions than are looked at.
-    #[error("a certificate has more than {limit} extensions")]
-    Extensions {
-        /// The limit.
-        limit: usize,
-    },
     /// A signed attribute that has to be there once is absent.
     #[error("signed attribute {0} is missing")]
     NoAttribute(&'static str),
     /// A signed attribute stands there twice, or with other than one value.
     #[error("signed attribute {0} does not stand there once, with one value")]
     AttributeTwice(&'static str),
-    /// An algorithm that is not accepted.
-    #[error("{0} is not an algorithm that is accepted")]
-    Algorithm(&'static str),
-    /// A key that is not accepted.
-    #[error("{whose} has a key that is not accepted: {why}")]
-    Key {
-        /// Whose.
-        whose: &'static str,
-        /// Why.
-        why: &'static str,
-    },
-    /// Two places that have to name one algorithm name two.
-    #[error("{0} is named in two ways")]
-    TwoAlgorithms(&'static str),
     /// It is over something else.
     #[error("token is over other bytes than these")]
     Imprint,
@@ -87,34 +70,23 @@ pub enum TimestampError {
     /// The signed attributes name another certificate than the signer's.
     #[error("signed attribute signing-certificate-v2 names another certificate")]
     SigningCertificate,
-    /// A signature does not hold.
-    #[error("the signature of {0} does not hold")]
-    Signature(&'static str),
     /// None of the given authorities, by name: somebody else's token.
     #[error("the token is of no authority that is trusted here")]
     NobodyKnown,
-    /// A certificate was not valid at the token's time.
-    #[error("{whose} is valid from {from} to {until}, the token is of {at}")]
-    Validity {
-        /// Whose.
-        whose: &'static str,
-        /// From when.
-        from: u64,
-        /// Until when, inclusive.
-        until: u64,
-        /// The token's time.
-        at: u64,
-    },
     /// The signer's certificate is not for timestamps, and for nothing else.
     #[error("the signer's certificate is not for timestamps alone: {0}")]
     Purpose(&'static str),
-    /// A certificate that issues others may not.
-    #[error("an issuer's certificate may not issue this one: {0}")]
-    Issuer(&'static str),
     /// An extension that must not be passed over is not known.
     #[error("{0} has a critical extension that is not known")]
     CriticalExtension(&'static str),
-    /// An extension stands in a certificate twice.
-    #[error("{0} has an extension twice")]
-    ExtensionTwice(&'static str),
+}
+
+impl From<CertificateError> for TimestampError {
+    fn from(error: CertificateError) -> Self {
+        if let CertificateError::Form(form) = error {
+            Self::Form(form)
+        } else {
+            Self::Certificate(error)
+        }
+    }
 }

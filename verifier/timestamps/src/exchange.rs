@@ -6,9 +6,9 @@
 //!
 //! Spec: RFC 3161 2.4.1 and 2.4.2.
 
-use crate::der::{BOOLEAN, INTEGER, OCTET_STRING, Reader, SEQUENCE};
 use crate::error::TimestampError;
 use crate::token::{Imprint, MAX_TOKEN_BYTES, Token, sha256_identifier};
+use countersign_certificates::der::{BOOLEAN, INTEGER, OCTET_STRING, Reader, SEQUENCE};
 use thiserror::Error;
 
 /// Media type of a request.
@@ -104,7 +104,7 @@ pub fn token_of(reply: &[u8], imprint: &Imprint, nonce: &Nonce) -> Result<Vec<u8
     Ok(bytes.to_vec())
 }
 
-fn parts(reply: &[u8]) -> Result<(u64, Option<&[u8]>), crate::der::DerError> {
+fn parts(reply: &[u8]) -> Result<(u64, Option<&[u8]>), countersign_certificates::DerError> {
     let mut outer = Reader::new(reply);
     let mut r = outer.sequence("TimeStampResp")?;
     outer.end("TimeStampResp")?;

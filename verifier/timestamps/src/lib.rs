@@ -14,18 +14,14 @@
 //! Start reading at [`Token`]; [`exchange`] is for whoever asks for tokens.
 //! Spec: `docs/spec/timestamp.md`; RFC 3161, 5816, 5652 and 5280.
 
-mod algorithm;
 mod authority;
-mod certificate;
 mod chain;
-mod der;
 mod error;
 pub mod exchange;
-pub mod rsa;
-mod time;
+mod purpose;
 mod token;
 
 pub use authority::{Authority, RootError};
-pub use der::DerError;
+pub use countersign_certificates::{CertificateError, DerError};
 pub use error::TimestampError;
 pub use token::{Imprint, MAX_TOKEN_BYTES, Stamped, Token};

@@ -5,16 +5,17 @@
 //!
 //! Spec: RFC 3161 2.4.2, RFC 5652 5, RFC 5816.
 
-use crate::algorithm::{Hash, Identifier, SHA256, Scheme, Signed};
 use crate::authority::Authority;
-use crate::certificate::Certificate;
 use crate::chain::root_of;
-use crate::der::{
-    BOOLEAN, DerError, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET,
-    boolean, magnitude, number,
-};
 use crate::error::TimestampError;
-use crate::time::token_time;
+use crate::purpose::may_stamp;
+use countersign_certificates::algorithm::{Hash, Identifier, SHA256, Scheme, Signed};
+use countersign_certificates::der::{
+    BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, boolean,
+    magnitude, number,
+};
+use countersign_certificates::time::token_time;
+use countersign_certificates::{Certificate, CertificateError};
 
 /// Longest token that is read, in bytes (64 KiB). Those of public authorities have 2 to 8 KiB, most of it certificates.
 pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -114,9 +115,9 @@ impl SignerId<'_> {
     fn names(&self, certificate: &Certificate<'_>) -> bool {
         match self {
             Self::IssuerAndSerial { issuer, serial } => {
-                certificate.issuer == *issuer && certificate.serial == *serial
+                certificate.issuer() == *issuer && certificate.serial() == *serial
             }
-            Self::KeyId(id) => certificate.key_id() == Some(*id),
+            Self::KeyId(id) => certificate.extensions().key_id == Some(*id),
         }
     }
 }
@@ -201,7 +202,7 @@ impl<'a> Token<'a> {
         let at = self.info.at_ms;
         let authority = root_of(signer, &self.certificates, authorities, at)?;
         // 4: it is for timestamps alone.
-        signer.may_stamp(at)?;
+        may_stamp(signer, at)?;
         // 5: the signed attributes are about this content and this certificate.
         let digest = Hash::of(&self.signer.digest, "the token's digest")?;
         self.signer.is_about(self.content, signer, digest)?;
@@ -278,9 +279,7 @@ impl<'a> Info<'a> {
         let mut imprint = r.sequence("TSTInfo.messageImprint")?;
         let algorithm = Identifier::read(&mut imprint, "MessageImprint.hashAlgorithm")?;
         if Hash::of(&algorithm, "the digest of the message imprint")? != Hash::Sha256 {
-            return Err(TimestampError::Algorithm(
-                "the digest of the message imprint",
-            ));
+            return Err(CertificateError::Algorithm("the digest of the message imprint").into());
         }
         let hashed = imprint.expect(OCTET_STRING, "MessageImprint.hashedMessage")?;
         imprint.end("TSTInfo.messageImprint")?;
@@ -316,7 +315,7 @@ impl<'a> Info<'a> {
 }
 
 /// Milliseconds, rounded up.
-fn accuracy(element: Element<'_>) -> Result<u64, DerError> {
+fn accuracy(element: Element<'_>) -> Result<u64, countersign_certificates::DerError> {
     let mut r = element.inside();
     let seconds = match r.optional(INTEGER, "Accuracy.seconds")? {
         Some(element) => number(element, "Accuracy.seconds")?,
@@ -438,7 +437,7 @@ impl<'a> Signer<'a> {
                 Hash::of(&identifier, "the digest of signing-certificate-v2")?
             }
         };
-        if id.octets("ESSCertIDv2.certHash")? == hash.digest(certificate.whole) {
+        if id.octets("ESSCertIDv2.certHash")? == hash.digest(certificate.whole()) {
             Ok(())
         } else {
             Err(TimestampError::SigningCertificate)

@@ -15,7 +15,9 @@ mod common;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::*;
 use countersign_timestamps::exchange::{Nonce, ReplyError, request, token_of};
-use countersign_timestamps::{Authority, Imprint, RootError, Stamped, TimestampError, Token};
+use countersign_timestamps::{
+    Authority, CertificateError, Imprint, RootError, Stamped, TimestampError, Token,
+};
 use sha2::{Digest as _, Sha256, Sha384};
 use std::path::Path;
 
@@ -92,7 +94,10 @@ fn a_short_rsa_key_is_refused() {
     let bytes = file("rsa-1024.tst");
     let found = Token::parse(&bytes).unwrap().verify(note(), &roots());
     assert!(
-        matches!(found, Err(TimestampError::Key { .. })),
+        matches!(
+            found,
+            Err(TimestampError::Certificate(CertificateError::Key { .. }))
+        ),
         "{found:?}"
     );
 }
@@ -101,7 +106,12 @@ fn a_short_rsa_key_is_refused() {
 fn a_token_that_is_signed_with_sha_1_is_refused() {
     let bytes = file("signed-by-sha1.tst");
     let found = Token::parse(&bytes).unwrap().verify(note(), &roots());
-    assert_eq!(found, Err(TimestampError::Algorithm("the token's digest")));
+    assert_eq!(
+        found,
+        Err(TimestampError::Certificate(CertificateError::Algorithm(
+            "the token's digest"
+        )))
+    );
 }
 
 #[test]
@@ -117,7 +127,12 @@ fn a_token_that_names_its_certificate_by_sha_1_alone_is_refused() {
 fn a_token_over_another_digest_of_the_same_bytes_is_refused() {
     let found = Token::parse(&file("over-sha512.tst")).map(|_| ());
     let what = "the digest of the message imprint";
-    assert_eq!(found, Err(TimestampError::Algorithm(what)));
+    assert_eq!(
+        found,
+        Err(TimestampError::Certificate(CertificateError::Algorithm(
+            what
+        )))
+    );
 }
 
 /// One changed byte is refused, or lies where nobody signed and changes nothing that is said.

@@ -13,7 +13,9 @@
 mod common;
 
 use common::*;
-use countersign_timestamps::{Authority, DerError, Imprint, TimestampError, Token};
+use countersign_timestamps::{
+    Authority, CertificateError, DerError, Imprint, TimestampError, Token,
+};
 use proptest::prelude::*;
 
 const OVER: Imprint = Imprint([5; 32]);
@@ -78,7 +80,10 @@ fn no_authority_at_all() {
 #[test]
 fn a_root_of_the_same_name_with_another_key() {
     let found = changed(|f| f.root = issuer("root", "root", 8, 8));
-    assert_eq!(found, TimestampError::Signature("a certificate"));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Signature("a certificate"))
+    );
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn a_signer_whose_certificate_does_not_come_along() {
 fn a_signature_by_another_key() {
     assert_eq!(
         changed(|f| f.signs = 9),
-        TimestampError::Signature("the token")
+        TimestampError::Certificate(CertificateError::Signature("the token"))
     );
 }
 
@@ -181,7 +186,7 @@ fn attributes_that_were_changed_after_they_were_signed() {
     let token = forge.assemble(&content, &list(&content, &[more]), &signature);
     assert_eq!(
         judged(&forge, &token),
-        TimestampError::Signature("the token")
+        TimestampError::Certificate(CertificateError::Signature("the token"))
     );
 }
 
@@ -198,7 +203,7 @@ fn attributes_that_are_signed_under_the_tag_that_they_have_in_the_token() {
     let token = forge.assemble(&content, &attributes, &signature);
     assert_eq!(
         judged(&forge, &token),
-        TimestampError::Signature("the token")
+        TimestampError::Certificate(CertificateError::Signature("the token"))
     );
 }
 
@@ -214,7 +219,7 @@ fn a_signature_over_the_content_instead_of_the_attributes() {
     let token = forge.assemble(&content, &attributes, &sign(SIGNER, &content));
     assert_eq!(
         judged(&forge, &token),
-        TimestampError::Signature("the token")
+        TimestampError::Certificate(CertificateError::Signature("the token"))
     );
 }
 
@@ -240,7 +245,10 @@ fn a_named_certificate_by_an_unknown_digest() {
     let id = seq(&[digest_id(&[1, 3, 14, 3, 2, 26]), octets(&[7; 20])]);
     let found = with_attributes(|a| a[2].values = vec![seq(&[seq(&[id])])]);
     let what = "the digest of signing-certificate-v2";
-    assert_eq!(found, TimestampError::Algorithm(what));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Algorithm(what))
+    );
 }
 
 // ---- the signer's certificate ------------------------------------------------------------
@@ -303,10 +311,10 @@ fn a_signers_certificate_that_had_expired() {
     assert!(
         matches!(
             found,
-            TimestampError::Validity {
+            TimestampError::Certificate(CertificateError::Validity {
                 whose: "the signer's certificate",
                 ..
-            }
+            })
         ),
         "{found}"
     );
@@ -318,10 +326,10 @@ fn a_signers_certificate_that_was_not_valid_yet() {
     assert!(
         matches!(
             found,
-            TimestampError::Validity {
+            TimestampError::Certificate(CertificateError::Validity {
                 whose: "the signer's certificate",
                 ..
-            }
+            })
         ),
         "{found}"
     );
@@ -336,7 +344,9 @@ fn a_critical_extension_of_the_signer_that_is_not_known() {
     });
     assert_eq!(
         found,
-        TimestampError::CriticalExtension("the signer's certificate")
+        TimestampError::Certificate(CertificateError::CriticalExtension(
+            "the signer's certificate"
+        ))
     );
 }
 
@@ -346,7 +356,10 @@ fn an_extension_that_stands_there_twice() {
         let again = f.signer.extension(PURPOSES).clone();
         f.signer.extensions.push(again);
     });
-    assert_eq!(found, TimestampError::ExtensionTwice("a certificate"));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::ExtensionTwice("a certificate"))
+    );
 }
 
 #[test]
@@ -355,11 +368,11 @@ fn a_certificate_of_an_older_version() {
     let field = "TBSCertificate.version";
     assert_eq!(
         found,
-        TimestampError::Version {
+        TimestampError::Certificate(CertificateError::Version {
             field,
             found: 1,
             expected: 2
-        }
+        })
     );
 }
 
@@ -368,7 +381,10 @@ fn a_certificate_that_is_signed_with_sha_1() {
     let found =
         changed(|f| (f.signer.algorithm, f.signer.outer_algorithm) = (ECDSA_SHA1, ECDSA_SHA1));
     let what = "a certificate's signature algorithm";
-    assert_eq!(found, TimestampError::Algorithm(what));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Algorithm(what))
+    );
 }
 
 #[test]
@@ -376,7 +392,7 @@ fn a_certificate_that_names_two_algorithms() {
     let found = changed(|f| f.signer.outer_algorithm = ECDSA_SHA384);
     assert_eq!(
         found,
-        TimestampError::TwoAlgorithms("a certificate's signature")
+        TimestampError::Certificate(CertificateError::TwoAlgorithms("a certificate's signature"))
     );
 }
 
@@ -390,10 +406,10 @@ fn a_key_on_another_curve() {
     let why = "its curve is neither P-256 nor P-384";
     assert_eq!(
         found,
-        TimestampError::Key {
+        TimestampError::Certificate(CertificateError::Key {
             whose: "the signer",
             why
-        }
+        })
     );
 }
 
@@ -406,10 +422,10 @@ fn a_compressed_point() {
     assert!(
         matches!(
             found,
-            TimestampError::Key {
+            TimestampError::Certificate(CertificateError::Key {
                 whose: "the signer",
                 ..
-            }
+            })
         ),
         "{found}"
     );
@@ -425,10 +441,10 @@ fn a_point_beside_its_curve() {
     let why = "it is no point of its curve";
     assert_eq!(
         found,
-        TimestampError::Key {
+        TimestampError::Certificate(CertificateError::Key {
             whose: "the signer",
             why
-        }
+        })
     );
 }
 
@@ -447,13 +463,19 @@ fn issuer_changed(change: impl FnOnce(&mut Certificate)) -> TimestampError {
 #[test]
 fn an_issuer_that_is_none() {
     let found = issuer_changed(|c| c.without(CONSTRAINTS));
-    assert_eq!(found, TimestampError::Issuer("it is not of an issuer"));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Issuer("it is not of an issuer"))
+    );
 }
 
 #[test]
 fn an_issuer_that_says_that_it_is_none() {
     let found = issuer_changed(|c| c.extension(CONSTRAINTS).value = seq(&[]));
-    assert_eq!(found, TimestampError::Issuer("it is not of an issuer"));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Issuer("it is not of an issuer"))
+    );
 }
 
 #[test]
@@ -462,7 +484,10 @@ fn another_signer_as_issuer() {
         f.issuers = vec![stamper("middle", "root", 4, ROOT)];
         f.signer = stamper("stamper", "middle", SIGNER, 4);
     });
-    assert_eq!(found, TimestampError::Issuer("it is not of an issuer"));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Issuer("it is not of an issuer"))
+    );
 }
 
 #[test]
@@ -470,7 +495,7 @@ fn an_issuers_key_that_is_not_for_certificates() {
     let found = issuer_changed(|c| c.extension(KEY_USAGE).value = tlv(0x03, &[1, 0x02]));
     assert_eq!(
         found,
-        TimestampError::Issuer("its key is not for certificates")
+        TimestampError::Certificate(CertificateError::Issuer("its key is not for certificates"))
     );
 }
 
@@ -482,7 +507,9 @@ fn an_issuer_for_other_purposes() {
     });
     assert_eq!(
         found,
-        TimestampError::Issuer("its purposes leave out timestamps")
+        TimestampError::Certificate(CertificateError::Issuer(
+            "its purposes leave out timestamps"
+        ))
     );
 }
 
@@ -492,10 +519,10 @@ fn an_issuer_that_had_expired() {
     assert!(
         matches!(
             found,
-            TimestampError::Validity {
+            TimestampError::Certificate(CertificateError::Validity {
                 whose: "an issuer's certificate",
                 ..
-            }
+            })
         ),
         "{found}"
     );
@@ -507,10 +534,10 @@ fn a_root_that_had_expired() {
     assert!(
         matches!(
             found,
-            TimestampError::Validity {
+            TimestampError::Certificate(CertificateError::Validity {
                 whose: "an issuer's certificate",
                 ..
-            }
+            })
         ),
         "{found}"
     );
@@ -524,14 +551,19 @@ fn a_critical_extension_of_an_issuer_that_is_not_known() {
     });
     assert_eq!(
         found,
-        TimestampError::CriticalExtension("an issuer's certificate")
+        TimestampError::Certificate(CertificateError::CriticalExtension(
+            "an issuer's certificate"
+        ))
     );
 }
 
 #[test]
 fn an_issuer_by_another_key_than_the_roots() {
     let found = issuer_changed(|c| c.by = 9);
-    assert_eq!(found, TimestampError::Signature("a certificate"));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Signature("a certificate"))
+    );
 }
 
 #[test]
@@ -540,7 +572,10 @@ fn a_signers_certificate_by_another_key_than_the_issuers() {
         f.issuers = vec![issuer("middle", "root", 4, ROOT)];
         f.signer = stamper("stamper", "middle", SIGNER, 9);
     });
-    assert_eq!(found, TimestampError::Signature("a certificate"));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Signature("a certificate"))
+    );
 }
 
 #[test]
@@ -554,7 +589,9 @@ fn more_issuers_than_one_of_them_allows() {
     });
     assert_eq!(
         found,
-        TimestampError::Issuer("more issuers follow than it allows")
+        TimestampError::Certificate(CertificateError::Issuer(
+            "more issuers follow than it allows"
+        ))
     );
 }
 
@@ -605,13 +642,21 @@ fn more_extensions_than_are_looked_at() {
             f.signer.extensions.push(extension(id, false, vec![5, 0]));
         }
     });
-    assert_eq!(found, TimestampError::Extensions { limit: 32 });
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Extensions { limit: 32 })
+    );
 }
 
 #[test]
 fn a_pinned_certificate_that_may_not_issue() {
     let found = Authority::parse(&stamper("stamper", "root", SIGNER, ROOT).der());
-    assert_eq!(found, Err(TimestampError::Issuer("it is not of an issuer")));
+    assert_eq!(
+        found,
+        Err(TimestampError::Certificate(CertificateError::Issuer(
+            "it is not of an issuer"
+        )))
+    );
 }
 
 #[test]
@@ -621,7 +666,10 @@ fn a_pinned_certificate_with_a_key_that_is_not_accepted() {
     root.key_info = seq(&[curve, bits(&point(ROOT))]);
     let found = Authority::parse(&root.der());
     assert!(
-        matches!(found, Err(TimestampError::Key { .. })),
+        matches!(
+            found,
+            Err(TimestampError::Certificate(CertificateError::Key { .. }))
+        ),
         "{found:?}"
     );
 }
@@ -672,14 +720,20 @@ fn another_digest_than_the_contents() {
 fn a_digest_that_is_named_in_two_ways() {
     let found = changed(|f| f.algorithm = seq(&[oid(ECDSA_SHA384)]));
     let what = "the digest of the token's signature";
-    assert_eq!(found, TimestampError::TwoAlgorithms(what));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::TwoAlgorithms(what))
+    );
 }
 
 #[test]
 fn parameters_where_an_algorithm_has_none() {
     let found = changed(|f| f.algorithm = digest_id(ECDSA_SHA256));
     let what = "the token's signature algorithm";
-    assert_eq!(found, TimestampError::Algorithm(what));
+    assert_eq!(
+        found,
+        TimestampError::Certificate(CertificateError::Algorithm(what))
+    );
 }
 
 #[test]

@@ -8,7 +8,10 @@ use crate::der::{DerError, Element, GENERALIZED_TIME, Reader, UTC_TIME};
 /// A time of a certificate: UTCTime or GeneralizedTime, in whole seconds.
 ///
 /// SPEC: RFC 5280 4.1.2.5.
-pub(crate) fn certificate_time(r: &mut Reader<'_>, field: &'static str) -> Result<u64, DerError> {
+///
+/// # Errors
+/// If it is none.
+pub fn certificate_time(r: &mut Reader<'_>, field: &'static str) -> Result<u64, DerError> {
     let element = r.any(field)?;
     let text = element.content;
     let parsed = match element.tag {
@@ -32,7 +35,10 @@ pub(crate) fn certificate_time(r: &mut Reader<'_>, field: &'static str) -> Resul
 /// existed before the time existed before the number.
 ///
 /// SPEC: RFC 3161 2.4.2: no zeros at a fraction's end, and no fraction of zero.
-pub(crate) fn token_time(element: Element<'_>, field: &'static str) -> Result<u64, DerError> {
+///
+/// # Errors
+/// If it is none.
+pub fn token_time(element: Element<'_>, field: &'static str) -> Result<u64, DerError> {
     let parse = || {
         let text = element.content.strip_suffix(b"Z")?;
         let mut halves = text.splitn(2, |b| *b == b'.');

@@ -8,19 +8,29 @@
 
 use thiserror::Error;
 
-pub(crate) const BOOLEAN: u8 = 0x01;
-pub(crate) const INTEGER: u8 = 0x02;
-pub(crate) const BIT_STRING: u8 = 0x03;
-pub(crate) const OCTET_STRING: u8 = 0x04;
-pub(crate) const NULL: u8 = 0x05;
-pub(crate) const OID: u8 = 0x06;
-pub(crate) const UTC_TIME: u8 = 0x17;
-pub(crate) const GENERALIZED_TIME: u8 = 0x18;
-pub(crate) const SEQUENCE: u8 = 0x30;
-pub(crate) const SET: u8 = 0x31;
+/// Tag: a truth value.
+pub const BOOLEAN: u8 = 0x01;
+/// Tag: a whole number.
+pub const INTEGER: u8 = 0x02;
+/// Tag: a string of bits.
+pub const BIT_STRING: u8 = 0x03;
+/// Tag: a string of bytes.
+pub const OCTET_STRING: u8 = 0x04;
+/// Tag: nothing.
+pub const NULL: u8 = 0x05;
+/// Tag: an object identifier.
+pub const OID: u8 = 0x06;
+/// Tag: a time with two digits of the year.
+pub const UTC_TIME: u8 = 0x17;
+/// Tag: a time with four digits of the year.
+pub const GENERALIZED_TIME: u8 = 0x18;
+/// Tag: a sequence.
+pub const SEQUENCE: u8 = 0x30;
+/// Tag: a set.
+pub const SET: u8 = 0x31;
 
 /// Why bytes are not the DER that is expected. `field` is a name of the RFCs, `at` counts bytes from
-/// the start of the token or certificate.
+/// the start of the bytes that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DerError {
     /// The bytes end inside an element.
@@ -71,42 +81,51 @@ pub enum DerError {
 
 /// One element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Element<'a> {
-    pub(crate) tag: u8,
-    pub(crate) content: &'a [u8],
+pub struct Element<'a> {
+    /// Its tag.
+    pub tag: u8,
+    /// Its content.
+    pub content: &'a [u8],
     /// Tag and length too.
-    pub(crate) whole: &'a [u8],
+    pub whole: &'a [u8],
     /// Where the content starts.
-    pub(crate) at: usize,
+    pub at: usize,
 }
 
 impl<'a> Element<'a> {
     /// The elements inside.
-    pub(crate) fn inside(&self) -> Reader<'a> {
+    #[must_use]
+    pub fn inside(&self) -> Reader<'a> {
         Reader {
             rest: self.content,
             at: self.at,
         }
     }
 
-    pub(crate) fn wrong(&self, field: &'static str) -> DerError {
+    /// Why its content does not serve.
+    #[must_use]
+    pub fn wrong(&self, field: &'static str) -> DerError {
         DerError::Value { field, at: self.at }
     }
 }
 
 /// Reads elements in order.
 #[derive(Debug, Clone)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     rest: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Of these bytes.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, at: 0 }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
@@ -122,7 +141,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element, whatever it is.
-    pub(crate) fn any(&mut self, field: &'static str) -> Result<Element<'a>, DerError> {
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn any(&mut self, field: &'static str) -> Result<Element<'a>, DerError> {
         let (start, from) = (self.rest, self.at);
         let truncated = DerError::Truncated { field, at: from };
         let tag = self.byte(truncated)?;
@@ -175,7 +197,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element, which has to have this tag.
-    pub(crate) fn expect(&mut self, tag: u8, field: &'static str) -> Result<Element<'a>, DerError> {
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn expect(&mut self, tag: u8, field: &'static str) -> Result<Element<'a>, DerError> {
         let at = self.at;
         let element = self.any(field)?;
         if element.tag == tag {
@@ -191,7 +216,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element if it has this tag.
-    pub(crate) fn optional(
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn optional(
         &mut self,
         tag: u8,
         field: &'static str,
@@ -203,20 +231,35 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn sequence(&mut self, field: &'static str) -> Result<Self, DerError> {
+    /// The next element, a sequence: what is inside.
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn sequence(&mut self, field: &'static str) -> Result<Self, DerError> {
         self.expect(SEQUENCE, field).map(|e| e.inside())
     }
 
-    pub(crate) fn oid(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
+    /// The next element, an object identifier: its content.
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn oid(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
         self.expect(OID, field).map(|e| e.content)
     }
 
-    pub(crate) fn octets(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
+    /// The next element, a string of bytes: its content.
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn octets(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
         self.expect(OCTET_STRING, field).map(|e| e.content)
     }
 
     /// A whole number of bytes as a bit string.
-    pub(crate) fn bits(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn bits(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
         let element = self.expect(BIT_STRING, field)?;
         match element.content.split_first() {
             Some((0, bytes)) => Ok(bytes),
@@ -225,19 +268,28 @@ impl<'a> Reader<'a> {
     }
 
     /// An integer that is not negative: its bytes, without the zero that keeps it so.
-    pub(crate) fn unsigned(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn unsigned(&mut self, field: &'static str) -> Result<&'a [u8], DerError> {
         let element = self.expect(INTEGER, field)?;
         magnitude(element, field)
     }
 
     /// An integer from 0 to 2^64 − 1.
-    pub(crate) fn number(&mut self, field: &'static str) -> Result<u64, DerError> {
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn number(&mut self, field: &'static str) -> Result<u64, DerError> {
         let element = self.expect(INTEGER, field)?;
         number(element, field)
     }
 
     /// Nothing may be left.
-    pub(crate) fn end(&self, field: &'static str) -> Result<(), DerError> {
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub fn end(&self, field: &'static str) -> Result<(), DerError> {
         match self.rest.len() {
             0 => Ok(()),
             count => Err(DerError::Trailing { field, count }),
@@ -246,10 +298,10 @@ impl<'a> Reader<'a> {
 }
 
 /// The bytes of an integer that is not negative, whatever its tag.
-pub(crate) fn magnitude<'a>(
-    element: Element<'a>,
-    field: &'static str,
-) -> Result<&'a [u8], DerError> {
+///
+/// # Errors
+/// If it is none.
+pub fn magnitude<'a>(element: Element<'a>, field: &'static str) -> Result<&'a [u8], DerError> {
     match element.content {
         [] => Err(element.wrong(field)),
         [0, second, ..] if *second < 0x80 => Err(element.wrong(field)),
@@ -260,7 +312,10 @@ pub(crate) fn magnitude<'a>(
 }
 
 /// An integer from 0 to 2^64 − 1, whatever its tag.
-pub(crate) fn number(element: Element<'_>, field: &'static str) -> Result<u64, DerError> {
+///
+/// # Errors
+/// If it is none.
+pub fn number(element: Element<'_>, field: &'static str) -> Result<u64, DerError> {
     let bytes = magnitude(element, field)?;
     if bytes.len() > 8 {
         return Err(element.wrong(field));
@@ -271,7 +326,10 @@ pub(crate) fn number(element: Element<'_>, field: &'static str) -> Result<u64, D
 }
 
 /// A truth value. FALSE may stand where it is the default: some authorities write it.
-pub(crate) fn boolean(element: Element<'_>, field: &'static str) -> Result<bool, DerError> {
+///
+/// # Errors
+/// If it is none.
+pub fn boolean(element: Element<'_>, field: &'static str) -> Result<bool, DerError> {
     match element.content {
         [0x00] => Ok(false),
         [0xff] => Ok(true),

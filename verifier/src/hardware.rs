@@ -62,6 +62,15 @@ pub(crate) fn appraise(
     let profile = match binding.profile {
         Profile::Swtpm => TpmProfile::Swtpm,
         Profile::Tpm => TpmProfile::Tpm,
+        other @ (Profile::Snp
+        | Profile::Tdx
+        | Profile::AzureSnp
+        | Profile::AzureTdx
+        | Profile::GcpSnp
+        | Profile::GcpTdx) => {
+            let text = format!("this verifier does not appraise evidence of profile {other} yet");
+            return Err(one(Code::EvidenceSet, text));
+        }
     };
     if profile == TpmProfile::Tpm && !HARDWARE_PCRS.iter().all(|p| binding.pcrs.contains(p)) {
         let text =

@@ -63,6 +63,8 @@ def evidence(judge, references, binding, qualifying):
         return report.fails("evidence", "malformed")
     if given.profile != binding.profile:
         return report.fails("evidence-set", "profile")
+    if given.profile > schema.TPM:
+        return report.fails("evidence-set", f"evidence of profile {given.profile} is not appraised here yet")
     if given.profile == schema.TPM and not {4, 7, 11, 12, 13} <= set(binding.pcrs):
         return report.fails("evidence-set", "registers")
     try:

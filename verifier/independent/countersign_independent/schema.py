@@ -290,7 +290,7 @@ hold = table(
     }
 )
 SWTPM, TPM = 1, 2
-profile = among(1, 2)
+profile = among(1, 2, 3, 4, 5, 6, 7, 8)
 binding = table(
     {
         "1 version": uint,

@@ -6,7 +6,7 @@
 //!
 //! | use | what is hashed | domain |
 //! |---|---|---|
-//! | base | [`Binding`] | `countersign/anchor/v1` (SHA-512), then SHA-256 of the anchor where a TPM stands alone |
+//! | base | [`Binding`] | `countersign/anchor/v1` (SHA-512), then SHA-256 of the anchor where a TPM stands alone, and `countersign/beside/v1` over the anchor and the platform's evidence where it stands beside a report |
 //! | renewal | [`RenewalStatement`] | `countersign/renewal/v1` |
 //! | fresh evidence | [`FreshStatement`] | `countersign/fresh/v1` |
 //! | close | [`CloseStatement`] | `countersign/close/v1` |
@@ -30,6 +30,48 @@ cbor_enum! {
         Swtpm = 1: "swtpm",
         /// A TPM 2.0 by itself.
         Tpm = 2: "tpm",
+        /// An AMD SEV-SNP report by itself: no TPM that lasts, no certified counter.
+        Snp = 3: "snp",
+        /// An Intel TDX quote by itself: no TPM that lasts, no certified counter.
+        Tdx = 4: "tdx",
+        /// SEV-SNP on Azure: a paravisor above the guest holds its TPM.
+        AzureSnp = 5: "azure-snp",
+        /// TDX on Azure: a paravisor above the guest holds its TPM.
+        AzureTdx = 6: "azure-tdx",
+        /// SEV-SNP on Google Cloud: the hypervisor holds the guest's TPM.
+        GcpSnp = 7: "gcp-snp",
+        /// TDX on Google Cloud: the hypervisor holds the guest's TPM.
+        GcpTdx = 8: "gcp-tdx",
+    }
+}
+
+impl Profile {
+    /// Whether a processor's report belongs to the evidence of an opening.
+    #[must_use]
+    pub fn has_report(self) -> bool {
+        match self {
+            Self::Swtpm | Self::Tpm => false,
+            Self::Snp
+            | Self::Tdx
+            | Self::AzureSnp
+            | Self::AzureTdx
+            | Self::GcpSnp
+            | Self::GcpTdx => true,
+        }
+    }
+
+    /// Whether a TPM belongs to the evidence of each use, and with it a certified counter.
+    #[must_use]
+    pub fn has_tpm(self) -> bool {
+        match self {
+            Self::Snp | Self::Tdx => false,
+            Self::Swtpm
+            | Self::Tpm
+            | Self::AzureSnp
+            | Self::AzureTdx
+            | Self::GcpSnp
+            | Self::GcpTdx => true,
+        }
     }
 }
 
@@ -54,11 +96,11 @@ cbor_map! {
         3 => identity_key: PublicKey,
         /// The key that signs this epoch's entries.
         4 => epoch_key: PublicKey,
-        /// Name of the TPM's attestation key: algorithm identifier and digest, 34 bytes.
+        /// Name of the TPM's attestation key: algorithm identifier and digest, 34 bytes. Empty where the profile has no TPM.
         5 => ak_name: Bytes,
         /// Digest of the TLS key, where the gateway speaks TLS itself.
         6 => tls_key: Option<ArtifactDigest>,
-        /// The PCRs that evidence covers, ascending, SHA-256 bank.
+        /// The PCRs that evidence covers, ascending, SHA-256 bank. None where the profile has no TPM.
         7 => pcrs: Vec<u8>,
         /// TPM public area (`TPMT_PUBLIC`) of the release key under which keys are sealed.
         8 => release_key: Bytes,
@@ -68,7 +110,7 @@ cbor_map! {
         10 => configuration: ArtifactDigest,
         /// Digests of the bundles in force.
         11 => bundles: Vec<ArtifactDigest>,
-        /// Value of the epoch counter after this opening moved it.
+        /// Value of the epoch counter after this opening moved it. Where the profile has no TPM nobody certifies it.
         12 => counter: u64,
         /// The log before this epoch.
         13 => previous: LogHead,
@@ -96,6 +138,12 @@ impl Anchor {
     #[must_use]
     pub fn qualifying(&self) -> Qualifying {
         Qualifying(sha256(&self.0))
+    }
+
+    /// What a TPM signs that stands beside a processor's report: the anchor, and what was kept of the platform.
+    #[must_use]
+    pub fn qualifying_beside(&self, platform: ArtifactDigest) -> Qualifying {
+        Qualifying(sha256_in("countersign/beside/v1", &[&self.0, &platform.0]))
     }
 }
 
@@ -132,7 +180,7 @@ cbor_map! {
 }
 
 impl RenewalStatement {
-    /// What the TPM signs.
+    /// What the TPM signs; of a report by itself, the first half of its report data.
     #[must_use]
     pub fn qualifying(&self) -> Qualifying {
         Qualifying(sha256_in("countersign/renewal/v1", &[&self.to_bytes()]))

@@ -4,11 +4,11 @@
 //! `countersign-evidence`; here they are byte strings. An entry holds the digest
 //! ([`crate::digest::ArtifactDigest`]) of the container's encoding.
 //!
-//! Spec: `docs/spec/evidence.md`; CDDL `tpm-evidence`.
+//! Spec: `docs/spec/evidence.md`; CDDL `tpm-evidence`, `platform-evidence`.
 
 use crate::binding::Profile;
 use crate::cbor::Bytes;
-use crate::cbor_map;
+use crate::{cbor_enum, cbor_map};
 
 cbor_map! {
     /// Value of a platform configuration register, SHA-256 bank.
@@ -41,5 +41,75 @@ cbor_map! {
         8 => certify_signature: Bytes,
         /// TCG event log of the boot, where the platform has one.
         9 => event_log: Option<Bytes>,
+    }
+}
+
+cbor_enum! {
+    /// What a piece of an endorsement is.
+    pub enum EndorsementKind ("kind of endorsement") {
+        /// AMD: certificate of the key that signed the report (VCEK or VLEK), DER.
+        AmdVek = 1: "amd-vek",
+        /// AMD: certificate of its issuer (ASK or ASVK), DER.
+        AmdIssuer = 2: "amd-issuer",
+        /// AMD: certificate of the root (ARK), DER.
+        AmdRoot = 3: "amd-root",
+        /// AMD: the root's revocation list, DER.
+        AmdCrl = 4: "amd-crl",
+        /// Intel: TCB information, JSON as signed with its signature.
+        IntelTcbInfo = 5: "intel-tcb-info",
+        /// Intel: issuers of the TCB information, PEM.
+        IntelTcbInfoChain = 6: "intel-tcb-info-chain",
+        /// Intel: identity of the quoting enclave, JSON as signed with its signature.
+        IntelQeIdentity = 7: "intel-qe-identity",
+        /// Intel: issuers of the identity of the quoting enclave, PEM.
+        IntelQeIdentityChain = 8: "intel-qe-identity-chain",
+        /// Intel: revocation list of the platform's certificate, DER.
+        IntelPckCrl = 9: "intel-pck-crl",
+        /// Intel: issuers of that list, PEM.
+        IntelPckCrlChain = 10: "intel-pck-crl-chain",
+        /// Intel: the root's revocation list, DER.
+        IntelRootCrl = 11: "intel-root-crl",
+        /// A certificate towards the platform's attestation key, DER: the key's own first.
+        KeyCertificate = 12: "key-certificate",
+        /// Google: signed statement about the firmware that a launch measurement is of.
+        GoogleLaunch = 13: "google-launch",
+    }
+}
+
+cbor_map! {
+    /// Something of a vendor's that makes evidence mean something, as the vendor gave it.
+    pub struct Endorsement {
+        /// What it is.
+        1 => kind: EndorsementKind,
+        /// Its bytes.
+        2 => bytes: Bytes,
+    }
+}
+
+cbor_map! {
+    /// A key of the platform's that vouches for the attestation key, both in one TPM.
+    pub struct PlatformKey {
+        /// Public area of the platform's key, `TPMT_PUBLIC`.
+        1 => public: Bytes,
+        /// `TPMS_ATTEST` of type certify, about the attestation key.
+        2 => certify: Bytes,
+        /// `TPMT_SIGNATURE` over it, by the platform's key.
+        3 => certify_signature: Bytes,
+    }
+}
+
+cbor_map! {
+    /// What the processor and whoever stands between it and the guest say about an opening, and what vendors say about them.
+    pub struct PlatformEvidence {
+        /// Which profile this evidence is complete for.
+        1 => profile: Profile,
+        /// Report of the processor: an SEV-SNP report or a TDX quote. Absent where the paravisor's report has it inside.
+        2 => report: Option<Bytes>,
+        /// Report of Azure's paravisor.
+        3 => paravisor: Option<Bytes>,
+        /// The platform's own key, where the TPM is the platform's.
+        4 => key: Option<PlatformKey>,
+        /// Endorsements, in the order of their kinds.
+        5 => endorsements: Vec<Endorsement>,
     }
 }

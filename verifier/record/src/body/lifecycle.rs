@@ -29,6 +29,8 @@ cbor_map! {
 
 /// Kind of a [`crate::evidence::TpmEvidence`] in an [`EvidenceRef`].
 pub const TPM_EVIDENCE_KIND: &str = "application/countersign.tpm-evidence+cbor";
+/// Kind of a [`crate::evidence::PlatformEvidence`] in an [`EvidenceRef`].
+pub const PLATFORM_EVIDENCE_KIND: &str = "application/countersign.platform-evidence+cbor";
 
 cbor_map! {
     /// A step of the counter that was announced and came to nothing: an opening that never became

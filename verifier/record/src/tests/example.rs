@@ -27,7 +27,7 @@ use crate::digest::{
     Salt, Signature, SubjectId, TenantId, UnixMillis, sha256,
 };
 use crate::entry::{Body, EntryRef, Extensions, Payload, Place, RunPlace, TenantPlace};
-use crate::evidence::TpmEvidence;
+use crate::evidence::{PlatformEvidence, TpmEvidence};
 use crate::export::{Artifact, ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope, Span, Timestamp};
 use crate::merkle::{Frontier, Head, entry_digest, leaf_hash, subtrees};
 use crate::preview::Preview;
@@ -92,6 +92,7 @@ pub(super) struct Example {
     pub(super) close: CloseStatement,
     pub(super) fresh: FreshStatement,
     pub(super) evidence: TpmEvidence,
+    pub(super) platform_evidence: PlatformEvidence,
     pub(super) action: Action,
     pub(super) preview: String,
     pub(super) disclosure: Disclosure,
@@ -452,6 +453,10 @@ pub(super) fn example() -> Example {
         close,
         fresh,
         evidence,
+        platform_evidence: PlatformEvidence {
+            profile: Profile::GcpSnp,
+            ..full("PlatformEvidence")
+        },
         action,
         preview,
         disclosure,

@@ -287,6 +287,11 @@ fn every_other_structure_has_its_golden_encoding() {
         ("fresh-statement", "FreshStatement", e.fresh.to_bytes()),
         ("action", "Action", e.action.to_bytes()),
         ("tpm-evidence", "TpmEvidence", e.evidence.to_bytes()),
+        (
+            "platform-evidence",
+            "PlatformEvidence",
+            e.platform_evidence.to_bytes(),
+        ),
         ("disclosure", "Disclosure", e.disclosure.to_bytes()),
         ("caller-proof", "CallerProof", e.caller_proof.to_bytes()),
         ("caller-claims", "CallerClaims", e.caller_claims.to_bytes()),
@@ -372,6 +377,12 @@ fn every_digest_has_its_golden_value() {
         "qualifying data of a base, from that anchor",
         &e.binding.anchor().qualifying(),
     );
+    let platform = ArtifactDigest::of(&e.platform_evidence.to_bytes());
+    line("artifact digest of platform-evidence.hex", &platform);
+    line(
+        "qualifying data beside platform-evidence.hex, from that anchor",
+        &e.binding.anchor().qualifying_beside(platform),
+    );
     line(
         "epoch message of binding.hex",
         &hex::encode(epoch_message(&e.binding.to_bytes())),
@@ -420,7 +431,7 @@ fn every_golden_is_made_by_some_test() {
     let mut expected: Vec<String> = Kind::ALL.iter().map(|k| format!("entry-{k}.hex")).collect();
     expected.extend(["entry-decision-settled.hex", "entry-with-extensions.hex"].map(str::to_owned));
     expected.extend(e.statements.iter().map(|(name, ..)| format!("{name}.hex")));
-    let maps = "binding renewal-statement close-statement fresh-statement action tpm-evidence disclosure caller-proof caller-claims principal-chain \
+    let maps = "binding renewal-statement close-statement fresh-statement action tpm-evidence platform-evidence disclosure caller-proof caller-claims principal-chain \
                 signed-bundle export";
     expected.extend(maps.split_whitespace().map(|name| format!("{name}.hex")));
     expected.extend(["checkpoint.txt", "preview.txt", "digests.txt"].map(str::to_owned));

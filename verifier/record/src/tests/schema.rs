@@ -17,7 +17,9 @@ use crate::channel::ChannelStatement;
 use crate::claims::{CallerClaims, Principal, PrincipalChain, TokenClaims};
 use crate::commitment::{CallerProof, Disclosure, Field};
 use crate::entry::{EntryRef, Kind, Place, RunPlace, TenantPlace};
-use crate::evidence::{PcrValue, TpmEvidence};
+use crate::evidence::{
+    Endorsement, EndorsementKind, PcrValue, PlatformEvidence, PlatformKey, TpmEvidence,
+};
 use crate::export::{Artifact, ItemKind, Manifest, Period, Scope, Span, Timestamp, Trailer};
 use crate::profile::Disclosed;
 use crate::receipt::Receipt;
@@ -99,6 +101,9 @@ pub(super) const MAPS: &[Map] = maps![
     FreshStatement,
     PcrValue,
     TpmEvidence,
+    Endorsement,
+    PlatformKey,
+    PlatformEvidence,
     Disclosure,
     CallerProof,
     TokenClaims,
@@ -142,6 +147,7 @@ pub(super) fn enums() -> Vec<Enum> {
         EventKind,
         HoldAct,
         Profile,
+        EndorsementKind,
         Field,
         Choice,
         Stored,

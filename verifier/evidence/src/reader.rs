@@ -83,6 +83,16 @@ impl<'a> Reader<'a> {
             .map_err(|_| FormError::Truncated { field, at })
     }
 
+    pub(crate) fn array_ref<const N: usize>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<&'a [u8; N], FormError> {
+        let at = self.at;
+        self.take(N, field)?
+            .try_into()
+            .map_err(|_| FormError::Truncated { field, at })
+    }
+
     pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, FormError> {
         self.array(field).map(u8::from_be_bytes)
     }
@@ -137,6 +147,16 @@ impl<'a> Reader<'a> {
         field: &'static str,
     ) -> Result<(), FormError> {
         let found = self.u32(field)?;
+        expect(field, found.into(), expected.into())
+    }
+
+    /// Four bytes, little-endian, that can only be `expected`.
+    pub(crate) fn expect_u32_le(
+        &mut self,
+        expected: u32,
+        field: &'static str,
+    ) -> Result<(), FormError> {
+        let found = self.u32_le(field)?;
         expect(field, found.into(), expected.into())
     }
 

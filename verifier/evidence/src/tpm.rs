@@ -14,17 +14,30 @@
 //! Spec: `docs/spec/evidence.md`. Structures: TCG "TPM 2.0 Library" Part 2.
 
 mod appraise;
+mod certified;
+mod key;
 mod pcr;
 mod policy;
+mod quote;
 mod structures;
+mod vouched;
 
 pub use appraise::appraise_tpm;
+pub use certified::{
+    CertifiedAppraisal, CertifiedCheck, CertifiedEvidence, CertifiedPolicy, appraise_certified,
+};
+pub use key::{KeyError, KeyName, KeySignature, KeySignatureError, PlainKey, TpmKey};
 pub use pcr::{PcrSet, PcrSetError, PcrValues};
 pub use policy::{
     POLICY_REF, PolicyDigest, RELEASE_KEY_ATTRIBUTES, ReleaseKey, ReleaseKeyError,
     policy_authorize_digest,
 };
+pub use quote::{
+    QuoteAppraisal, QuoteCheck, QuoteEvidence, QuotePolicy, Selection, VerifiedQuote,
+    appraise_quote,
+};
 pub use structures::{EccPublicError, TpmName};
+pub use vouched::{ExpectedKey, PresentedKey, VouchedKey};
 
 use crate::appraisal::{Check, Outcome};
 
@@ -100,6 +113,10 @@ pub enum EvidenceClass {
     /// A TPM chip whose manufacturer vouches for its endorsement key. [`appraise_tpm`] never says so:
     /// it is given no endorsement chain.
     DiscreteTpm,
+    /// A TPM that a cloud's hypervisor runs, outside the guest's protected memory.
+    HypervisorTpm,
+    /// A TPM that a paravisor runs within the guest's protected memory, above the guest.
+    ParavisorTpm,
 }
 
 impl EvidenceClass {
@@ -110,6 +127,8 @@ impl EvidenceClass {
             Self::Software => "software",
             Self::UnendorsedTpm => "unendorsed-tpm",
             Self::DiscreteTpm => "discrete-tpm",
+            Self::HypervisorTpm => "hypervisor-tpm",
+            Self::ParavisorTpm => "paravisor-tpm",
         }
     }
 }
@@ -214,72 +233,56 @@ impl VerifiedTpm {
     }
 }
 
-macro_rules! checks {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
-        /// The checks of [`appraise_tpm`]. Their texts are stable: reports and tools rely on them.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum TpmCheck { $($(#[$doc])* $variant,)* }
-
-        impl TpmCheck {
-            /// Every check, in the order in which an appraisal lists them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The stable text.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-checks! {
-    /// The attestation key is an ECDSA P-256 key in its exact form.
-    AkPublic = "tpm.ak.public",
-    /// It is restricted to what its TPM made, was made in that TPM, and cannot leave it.
-    AkAttributes = "tpm.ak.attributes",
-    /// It is the key that the binding names.
-    AkName = "tpm.ak.name",
-    /// The certification of the counter has its exact form.
-    CounterStructure = "tpm.counter.structure",
-    /// The attestation key signed it.
-    CounterSignature = "tpm.counter.signature",
-    /// It names that key as a primary of the endorsement hierarchy.
-    CounterSigner = "tpm.counter.signer",
-    /// It was made over the expected qualifying data.
-    CounterQualifying = "tpm.counter.qualifying",
-    /// The TPM vouches for its clock.
-    CounterClock = "tpm.counter.clock",
-    /// The counter's public area is the expected one: handle, kind, policy only, size.
-    CounterPublic = "tpm.counter.public",
-    /// The certified index has that public area.
-    CounterName = "tpm.counter.name",
-    /// The certification covers the whole value.
-    CounterValue = "tpm.counter.value",
-    /// The quote has its exact form.
-    QuoteStructure = "tpm.quote.structure",
-    /// The attestation key signed it.
-    QuoteSignature = "tpm.quote.signature",
-    /// It names that key as a primary of the endorsement hierarchy.
-    QuoteSigner = "tpm.quote.signer",
-    /// It was made over the expected qualifying data.
-    QuoteQualifying = "tpm.quote.qualifying",
-    /// The TPM vouches for its clock.
-    QuoteClock = "tpm.quote.clock",
-    /// It covers exactly the expected PCRs of the SHA-256 bank.
-    QuoteSelection = "tpm.quote.selection",
-    /// The presented values are those quoted.
-    QuoteDigest = "tpm.quote.digest",
-    /// Both statements are from one run of one TPM with one firmware.
-    PairSession = "tpm.pair.session",
-    /// The quote is not older than the certification.
-    PairClock = "tpm.pair.clock",
-    /// The firmware is not older than the trust policy accepts.
-    Firmware = "tpm.firmware",
-    /// The event log has its exact form.
-    EventLogStructure = "tpm.eventlog.structure",
-    /// The event log leads to the quoted values.
-    EventLogReplay = "tpm.eventlog.replay",
+crate::appraisal::checks! {
+    /// The checks of [`appraise_tpm`]. Their texts are stable: reports and tools rely on them.
+    TpmCheck {
+        /// The attestation key is an ECDSA P-256 key in its exact form.
+        AkPublic = "tpm.ak.public",
+        /// It is restricted to what its TPM made, was made in that TPM, and cannot leave it.
+        AkAttributes = "tpm.ak.attributes",
+        /// It is the key that the binding names.
+        AkName = "tpm.ak.name",
+        /// The certification of the counter has its exact form.
+        CounterStructure = "tpm.counter.structure",
+        /// The attestation key signed it.
+        CounterSignature = "tpm.counter.signature",
+        /// It names that key as a primary of the endorsement hierarchy.
+        CounterSigner = "tpm.counter.signer",
+        /// It was made over the expected qualifying data.
+        CounterQualifying = "tpm.counter.qualifying",
+        /// The TPM vouches for its clock.
+        CounterClock = "tpm.counter.clock",
+        /// The counter's public area is the expected one: handle, kind, policy only, size.
+        CounterPublic = "tpm.counter.public",
+        /// The certified index has that public area.
+        CounterName = "tpm.counter.name",
+        /// The certification covers the whole value.
+        CounterValue = "tpm.counter.value",
+        /// The quote has its exact form.
+        QuoteStructure = "tpm.quote.structure",
+        /// The attestation key signed it.
+        QuoteSignature = "tpm.quote.signature",
+        /// It names that key as a primary of the endorsement hierarchy.
+        QuoteSigner = "tpm.quote.signer",
+        /// It was made over the expected qualifying data.
+        QuoteQualifying = "tpm.quote.qualifying",
+        /// The TPM vouches for its clock.
+        QuoteClock = "tpm.quote.clock",
+        /// It covers exactly the expected PCRs of the SHA-256 bank.
+        QuoteSelection = "tpm.quote.selection",
+        /// The presented values are those quoted.
+        QuoteDigest = "tpm.quote.digest",
+        /// Both statements are from one run of one TPM with one firmware.
+        PairSession = "tpm.pair.session",
+        /// The quote is not older than the certification.
+        PairClock = "tpm.pair.clock",
+        /// The firmware is not older than the trust policy accepts.
+        Firmware = "tpm.firmware",
+        /// The event log has its exact form.
+        EventLogStructure = "tpm.eventlog.structure",
+        /// The event log leads to the quoted values.
+        EventLogReplay = "tpm.eventlog.replay",
+    }
 }
 
 impl TpmCheck {
@@ -289,12 +292,6 @@ impl TpmCheck {
             self,
             Self::Firmware | Self::EventLogStructure | Self::EventLogReplay
         )
-    }
-}
-
-impl core::fmt::Display for TpmCheck {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -9,11 +9,12 @@ use super::pcr::{PcrSet, PcrSetError, PcrValues};
 use super::structures::{
     ALG_SHA256, EccPublic, Head, NvPublic, NvStatement, QuoteStatement, SignedBytes, TpmName,
 };
+use super::vouched::{AK_ATTRIBUTES, AK_OPTIONAL_ATTRIBUTES};
 use super::{
     COUNTER_ATTRIBUTES, COUNTER_INDEX, EvidenceClass, Expected, FirmwareVersion, PolicyDigest,
     TpmAppraisal, TpmCheck, TpmEvidence, TpmProfile, TpmSession, VerifiedTpm,
 };
-use crate::appraisal::{Ledger, Outcome};
+use crate::appraisal::{Hex, Ledger, Outcome};
 use crate::eventlog::EventLog;
 use crate::reader::FormError;
 
@@ -553,27 +554,12 @@ fn session_of(head: &Head<'_>) -> TpmSession {
     }
 }
 
-/// Bytes as hexadecimal digits. What is printed so is at most 68 bytes, by its reader.
-struct Hex<'a>(&'a [u8]);
-
-impl core::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        super::structures::write_hex(f, self.0)
-    }
-}
-
 const NO_KEY: &str = "the attestation key's public area is malformed";
 const NO_STATEMENT: &str = "the statement is malformed";
-
-/// `fixedTPM | fixedParent | sensitiveDataOrigin | restricted | sign`. SPEC: Part 2, 8.3
-const AK_ATTRIBUTES: u32 = 0x0005_0032;
-
-/// `userWithAuth | noDA`: who may use the key does not change what its signature means.
-const AK_OPTIONAL_ATTRIBUTES: u32 = 0x0000_0440;
 
 /// `TPM_RH_ENDORSEMENT`. Elsewhere a TPM obfuscates reset counts and firmware version. SPEC: Part 2, 7.4
 const RH_ENDORSEMENT: u32 = 0x4000_000b;
 
 /// The lower half of the firmware number of libtpms, the library of software TPMs. A hint only:
 /// whoever writes a software TPM can report another.
-const LIBTPMS_FIRMWARE: u64 = 0x0016_3636;
+pub(super) const LIBTPMS_FIRMWARE: u64 = 0x0016_3636;

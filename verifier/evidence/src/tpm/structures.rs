@@ -34,7 +34,7 @@ impl TpmName {
         )
     }
 
-    fn from_digest(digest: [u8; 32]) -> Self {
+    pub(super) fn from_digest(digest: [u8; 32]) -> Self {
         let mut name = [0; 34];
         let (algorithm, rest) = name.split_at_mut(2);
         algorithm.copy_from_slice(&ALG_SHA256.to_be_bytes());
@@ -250,6 +250,28 @@ impl<'a> NvStatement<'a> {
     }
 }
 
+/// `TPMS_ATTEST` of a key. SPEC: Part 2, 10.12.3
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CertifyStatement<'a> {
+    pub(crate) head: Head<'a>,
+    pub(crate) name: &'a [u8],
+    pub(crate) qualified_name: &'a [u8],
+}
+
+impl<'a> CertifyStatement<'a> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, FormError> {
+        let mut reader = Reader::new(bytes);
+        let head = Head::parse(&mut reader, ATTEST_CERTIFY)?;
+        let statement = Self {
+            head,
+            name: reader.sized(68, "name")?,
+            qualified_name: reader.sized(68, "qualifiedName")?,
+        };
+        reader.end()?;
+        Ok(statement)
+    }
+}
+
 /// `TPMS_NV_PUBLIC`. SPEC: Part 2, 13.5
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NvPublic<'a> {
@@ -289,6 +311,9 @@ pub(crate) const GENERATED: u32 = 0xff54_4347;
 
 /// `TPM_ST_ATTEST_QUOTE`. SPEC: Part 2, 6.9
 pub(crate) const ATTEST_QUOTE: u16 = 0x8018;
+
+/// `TPM_ST_ATTEST_CERTIFY`. SPEC: Part 2, 6.9
+pub(crate) const ATTEST_CERTIFY: u16 = 0x8017;
 
 /// `TPM_ST_ATTEST_NV`. SPEC: Part 2, 6.9
 pub(crate) const ATTEST_NV: u16 = 0x8014;

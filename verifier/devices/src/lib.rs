@@ -7,7 +7,7 @@
 //!
 //! Nothing here shares code with what it tests: encodings are written here a second time.
 //!
-//! Start reading at [`x509::Certificate`].
+//! Start reading at [`x509::Certificate`] and at [`snp::Draft`].
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,5 +20,6 @@ pub mod azure;
 pub mod der;
 pub mod key;
 pub mod rsa;
+pub mod snp;
 pub mod tpm;
 pub mod x509;

@@ -2,6 +2,9 @@
 //!
 //! SPEC: RFC 5280 4.1, 4.2, 5.1 and 5.2.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use crate::der;
 use crate::key::{Key, Scheme};
 
@@ -195,9 +198,17 @@ fn extension_list(list: &[Extension]) -> Vec<u8> {
 /// SEQUENCE of what is signed, how, and the signature.
 #[must_use]
 pub fn signed(tbs: &[u8], scheme: Scheme, by: &Key) -> Vec<u8> {
-    let signature = der::bits(&by.sign(scheme, tbs));
-    der::sequence(&[tbs, &scheme.identifier(), &signature])
+    let identifier = scheme.identifier();
+    let what = [by.spki(), identifier.clone(), tbs.to_vec()];
+    let mut made = MADE.lock().unwrap();
+    let signature = made
+        .entry(what)
+        .or_insert_with(|| der::bits(&by.sign(scheme, tbs)));
+    der::sequence(&[tbs, &identifier, signature])
 }
+
+/// Signatures that were made already, by key, scheme and message: thousands of tests have the same chain.
+static MADE: Mutex<BTreeMap<[Vec<u8>; 3], Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 /// `Name` of identifiers with dots and their texts as UTF8String, each a set of its own.
 #[must_use]

@@ -1,31 +1,27 @@
 //! Vendor evidence: layouts, signatures, and what they say. Pure Rust, no C.
 //!
-//! Chains of vendors are read by `countersign-certificates`. What is here: TPM 2.0 quotes and certified
-//! counters ([`tpm`]), the boot event log of the TCG ([`eventlog`]), and what Azure's paravisor says of
-//! its guest's TPM ([`azure`]). Layouts are read from the bytes as received, never from something re-encoded.
+//! Chains of vendors are read by `countersign-certificates`. What is here: AMD SEV-SNP reports ([`snp`]), TPM 2.0
+//! quotes and certified counters ([`tpm`]), the boot event log of the TCG ([`eventlog`]), and what Azure's
+//! paravisor says of its guest's TPM ([`azure`]). Layouts are read from the bytes as received, never from
+//! something re-encoded.
 //!
 //! What it may know: bytes of evidence and what they are expected to say, both given by the caller.
 //! What it must never know: a device, a clock, a file, or whether the answer is welcome.
 //!
-//! Start reading at [`tpm::appraise_tpm`]; outcomes are [`appraisal::Check`]s.
+//! Start reading at [`snp::appraise_snp`] or [`tpm::appraise_tpm`]; outcomes are [`appraisal::Check`]s.
 
 pub mod appraisal;
 pub mod azure;
 #[cfg(test)]
 mod captures;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the formats that have chains follow in their own commits"
-    )
-)]
 pub mod chains;
 pub mod eventlog;
+mod hex;
 mod json;
 mod moment;
 pub mod party;
 mod reader;
+pub mod snp;
 pub mod tpm;
 
 pub use json::JsonError;

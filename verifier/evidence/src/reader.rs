@@ -117,6 +117,10 @@ impl<'a> Reader<'a> {
         self.array(field).map(u32::from_le_bytes)
     }
 
+    pub(crate) fn u64_le(&mut self, field: &'static str) -> Result<u64, FormError> {
+        self.array(field).map(u64::from_le_bytes)
+    }
+
     /// A `TPM2B`: two bytes of length, then that many bytes, at most `limit`.
     pub(crate) fn sized(&mut self, limit: u16, field: &'static str) -> Result<&'a [u8], FormError> {
         let length = self.u16(field)?;

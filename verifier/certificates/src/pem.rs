@@ -15,6 +15,9 @@ pub const CRL: &str = "X509 CRL";
 /// Most blocks of one text.
 pub const MAX_BLOCKS: usize = 16;
 
+/// White space, and no other character that Unicode counts as such: fewer texts mean the same.
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// Why a text is not a row of blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PemError {
@@ -48,7 +51,7 @@ pub fn blocks(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, PemError>
     );
     let mut out = Vec::new();
     // Some collateral ends with a zero byte, as a C program left it.
-    let mut rest = text.trim_end_matches('\0').trim();
+    let mut rest = text.trim_end_matches('\0').trim_matches(SPACE);
     while !rest.is_empty() {
         let number = out.len().saturating_add(1);
         if number > MAX_BLOCKS {
@@ -57,12 +60,12 @@ pub fn blocks(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, PemError>
         let boundary = PemError::Boundary { number, label };
         let after = rest.strip_prefix(&begin).ok_or(boundary.clone())?;
         let (body, after) = after.split_once(&end).ok_or(boundary)?;
-        let digits: String = body.split_ascii_whitespace().collect();
+        let digits: String = body.split(SPACE).collect();
         let der = STANDARD
             .decode(digits)
             .map_err(|_| PemError::Base64 { number })?;
         out.push(der);
-        rest = after.trim_start();
+        rest = after.trim_start_matches(SPACE);
     }
     Ok(out)
 }
@@ -97,6 +100,9 @@ mod tests {
             blocks("-----BEGIN CERTIFICATE-----\nAQID", CERTIFICATE),
             boundary(1)
         );
+        assert_eq!(blocks(&format!("{ONE}\u{b}"), CERTIFICATE), boundary(2));
+        assert_eq!(blocks(&format!("\u{a0}{ONE}"), CERTIFICATE), boundary(1));
+        assert!(blocks(&ONE.replace("AQID\n", "AQID\u{c}"), CERTIFICATE).is_err());
         assert!(blocks(ONE, CRL).is_err());
         let wrong = ONE.replace("AQID", "AQI!");
         assert_eq!(

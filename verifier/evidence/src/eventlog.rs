@@ -8,9 +8,13 @@
 //! Source: TCG PC Client Platform Firmware Profile 1.06, section 10. Rules:
 //!
 //! 1. the first event has the old layout and is `Spec ID Event03`, which declares the banks;
-//! 2. every event has one digest for each bank, SHA-256 among them;
+//! 2. every event has one digest for each bank, among them the one that is replayed;
 //! 3. `EV_NO_ACTION` extends nothing; `StartupLocality` sets where PCR 0 starts, before its first extension;
 //! 4. after the last event come only 0xff or only 0x00, the padding of the firmware's table.
+//!
+//! The log of a trust domain has the same format and other registers: [`CcLog`].
+
+mod ccel;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,8 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::reader::{FormError, Reader};
+
+pub use ccel::{CcEvent, CcLog, RTMR_COUNT};
 
 /// Largest log, in bytes (4 MiB). Logs seen are 5 to 120 KiB.
 pub const MAX_LOG_BYTES: usize = 4 * 1024 * 1024;
@@ -68,8 +74,8 @@ pub enum EventLogError {
     /// The first event is not `Spec ID Event03`.
     #[error("event log is not in the crypto-agile format")]
     NotCryptoAgile,
-    /// The declared banks are not what they are called, repeated, or lack SHA-256.
-    #[error("event log declares bank {algorithm:#06x} wrongly, or lacks sha-256")]
+    /// The declared banks are not what they are called, repeated, or lack the one that is replayed.
+    #[error("event log declares bank {algorithm:#06x} wrongly, or lacks it")]
     Banks {
         /// The bank in question (`TPM_ALG_ID`).
         algorithm: u16,
@@ -87,6 +93,14 @@ pub enum EventLogError {
         event: usize,
         /// The PCR.
         pcr: u32,
+    },
+    /// An event of a trust domain extends a register that does not exist.
+    #[error("event {event} of the log extends register {register}, expected 1 to 4 (rtmr 0 to 3)")]
+    NoSuchRegister {
+        /// Which event.
+        event: usize,
+        /// The register, as the log counts.
+        register: u32,
     },
     /// `StartupLocality` is malformed, repeated, or after PCR 0 was extended.
     #[error("event {event} of the log states a startup locality that cannot be")]
@@ -109,22 +123,60 @@ struct Bank {
     digest_bytes: usize,
 }
 
+/// An event as it stands in a log, with its digest in the bank that is replayed.
+struct RawEvent<'a> {
+    register: u32,
+    event_type: u32,
+    digest: &'a [u8],
+    data: &'a [u8],
+}
+
+/// What differs between the logs of a TPM and of a trust domain.
+#[derive(Clone, Copy)]
+struct LogKind {
+    /// The bank that is replayed.
+    bank: u16,
+    /// The register that the first event names, although it extends none.
+    header_register: u32,
+}
+
+/// Reads a log, and hands on each event with its number, from 1.
+fn read_events<'a>(
+    bytes: &'a [u8],
+    kind: LogKind,
+    mut take: impl FnMut(usize, RawEvent<'a>) -> Result<(), EventLogError>,
+) -> Result<(), EventLogError> {
+    if bytes.len() > MAX_LOG_BYTES {
+        return Err(EventLogError::TooLong { bytes: bytes.len() });
+    }
+    let mut reader = Reader::new(bytes);
+    let banks = parse_header(&mut reader, kind)?;
+    let mut number: usize = 0;
+    while !is_padding(reader.rest()) {
+        number = number.saturating_add(1);
+        take(number, parse_event(&mut reader, &banks, number, kind.bank)?)?;
+    }
+    Ok(())
+}
+
 impl<'a> EventLog<'a> {
     /// Reads and replays a log.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EventLogError> {
-        if bytes.len() > MAX_LOG_BYTES {
-            return Err(EventLogError::TooLong { bytes: bytes.len() });
-        }
-        let mut reader = Reader::new(bytes);
-        let banks = parse_header(&mut reader)?;
         let mut log = Self {
             events: Vec::new(),
             pcrs: BTreeMap::new(),
         };
         let mut locality_stated = false;
-        while !is_padding(reader.rest()) {
-            let number = log.events.len().saturating_add(1);
-            let event = parse_event(&mut reader, &banks, number)?;
+        read_events(bytes, TPM_LOG, |number, raw| {
+            let event = Event {
+                pcr: raw.register,
+                event_type: raw.event_type,
+                digest: raw
+                    .digest
+                    .try_into()
+                    .map_err(|_| EventLogError::Digests { event: number })?,
+                data: raw.data,
+            };
             if let Some(locality) = startup_locality(&event) {
                 let wrong = EventLogError::StartupLocality { event: number };
                 let locality = locality.ok_or(wrong)?;
@@ -137,7 +189,8 @@ impl<'a> EventLog<'a> {
                 log.extend(&event, number)?;
             }
             log.events.push(event);
-        }
+            Ok(())
+        })?;
         Ok(log)
     }
 
@@ -190,7 +243,7 @@ impl<'a> EventLog<'a> {
 }
 
 /// `TCG_PCClientPCREvent` with `TCG_EfiSpecIDEvent` (10.2.1, 10.4.5.1). Little-endian, as is all of it.
-fn parse_header(reader: &mut Reader<'_>) -> Result<Vec<Bank>, EventLogError> {
+fn parse_header(reader: &mut Reader<'_>, kind: LogKind) -> Result<Vec<Bank>, EventLogError> {
     let form = |error| EventLogError::Form { event: 0, error };
     let pcr = reader.u32_le("pcrIndex").map_err(form)?;
     let event_type = reader.u32_le("eventType").map_err(form)?;
@@ -198,18 +251,23 @@ fn parse_header(reader: &mut Reader<'_>) -> Result<Vec<Bank>, EventLogError> {
     let data = sized_data(reader).map_err(form)?;
     let mut data = Reader::new(data);
     let signature: Result<[u8; 16], _> = data.array("signature");
-    if (pcr, event_type, digest, signature) != (0, EV_NO_ACTION, [0; 20], Ok(*b"Spec ID Event03\0"))
-    {
+    let expected = (
+        kind.header_register,
+        EV_NO_ACTION,
+        [0; 20],
+        Ok(*b"Spec ID Event03\0"),
+    );
+    if (pcr, event_type, digest, signature) != expected {
         return Err(EventLogError::NotCryptoAgile);
     }
-    let banks = parse_banks(&mut data)?;
+    let banks = parse_banks(&mut data, kind.bank)?;
     let vendor_bytes = data.u8("vendorInfoSize").map_err(form)?;
     data.take(vendor_bytes.into(), "vendorInfo").map_err(form)?;
     data.end().map_err(form)?;
     Ok(banks)
 }
 
-fn parse_banks(data: &mut Reader<'_>) -> Result<Vec<Bank>, EventLogError> {
+fn parse_banks(data: &mut Reader<'_>, needed: u16) -> Result<Vec<Bank>, EventLogError> {
     let form = |error| EventLogError::Form { event: 0, error };
     // platformClass 4, specVersionMinor 1, specVersionMajor 1, specErrata 1, uintnSize 1
     data.take(8, "platformClass").map_err(form)?;
@@ -236,10 +294,8 @@ fn parse_banks(data: &mut Reader<'_>) -> Result<Vec<Bank>, EventLogError> {
             digest_bytes,
         });
     }
-    if !banks.iter().any(|bank| bank.algorithm == ALG_SHA256) {
-        return Err(EventLogError::Banks {
-            algorithm: ALG_SHA256,
-        });
+    if !banks.iter().any(|bank| bank.algorithm == needed) {
+        return Err(EventLogError::Banks { algorithm: needed });
     }
     Ok(banks)
 }
@@ -249,19 +305,20 @@ fn parse_event<'a>(
     reader: &mut Reader<'a>,
     banks: &[Bank],
     number: usize,
-) -> Result<Event<'a>, EventLogError> {
+    needed: u16,
+) -> Result<RawEvent<'a>, EventLogError> {
     let form = |error| EventLogError::Form {
         event: number,
         error,
     };
     let wrong = EventLogError::Digests { event: number };
-    let pcr = reader.u32_le("pcrIndex").map_err(form)?;
+    let register = reader.u32_le("pcrIndex").map_err(form)?;
     let event_type = reader.u32_le("eventType").map_err(form)?;
     let count = reader.u32_le("digests.count").map_err(form)?;
     if usize::try_from(count) != Ok(banks.len()) {
         return Err(wrong);
     }
-    let (mut seen, mut sha256) = (Vec::new(), None);
+    let (mut seen, mut digest_of_bank) = (Vec::new(), None);
     for _ in 0..count {
         let algorithm = reader.u16_le("digests.hashAlg").map_err(form)?;
         let bank = banks
@@ -275,15 +332,15 @@ fn parse_event<'a>(
         let digest = reader
             .take(bank.digest_bytes, "digests.digest")
             .map_err(form)?;
-        if algorithm == ALG_SHA256 {
-            sha256 = digest.try_into().ok();
+        if algorithm == needed {
+            digest_of_bank = Some(digest);
         }
     }
     let data = sized_data(reader).map_err(form)?;
-    Ok(Event {
-        pcr,
+    Ok(RawEvent {
+        register,
         event_type,
-        digest: sha256.ok_or(wrong)?,
+        digest: digest_of_bank.ok_or(wrong)?,
         data,
     })
 }
@@ -339,7 +396,7 @@ fn known_digest_bytes(algorithm: u16) -> Option<usize> {
     match algorithm {
         0x0004 => Some(20),
         ALG_SHA256 | 0x0012 | 0x0027 => Some(32),
-        0x000c | 0x0028 => Some(48),
+        ALG_SHA384 | 0x0028 => Some(48),
         0x000d | 0x0029 => Some(64),
         _ => None,
     }
@@ -354,6 +411,14 @@ fn list(pcrs: &[u8]) -> String {
 
 /// `TPM_ALG_SHA256`.
 const ALG_SHA256: u16 = 0x000b;
+
+/// `TPM_ALG_SHA384`.
+const ALG_SHA384: u16 = 0x000c;
+
+const TPM_LOG: LogKind = LogKind {
+    bank: ALG_SHA256,
+    header_register: 0,
+};
 
 /// PCRs of a PC Client TPM.
 const PCR_COUNT: u8 = 24;

@@ -21,5 +21,6 @@ pub mod der;
 pub mod key;
 pub mod rsa;
 pub mod snp;
+pub mod tdx;
 pub mod tpm;
 pub mod x509;

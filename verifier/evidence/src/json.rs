@@ -369,10 +369,6 @@ impl<'j, 'a> Fields<'j, 'a> {
     }
 
     /// An integer.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the collateral of tdx, which follows")
-    )]
     pub(crate) fn number<N: TryFrom<u64>>(&mut self, name: &'static str) -> Result<N, JsonError> {
         let wrong = |fields: &Self| fields.wrong(name, "an integer in its range");
         match self.take(name)?.value {
@@ -403,10 +399,6 @@ impl<'j, 'a> Fields<'j, 'a> {
         }
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the collateral of tdx, which follows")
-    )]
     /// Exactly so many bytes, written in hexadecimal digits of either case.
     pub(crate) fn hex<const N: usize>(&mut self, name: &'static str) -> Result<[u8; N], JsonError> {
         let text = self.text(name)?;

@@ -1,14 +1,14 @@
 //! Vendor evidence: layouts, signatures, and what they say. Pure Rust, no C.
 //!
-//! Chains of vendors are read by `countersign-certificates`. What is here: AMD SEV-SNP reports ([`snp`]), TPM 2.0
-//! quotes and certified counters ([`tpm`]), the boot event log of the TCG ([`eventlog`]), and what Azure's
-//! paravisor says of its guest's TPM ([`azure`]). Layouts are read from the bytes as received, never from
-//! something re-encoded.
+//! Chains of vendors are read by `countersign-certificates`. What is here: AMD SEV-SNP reports ([`snp`]), quotes of
+//! Intel TDX ([`tdx`]), TPM 2.0 quotes and certified counters ([`tpm`]), the boot event logs of the TCG
+//! ([`eventlog`]), and what Azure's paravisor says of its guest's TPM ([`azure`]). Layouts are read from the
+//! bytes as received, never from something re-encoded.
 //!
 //! What it may know: bytes of evidence and what they are expected to say, both given by the caller.
 //! What it must never know: a device, a clock, a file, or whether the answer is welcome.
 //!
-//! Start reading at [`snp::appraise_snp`] or [`tpm::appraise_tpm`]; outcomes are [`appraisal::Check`]s.
+//! Start reading at [`snp::appraise_snp`], [`tdx::appraise_tdx`] or [`tpm::appraise_tpm`]; outcomes are [`appraisal::Check`]s.
 
 pub mod appraisal;
 pub mod azure;
@@ -22,6 +22,7 @@ mod moment;
 pub mod party;
 mod reader;
 pub mod snp;
+pub mod tdx;
 pub mod tpm;
 
 pub use json::JsonError;

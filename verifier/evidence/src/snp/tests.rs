@@ -8,6 +8,7 @@ mod captured;
 mod certificates;
 mod generated;
 mod refused;
+mod spec;
 
 use std::collections::BTreeMap;
 

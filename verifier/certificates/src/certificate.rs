@@ -261,6 +261,16 @@ impl<'a> Certificate<'a> {
             .copied()
     }
 
+    /// Whether an extension is critical that is neither read here nor one of these, by the contents of their
+    /// object identifiers: whoever reads those himself asks by this, not by `unknown_critical`.
+    #[must_use]
+    pub fn critical_besides(&self, known: &[&[u8]]) -> bool {
+        self.extensions
+            .others
+            .iter()
+            .any(|e| e.critical && !known.contains(&e.oid))
+    }
+
     /// Its key.
     ///
     /// # Errors

@@ -68,15 +68,6 @@ impl<C> Ledger<C> {
     }
 }
 
-/// Bytes as hexadecimal digits, for messages. What is printed so is of a length that its reader bounds.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 /// The closed list of an appraisal's checks, each with its stable text.
 macro_rules! checks {
     ($(#[$list:meta])* $name:ident {

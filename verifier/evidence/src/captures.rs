@@ -1,5 +1,9 @@
 //! Captured evidence of platforms, for tests: `vectors/`, read from the forms in which their sources
 //! have them.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "tests count positions in fixed data"
+)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -112,4 +116,69 @@ fn bytes(value: &Value) -> Vec<u8> {
         .or_else(|_| URL_SAFE.decode(text))
         .or_else(|_| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text))
         .unwrap()
+}
+
+/// What a machine of Google's presented: a quote over no nonce, its key, its log and its certificate.
+pub(crate) struct GceCapture {
+    /// `TPMT_PUBLIC`.
+    pub(crate) public: Vec<u8>,
+    /// Quotes with their `TPMT_SIGNATURE`, of the banks of SHA-1, SHA-256 and SHA-384.
+    pub(crate) quotes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) event_log: Vec<u8>,
+    pub(crate) certificate: Vec<u8>,
+    /// Values of the SHA-256 bank.
+    pub(crate) pcrs: Vec<(u8, [u8; 32])>,
+}
+
+/// `gce-cos-85-no-nonce.pb`: `attest.proto` of google/go-tpm-tools, fields 1 key, 2 quotes, 3 log, 6
+/// certificate; of a quote 1 statement, 2 signature, 3 values.
+pub(crate) fn gce() -> GceCapture {
+    let file = include_bytes!("../vectors/tpm/gce-cos-85-no-nonce.pb");
+    let one = |number| messages(file, number).remove(0);
+    let quotes: Vec<Vec<u8>> = messages(file, 2);
+    let of_quote = |quote: &[u8]| (messages(quote, 1).remove(0), messages(quote, 2).remove(0));
+    let values = messages(&quotes[1], 3).remove(0);
+    let mut pcrs: Vec<(u8, [u8; 32])> = messages(&values, 2)
+        .iter()
+        .map(|entry| {
+            let value = messages(entry, 2).remove(0).try_into().unwrap();
+            // An index of zero is left out.
+            let index = if entry[0] == 0x08 { entry[1] } else { 0 };
+            (index, value)
+        })
+        .collect();
+    pcrs.sort_unstable();
+    GceCapture {
+        public: one(1),
+        quotes: quotes.iter().map(|quote| of_quote(quote)).collect(),
+        event_log: one(3),
+        certificate: one(6),
+        pcrs,
+    }
+}
+
+/// Values of a field of a protobuf message that hold bytes.
+fn messages(mut bytes: &[u8], field: u64) -> Vec<Vec<u8>> {
+    fn number(bytes: &mut &[u8]) -> u64 {
+        let length = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        let (taken, rest) = bytes.split_at(length);
+        *bytes = rest;
+        taken
+            .iter()
+            .rev()
+            .fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
+    }
+    let mut found = vec![];
+    while !bytes.is_empty() {
+        let tag = number(&mut bytes);
+        let value = number(&mut bytes);
+        if tag & 7 == 2 {
+            let (taken, rest) = bytes.split_at(value.try_into().unwrap());
+            bytes = rest;
+            if tag >> 3 == field {
+                found.push(taken.to_vec());
+            }
+        }
+    }
+    found
 }

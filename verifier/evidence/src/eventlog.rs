@@ -16,6 +16,16 @@
 
 mod ccel;
 
+mod components;
+mod signatures;
+
+pub use components::{
+    Application, BootInput, BootInputKind, Components, ComponentsError, Data, Measured, Section,
+    SectionName, SecureBoot, Variable,
+};
+
+pub use signatures::{SignatureEntry, SignatureKind, SignatureListError, signature_entries};
+
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};

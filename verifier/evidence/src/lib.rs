@@ -2,8 +2,8 @@
 //!
 //! Chains of vendors are read by `countersign-certificates`. What is here: AMD SEV-SNP reports ([`snp`]), quotes of
 //! Intel TDX ([`tdx`]), TPM 2.0 quotes and certified counters ([`tpm`]), the boot event logs of the TCG
-//! ([`eventlog`]), and what Azure's paravisor says of its guest's TPM ([`azure`]). Layouts are read from the
-//! bytes as received, never from something re-encoded.
+//! ([`eventlog`]), what Azure's paravisor says of its guest's TPM ([`azure`]), and what Google says of its firmware
+//! ([`gcp`]). Layouts are read from the bytes as received, never from something re-encoded.
 //!
 //! What it may know: bytes of evidence and what they are expected to say, both given by the caller.
 //! What it must never know: a device, a clock, a file, or whether the answer is welcome.
@@ -16,6 +16,7 @@ pub mod azure;
 mod captures;
 pub mod chains;
 pub mod eventlog;
+pub mod gcp;
 mod hex;
 mod json;
 mod moment;

@@ -15,6 +15,7 @@
 
 mod appraise;
 mod certified;
+mod chain;
 mod key;
 mod pcr;
 mod policy;
@@ -25,6 +26,10 @@ mod vouched;
 pub use appraise::appraise_tpm;
 pub use certified::{
     CertifiedAppraisal, CertifiedCheck, CertifiedEvidence, CertifiedPolicy, appraise_certified,
+};
+pub use chain::{
+    AkAppraisal, AkCheck, AkEvidence, AkPolicy, AkRoot, AkRootKind, AkRoots, Instance, InstanceId,
+    MAX_ISSUERS, VerifiedAk, appraise_ak,
 };
 pub use key::{KeyError, KeyName, KeySignature, KeySignatureError, PlainKey, TpmKey};
 pub use pcr::{PcrSet, PcrSetError, PcrValues};

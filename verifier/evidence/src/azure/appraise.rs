@@ -10,7 +10,8 @@ use super::{
     AzureAppraisal, AzureCheck, AzureEvidence, AzurePolicy, Demand, KeyOperationPolicy,
     VerifiedParavisor,
 };
-use crate::appraisal::{Hex, Ledger, Outcome};
+use crate::appraisal::{Ledger, Outcome};
+use crate::hex::Hex;
 use crate::party::Party;
 use crate::reader::{FormError, Reader};
 use crate::tpm::{EvidenceClass, VouchedKey};

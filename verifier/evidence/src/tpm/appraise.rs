@@ -14,8 +14,9 @@ use super::{
     COUNTER_ATTRIBUTES, COUNTER_INDEX, EvidenceClass, Expected, FirmwareVersion, PolicyDigest,
     TpmAppraisal, TpmCheck, TpmEvidence, TpmProfile, TpmSession, VerifiedTpm,
 };
-use crate::appraisal::{Hex, Ledger, Outcome};
+use crate::appraisal::{Ledger, Outcome};
 use crate::eventlog::EventLog;
+use crate::hex::Hex;
 use crate::reader::FormError;
 
 /// Runs every check on evidence.

@@ -18,7 +18,8 @@ use super::key::{KeyName, KeySignature, TpmKey};
 use super::quote::{NO_ATTRIBUTES, NO_KEY, NO_STATEMENT};
 use super::structures::CertifyStatement;
 use super::vouched::{ExpectedKey, PresentedKey, Signer, VouchedKey, Voucher, appraise_attributes};
-use crate::appraisal::{Check, Hex, Ledger, Outcome};
+use crate::appraisal::{Check, Ledger, Outcome};
+use crate::hex::Hex;
 
 /// What a TPM presented, untouched.
 #[derive(Debug, Clone, Copy)]

@@ -21,8 +21,9 @@ use super::pcr::{PcrSet, PcrValues};
 use super::structures::{ALG_SHA256, QuoteStatement};
 use super::vouched::{ExpectedKey, PresentedKey, Signer, Voucher, appraise_attributes};
 use super::{EvidenceClass, FirmwareVersion, TpmSession};
-use crate::appraisal::{Check, Hex, Ledger, Outcome};
+use crate::appraisal::{Check, Ledger, Outcome};
 use crate::eventlog::EventLog;
+use crate::hex::Hex;
 use crate::party::Party;
 
 /// What a TPM presented, untouched.
@@ -176,7 +177,8 @@ crate::appraisal::checks! {
         Firmware = "tpm.firmware",
         /// The event log has its exact form.
         EventLogStructure = "tpm.eventlog.structure",
-        /// The event log leads to every quoted value.
+        /// The event log leads to the quoted value of each PCR that is asked for. Others may hold what the
+        /// firmware's log does not know of, such as PCR 10 what the kernel measures while it runs.
         EventLogReplay = "tpm.eventlog.replay",
     }
 }
@@ -240,7 +242,8 @@ pub fn appraise_quote(evidence: &QuoteEvidence<'_>, policy: &QuotePolicy<'_>) ->
     };
     let pcrs = appraise_pcrs(&mut ledger, evidence, policy, quoted.as_ref(), hash);
     appraise_firmware(&mut ledger, quoted.as_ref(), policy);
-    appraise_event_log(&mut ledger, evidence, pcrs.as_ref());
+    let asked = pcrs.as_ref().map(|pcrs| asked_for(pcrs, policy.pcrs));
+    appraise_event_log(&mut ledger, evidence, asked.as_ref());
 
     let all_hold = ledger.0.iter().all(|check| match check.outcome {
         Outcome::Pass => true,
@@ -527,7 +530,8 @@ fn appraise_event_log(
         (Some(log), Some(pcrs)) => {
             let result = log.appraise(pcrs);
             ledger.note(QuoteCheck::EventLogReplay, result, |()| {
-                "leads to every quoted value".into()
+                let indices: Vec<u8> = pcrs.keys().copied().collect();
+                format!("leads to the quoted values of pcr {}", list(&indices))
             });
         }
         (None, _) => ledger.skip(QuoteCheck::EventLogReplay, "the event log is malformed"),
@@ -535,6 +539,13 @@ fn appraise_event_log(
             ledger.skip(QuoteCheck::EventLogReplay, "there are no quoted values");
         }
     }
+}
+
+fn asked_for(pcrs: &PcrValues, asked: PcrSet) -> PcrValues {
+    asked
+        .iter()
+        .filter_map(|index| Some((index, *pcrs.get(&index)?)))
+        .collect()
 }
 
 fn list(pcrs: &[u8]) -> String {

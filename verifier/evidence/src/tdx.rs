@@ -255,6 +255,8 @@ checks! {
     TdVmid = "tdx.td.vmid",
     /// No service domain is bound to it.
     TdServiceTd = "tdx.td.servicetd",
+    /// The TDX module is one that the policy names.
+    TdMrseam = "tdx.td.mrseam",
     /// Its initial memory is one that the policy names.
     TdMrtd = "tdx.td.mrtd",
     /// Its configuration is one that the policy names.
@@ -371,6 +373,7 @@ impl TdxCheck {
             self,
             Self::TdVmid
                 | Self::TdServiceTd
+                | Self::TdMrseam
                 | Self::TdMrtd
                 | Self::TdConfigId
                 | Self::TdOwner

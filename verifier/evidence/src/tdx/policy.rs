@@ -14,6 +14,8 @@ use super::types::{Measurement, Ppid, ReportData, TeeTcbSvn};
 pub struct Policy {
     /// All 64 bytes of the report data. Without them nothing binds the quote to anything, so nothing holds.
     pub report_data: Option<ReportData>,
+    /// Accepted measurements of the TDX module. Intel's levels judge its version in any case.
+    pub mrseam: Option<Vec<Measurement>>,
     /// Accepted measurements of the initial memory.
     pub mrtd: Option<Vec<Measurement>>,
     /// Accepted values of `MRCONFIGID`.
@@ -56,6 +58,7 @@ impl Policy {
         let zero = || Some(vec![Measurement::ZERO]);
         Self {
             report_data: Some(report_data),
+            mrseam: None,
             mrtd: None,
             mrconfigid: zero(),
             mrowner: zero(),

@@ -5,6 +5,7 @@
 
 mod captures;
 mod changes;
+mod forms;
 mod generated;
 mod refused;
 
@@ -156,6 +157,7 @@ impl Case {
 fn policy() -> Policy {
     let one = |byte| Some(vec![Measurement([byte; 48])]);
     Policy {
+        mrseam: one(0x5e),
         mrtd: one(0x71),
         rtmrs: [one(0x80), one(0x81), one(0x82), one(0x83)],
         evaluation_floor: Some(18),

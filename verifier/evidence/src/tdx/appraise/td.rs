@@ -154,7 +154,13 @@ fn appraise_measurements(ledger: &mut Ledger<TdxCheck>, policy: &Policy, body: O
         }
     };
     type Get<'g> = &'g dyn Fn(&TdBody) -> Measurement;
-    let all: [(TdxCheck, &'static str, &Option<Vec<Measurement>>, Get<'_>); 8] = [
+    let all: [(TdxCheck, &'static str, &Option<Vec<Measurement>>, Get<'_>); 9] = [
+        (
+            TdxCheck::TdMrseam,
+            "MRSEAM",
+            &policy.mrseam,
+            &TdBody::mrseam,
+        ),
         (TdxCheck::TdMrtd, "MRTD", &policy.mrtd, &TdBody::mrtd),
         (
             TdxCheck::TdConfigId,

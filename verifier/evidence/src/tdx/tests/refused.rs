@@ -320,6 +320,7 @@ refused! {
         quote.body_type = 3;
         quote.td.mrservicetd[47] = 1;
     }) => ["tdx.td.servicetd"];
+    another_module_than_the_policy_names_is_refused: Case::td(|td| td.mrseam[0] ^= 1) => ["tdx.td.mrseam"];
     another_initial_memory_is_refused: Case::td(|td| td.mrtd[47] ^= 1) => ["tdx.td.mrtd"];
     an_empty_list_of_measurements_accepts_nothing:
         Case::policy(|policy| policy.mrtd = Some(vec![])) => ["tdx.td.mrtd"];
@@ -642,6 +643,7 @@ fn what_nobody_named_is_not_checked_and_says_so() {
         .map(|(code, _)| code)
         .collect();
     let expected = [
+        "tdx.td.mrseam",
         "tdx.td.mrtd",
         "tdx.td.configid",
         "tdx.td.owner",

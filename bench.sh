@@ -2,7 +2,7 @@
 # Runs the benchmarks, each with its reference in the same run, and prints what docs/performance.md is made from.
 #
 #   ./bench.sh                       all of them, about 15 minutes once built
-#   ./bench.sh gateway [options]     one of them: gateway, lifecycle, journal, decision, verifier
+#   ./bench.sh gateway [options]     one of them: gateway, lifecycle, journal, decision, verifier, attestation
 #   ./bench.sh gateway --clients 64 --only token
 #
 # Needs what ./demo.sh needs. Logs are written below $TMPDIR (/tmp): put it on the disk that is to be measured.
@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-all=(gateway lifecycle journal decision verifier)
+all=(gateway lifecycle journal decision verifier attestation)
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -18,6 +18,7 @@ build() {
   say "build (release)"
   nice cargo build --release --package countersign --package countersign-benches
   (cd verifier && nice cargo build --release --package countersign-verify --example verify_bench)
+  (cd benches/attestation && nice cargo build --release --locked)
 }
 
 machine() {
@@ -36,6 +37,7 @@ run() {
   shift
   local program=target/release/$name
   [[ $name == verifier ]] && program=target/release/examples/verify_bench
+  [[ $name == attestation ]] && program=target/release/snp
   say "$name, load average $(cut -d ' ' -f 1 /proc/loadavg)"
   printf '$ %s\n' "$program $*"
   "$program" "$@"

@@ -226,6 +226,35 @@ fn every_layout_is_accepted_with_the_fields_that_it_has() {
 }
 
 #[test]
+fn every_model_of_a_product_is_of_it() {
+    let models: [(fake::Product, u8, &[u8]); 3] = [
+        (fake::Product::Milan, 0x19, &[0x00, 0x01, 0x0f]),
+        (fake::Product::Genoa, 0x19, &[0x10, 0x1f, 0xa0, 0xaf]),
+        (fake::Product::Turin, 0x1a, &[0x00, 0x02, 0x11]),
+    ];
+    for (made, family, models) in models {
+        for model in models {
+            let draft =
+                Draft::new(made, Kind::Vcek).with(|d| d.report.processor = [family, *model, 0xff]);
+            let product = product_of(made);
+            let appraisal = appraise(&draft, &full_policy(product), &roots(product));
+            assert_eq!(codes(&appraisal), [""; 0], "model {model:#x}");
+        }
+    }
+}
+
+#[test]
+fn a_product_has_its_name_alone_and_in_a_certificate_a_stepping_too() {
+    for product in Product::ALL {
+        assert_eq!(product.to_string().parse(), Ok(product));
+        let stepping = format!("{product}-B0");
+        assert!(stepping.parse::<Product>().is_err());
+        assert_eq!(Product::of_name(stepping.as_bytes()), Some(product));
+    }
+    assert_eq!(Product::of_name(b"MilanB0"), None);
+}
+
+#[test]
 fn a_loaded_key_brings_its_provider_among_those_to_trust() {
     let draft = Draft::new(fake::Product::Milan, Kind::Vlek);
     let name = PartyName::parse(fake::PROVIDER).unwrap();

@@ -23,6 +23,8 @@ mod moment;
 pub mod party;
 mod reader;
 pub mod snp;
+#[cfg(test)]
+mod spec;
 pub mod tdx;
 pub mod tpm;
 

@@ -23,13 +23,13 @@ mod quote;
 mod structures;
 mod vouched;
 
-pub use appraise::appraise_tpm;
+pub use appraise::{appraise_tpm, appraise_vouched_tpm};
 pub use certified::{
     CertifiedAppraisal, CertifiedCheck, CertifiedEvidence, CertifiedPolicy, appraise_certified,
 };
 pub use chain::{
-    AkAppraisal, AkCheck, AkEvidence, AkPolicy, AkRoot, AkRootKind, AkRoots, Instance, InstanceId,
-    MAX_ISSUERS, VerifiedAk, appraise_ak,
+    Activation, AkAppraisal, AkCheck, AkEvidence, AkPolicy, AkRoot, AkRootKind, AkRoots,
+    CertifiedKey, Instance, InstanceId, MAX_ISSUERS, VerifiedAk, appraise_ak,
 };
 pub use key::{KeyError, KeyName, KeySignature, KeySignatureError, PlainKey, TpmKey};
 pub use pcr::{PcrSet, PcrSetError, PcrValues};
@@ -45,6 +45,7 @@ pub use structures::{EccPublicError, TpmName};
 pub use vouched::{ExpectedKey, PresentedKey, VouchedKey};
 
 use crate::appraisal::{Check, Outcome};
+use crate::party::Party;
 
 /// What a TPM (or what claims to be one) presented, untouched.
 #[derive(Clone)]
@@ -115,8 +116,8 @@ pub enum EvidenceClass {
     /// Like a TPM in everything that was checked, but no manufacturer vouches for it. Software can
     /// look like this, so a policy that wants hardware must not accept it.
     UnendorsedTpm,
-    /// A TPM chip whose manufacturer vouches for its endorsement key. [`appraise_tpm`] never says so:
-    /// it is given no endorsement chain.
+    /// A TPM chip whose manufacturer, or whoever checked its endorsement key, vouches for its attestation key.
+    /// [`appraise_tpm`] never says so: nobody vouches there.
     DiscreteTpm,
     /// A TPM that a cloud's hypervisor runs, outside the guest's protected memory.
     HypervisorTpm,
@@ -143,6 +144,7 @@ impl EvidenceClass {
 pub struct TpmAppraisal {
     checks: Vec<Check<TpmCheck>>,
     class: EvidenceClass,
+    parties: Vec<Party>,
     verified: Option<VerifiedTpm>,
 }
 
@@ -157,6 +159,12 @@ impl TpmAppraisal {
     #[must_use]
     pub fn class(&self) -> EvidenceClass {
         self.class
+    }
+
+    /// Who has to be trusted for that class; none where nobody vouches for the key.
+    #[must_use]
+    pub fn parties(&self) -> &[Party] {
+        &self.parties
     }
 
     /// What is known now. `None` if any check failed, or one that is needed could not run.
@@ -247,6 +255,8 @@ crate::appraisal::checks! {
         AkAttributes = "tpm.ak.attributes",
         /// It is the key that the binding names.
         AkName = "tpm.ak.name",
+        /// A key of the platform vouches for it, where one was presented ([`appraise_vouched_tpm`]).
+        AkVouched = "tpm.ak.vouched",
         /// The certification of the counter has its exact form.
         CounterStructure = "tpm.counter.structure",
         /// The attestation key signed it.
@@ -295,7 +305,7 @@ impl TpmCheck {
     fn is_optional(self) -> bool {
         matches!(
             self,
-            Self::Firmware | Self::EventLogStructure | Self::EventLogReplay
+            Self::AkVouched | Self::Firmware | Self::EventLogStructure | Self::EventLogReplay
         )
     }
 }

@@ -9,7 +9,7 @@ use super::pcr::{PcrSet, PcrSetError, PcrValues};
 use super::structures::{
     ALG_SHA256, EccPublic, Head, NvPublic, NvStatement, QuoteStatement, SignedBytes, TpmName,
 };
-use super::vouched::{AK_ATTRIBUTES, AK_OPTIONAL_ATTRIBUTES};
+use super::vouched::{AK_ATTRIBUTES, AK_OPTIONAL_ATTRIBUTES, VouchedKey};
 use super::{
     COUNTER_ATTRIBUTES, COUNTER_INDEX, EvidenceClass, Expected, FirmwareVersion, PolicyDigest,
     TpmAppraisal, TpmCheck, TpmEvidence, TpmProfile, TpmSession, VerifiedTpm,
@@ -19,11 +19,31 @@ use crate::eventlog::EventLog;
 use crate::hex::Hex;
 use crate::reader::FormError;
 
-/// Runs every check on evidence.
+/// Runs every check on evidence under a key for which nobody vouches.
 #[must_use]
 pub fn appraise_tpm(evidence: &TpmEvidence<'_>, expected: &Expected) -> TpmAppraisal {
+    appraise(evidence, expected, None)
+}
+
+/// Runs every check on evidence under a key for which a key of the platform vouches
+/// ([`super::appraise_certified`]); class and parties are then those of that key.
+#[must_use]
+pub fn appraise_vouched_tpm(
+    evidence: &TpmEvidence<'_>,
+    expected: &Expected,
+    vouched: &VouchedKey,
+) -> TpmAppraisal {
+    appraise(evidence, expected, Some(vouched))
+}
+
+fn appraise(
+    evidence: &TpmEvidence<'_>,
+    expected: &Expected,
+    vouched: Option<&VouchedKey>,
+) -> TpmAppraisal {
     let mut ledger = Ledger(Vec::new());
     let key = appraise_key(&mut ledger, evidence, expected);
+    let vouched = appraise_vouched(&mut ledger, key.as_ref(), vouched);
 
     let certify = SignedBytes {
         message: evidence.certify,
@@ -72,7 +92,7 @@ pub fn appraise_tpm(evidence: &TpmEvidence<'_>, expected: &Expected) -> TpmAppra
     let firmware = quoted
         .as_ref()
         .map(|it| FirmwareVersion(it.head.firmware_version));
-    let class = class_of(expected.profile, firmware);
+    let class = class_of(expected.profile, firmware, vouched);
     let all_hold = ledger.0.iter().all(|check| match check.outcome {
         Outcome::Pass => true,
         Outcome::Fail => false,
@@ -82,8 +102,34 @@ pub fn appraise_tpm(evidence: &TpmEvidence<'_>, expected: &Expected) -> TpmAppra
     TpmAppraisal {
         checks: ledger.0,
         class,
+        parties: vouched.map(|it| it.parties().to_vec()).unwrap_or_default(),
         verified,
     }
+}
+
+/// By name alone: a voucher that names a modulus only says nothing of this key's attributes.
+fn appraise_vouched<'a>(
+    ledger: &mut Ledger<TpmCheck>,
+    key: Option<&EccPublic>,
+    vouched: Option<&'a VouchedKey>,
+) -> Option<&'a VouchedKey> {
+    let Some(vouched) = vouched else {
+        ledger.skip(TpmCheck::AkVouched, "no key of the platform vouches for it");
+        return None;
+    };
+    let Some(key) = key else {
+        ledger.skip(TpmCheck::AkVouched, NO_KEY);
+        return None;
+    };
+    let found = key.name;
+    let result = if vouched.name() == Some(found.into()) {
+        Ok(vouched)
+    } else {
+        Err(Finding::NotVouched { found })
+    };
+    ledger.note(TpmCheck::AkVouched, result, |vouched| {
+        format!("class {}", vouched.class().as_str())
+    })
 }
 
 fn verified(
@@ -104,12 +150,16 @@ fn verified(
     })
 }
 
-fn class_of(profile: TpmProfile, firmware: Option<FirmwareVersion>) -> EvidenceClass {
+fn class_of(
+    profile: TpmProfile,
+    firmware: Option<FirmwareVersion>,
+    vouched: Option<&VouchedKey>,
+) -> EvidenceClass {
     let says_libtpms = firmware.is_some_and(|version| version.0 & 0xffff_ffff == LIBTPMS_FIRMWARE);
     match profile {
         TpmProfile::Swtpm => EvidenceClass::Software,
         TpmProfile::Tpm if says_libtpms => EvidenceClass::Software,
-        TpmProfile::Tpm => EvidenceClass::UnendorsedTpm,
+        TpmProfile::Tpm => vouched.map_or(EvidenceClass::UnendorsedTpm, VouchedKey::class),
     }
 }
 
@@ -126,6 +176,8 @@ enum Finding {
     },
     #[error("name is {found}, the binding names {expected}")]
     AkName { found: TpmName, expected: TpmName },
+    #[error("name is {found}, which is not the key that is vouched for")]
+    NotVouched { found: TpmName },
     #[error(
         "qualified signer is {}, this key as a primary of the endorsement hierarchy is {expected}",
         Hex(found)

@@ -18,7 +18,9 @@
 //! 4. where the policy asks: a current list of each issuer, which does not name what it issued;
 //! 5. the key is for signatures, its purpose is a TPM's, it issues nothing, nothing critical is unknown;
 //! 6. the certificate names the TPM's maker;
-//! 7. where the policy names machines: the certificate is of one of them.
+//! 7. where the policy names machines: the certificate is of one of them;
+//! 8. the attestation key is accepted; where the certificate is of the endorsement key, the policy says
+//!    that this attestation key was activated under it.
 //!
 //! Source: TCG "EK Credential Profile" 2.5, 3.1 and 3.2 (names, purposes); google/go-tpm-tools,
 //! `server/instance_info.go` (machine).
@@ -28,7 +30,8 @@ use countersign_certificates::{Certificate, CertificateError, Crl, DerError};
 use sha2::{Digest as _, Sha384};
 use thiserror::Error;
 
-use super::key::{KeyError, PlainKey};
+use super::key::{KeyError, KeyName, PlainKey, TpmKey};
+use super::vouched::{WrongAttributes, appraise_attributes};
 use super::{EvidenceClass, VouchedKey};
 use crate::Moment;
 use crate::appraisal::{Check, Ledger, Outcome};
@@ -43,17 +46,42 @@ pub const MAX_ISSUERS: usize = 4;
 /// What a machine presented, untouched.
 #[derive(Debug, Clone)]
 pub struct AkEvidence<'a> {
-    /// Certificate of the attestation key, DER.
+    /// Certificate of the attestation key or of its TPM's endorsement key, DER.
     pub certificate: &'a [u8],
+    /// Which of both it is of.
+    pub subject: CertifiedKey<'a>,
     /// Certificates of its issuers, from the key's own to the root's.
     pub issuers: Vec<&'a [u8]>,
     /// Revocation lists of issuers, in any order.
     pub lists: Vec<&'a [u8]>,
 }
 
+/// Whose certificate it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertifiedKey<'a> {
+    /// The attestation key's own.
+    Attestation,
+    /// The endorsement key's, which cannot sign. That this attestation key (`TPMT_PUBLIC`) is of the same
+    /// TPM showed when a credential for it was activated, to him who made the credential: so it is taken
+    /// from the policy alone ([`Activation`]).
+    Endorsement(&'a [u8]),
+}
+
+/// At enrolment somebody made a credential for an attestation key under an endorsement key, and the TPM
+/// activated it. Whoever writes this into a policy says that he saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Activation {
+    /// SHA-384 of the endorsement key's `SubjectPublicKeyInfo`.
+    pub endorsement_key: [u8; 48],
+    /// Name of the attestation key.
+    pub attestation_key: KeyName,
+}
+
 /// What evidence has to say. None of it may come from the evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AkPolicy {
+    /// Attestation keys that were activated under endorsement keys.
+    pub activated: Vec<Activation>,
     /// Whether every issuer has to have a current list.
     pub lists: Demand,
     /// Machines that are accepted; `None` checks nothing, an empty list accepts none.
@@ -65,6 +93,7 @@ impl AkPolicy {
     #[must_use]
     pub fn strict() -> Self {
         Self {
+            activated: Vec::new(),
             lists: Demand::Required,
             instances: None,
         }
@@ -208,8 +237,11 @@ crate::appraisal::checks! {
         Maker = "tpm.chain.maker",
         /// It is of a machine that the policy names.
         Instance = "tpm.chain.instance",
-        /// Its key is of a kind that is accepted.
+        /// The attestation key is of a kind that is accepted; beside an endorsement key's certificate it has
+        /// the attributes of an attestation key.
         Key = "tpm.chain.key",
+        /// Beside an endorsement key's certificate: the policy says that the attestation key was activated.
+        Activation = "tpm.chain.activation",
     }
 }
 
@@ -250,6 +282,10 @@ enum Finding {
     OtherInstance { project: String, instance: u64 },
     #[error("{0}")]
     Key(#[from] KeyError),
+    #[error("{0}")]
+    Attributes(#[from] WrongAttributes),
+    #[error("nobody says that {found} was activated under this endorsement key")]
+    NotActivated { found: KeyName },
 }
 
 /// Runs every check on a certificate of an attestation key, at a time.
@@ -297,20 +333,29 @@ pub fn appraise_ak(
             });
         }
     }
-    let purpose = purpose(&parsed.leaf);
-    ledger.note(AkCheck::Purpose, purpose, |()| {
-        "an attestation key of a tpm, for signatures".into()
+    let purpose = purpose(&parsed.leaf, evidence.subject);
+    ledger.note(AkCheck::Purpose, purpose, |what| {
+        format!("{what} key of a tpm, and for nothing else")
     });
     let maker = maker(&parsed.leaf);
     let maker = ledger.note(AkCheck::Maker, maker, |maker| maker.as_str().to_owned());
     let instance = appraise_instance(&mut ledger, &parsed.leaf, policy);
-    let key = PlainKey::spki(parsed.leaf.spki()).map_err(Finding::from);
-    let key = ledger.note(AkCheck::Key, key, PlainKey::kind);
+    let key = appraise_certified_key(&mut ledger, &parsed.leaf, evidence.subject, policy);
 
     let all_hold = ledger.0.iter().all(|check| match check.outcome {
         Outcome::Pass => true,
         Outcome::Fail => false,
-        Outcome::NotChecked => matches!(check.code, AkCheck::Revocation | AkCheck::Instance),
+        Outcome::NotChecked => match check.code {
+            AkCheck::Revocation | AkCheck::Instance => true,
+            AkCheck::Activation => evidence.subject == CertifiedKey::Attestation,
+            AkCheck::Structure
+            | AkCheck::Path
+            | AkCheck::Root
+            | AkCheck::Validity
+            | AkCheck::Purpose
+            | AkCheck::Maker
+            | AkCheck::Key => false,
+        },
     });
     let verified = kind
         .zip(maker)
@@ -323,8 +368,12 @@ pub fn appraise_ak(
                     (EvidenceClass::DiscreteTpm, Party::TpmManufacturer(maker))
                 }
             };
+            let vouched = VouchedKey::new(key.plain, class, vec![party]);
             VerifiedAk {
-                key: VouchedKey::new(key, class, vec![party]),
+                key: match &key.named {
+                    Some(named) => vouched.passes_on_to(named),
+                    None => vouched,
+                },
                 instance,
             }
         });
@@ -444,19 +493,88 @@ impl<'a> Parsed<'a> {
     }
 }
 
-fn purpose(leaf: &Certificate<'_>) -> Result<(), Finding> {
+/// The attestation key, and its public area where the machine presented it.
+struct Vouched {
+    plain: PlainKey,
+    named: Option<TpmKey>,
+}
+
+fn appraise_certified_key(
+    ledger: &mut Ledger<AkCheck>,
+    leaf: &Certificate<'_>,
+    subject: CertifiedKey<'_>,
+    policy: &AkPolicy,
+) -> Option<Vouched> {
+    let public = match subject {
+        CertifiedKey::Attestation => {
+            let key = PlainKey::spki(leaf.spki()).map_err(Finding::from);
+            let key = ledger.note(AkCheck::Key, key, PlainKey::kind);
+            let reason = "the certificate is the attestation key's own";
+            ledger.skip(AkCheck::Activation, reason);
+            return key.map(|plain| Vouched { plain, named: None });
+        }
+        CertifiedKey::Endorsement(public) => public,
+    };
+    let key = TpmKey::parse(public).map_err(Finding::from);
+    let key = key.and_then(|key| {
+        appraise_attributes(&key)?;
+        Ok(key)
+    });
+    let key = ledger.note(AkCheck::Key, key, |key| key.plain().kind());
+    let Some(key) = key else {
+        ledger.skip(AkCheck::Activation, "the attestation key is malformed");
+        return None;
+    };
+    let found = key.name();
+    let endorsement_key: [u8; 48] = Sha384::digest(leaf.spki()).into();
+    let pair = Activation {
+        endorsement_key,
+        attestation_key: found,
+    };
+    let result = if policy.activated.contains(&pair) {
+        Ok(())
+    } else {
+        Err(Finding::NotActivated { found })
+    };
+    ledger.note(AkCheck::Activation, result, |()| {
+        format!("the policy says that {found} was activated under this endorsement key")
+    });
+    Some(Vouched {
+        plain: key.plain().clone(),
+        named: Some(key),
+    })
+}
+
+fn purpose(leaf: &Certificate<'_>, subject: CertifiedKey<'_>) -> Result<&'static str, Finding> {
     let extensions = leaf.extensions();
-    let purposes = extensions.purposes.as_ref();
+    let purposes = extensions
+        .purposes
+        .as_ref()
+        .map(|it| it.list.as_slice())
+        .unwrap_or_default();
+    let (what, usage_fits, purpose_fits) = match subject {
+        CertifiedKey::Attestation => (
+            "an attestation",
+            extensions.usage == Some(DIGITAL_SIGNATURE),
+            matches!(purposes, [EK | AIK]),
+        ),
+        // SPEC: EK Credential Profile 3.2.11: RSA keys encipher, ECC keys agree.
+        CertifiedKey::Endorsement(_) => (
+            "an endorsement",
+            matches!(extensions.usage, Some(KEY_ENCIPHERMENT | KEY_AGREEMENT)),
+            matches!(purposes, [EK]),
+        ),
+    };
     let why = if leaf.critical_besides(&[SUBJECT_ALT_NAME]) {
         "has a critical extension that is not known"
     } else if extensions.constraints.as_ref().is_some_and(|it| it.issuer) {
         "may issue certificates"
-    } else if extensions.usage != Some(DIGITAL_SIGNATURE) {
-        "is not for signatures and nothing else"
-    } else if !purposes.is_some_and(|it| matches!(it.list.as_slice(), [EK | AIK])) {
-        "has another purpose than a tpm's"
+    } else if !usage_fits {
+        "has another key usage than such a key has"
+    } else if !purpose_fits {
+        "has another purpose than such a key has"
     } else {
-        return Ok(());
+        return Ok(what);
     };
     Err(Finding::Purpose(why))
 }
@@ -598,6 +716,10 @@ const GOOGLE: [[u8; 48]; 2] = [
 
 /// KeyUsage with `digitalSignature` alone. SPEC: RFC 5280 4.2.1.3
 const DIGITAL_SIGNATURE: u8 = 0x80;
+/// KeyUsage with `keyEncipherment` alone.
+const KEY_ENCIPHERMENT: u8 = 0x20;
+/// KeyUsage with `keyAgreement` alone.
+const KEY_AGREEMENT: u8 = 0x08;
 
 /// 2.23.133.8.1, `tcg-kp-EKCertificate`: what Google writes for attestation keys too.
 const EK: &[u8] = b"\x67\x81\x05\x08\x01";

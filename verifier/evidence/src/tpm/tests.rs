@@ -349,6 +349,57 @@ fn a_hardware_profile_with_the_firmware_of_a_software_tpm_is_software() {
     );
 }
 
+/// A key of the platform vouches for a key of this name.
+fn vouched(name: &[u8]) -> VouchedKey {
+    let key = PlainKey::rsa(
+        &countersign_devices::key::Key::rsa(countersign_devices::key::Rsa::Tpm).modulus(),
+        65537,
+    )
+    .unwrap();
+    let parties = vec![Party::MicrosoftParavisor];
+    let platform = VouchedKey::new(key, EvidenceClass::ParavisorTpm, parties);
+    platform.passes_on_to(&TpmKey::parse(name).unwrap())
+}
+
+fn under(bytes: &Bytes, key: &VouchedKey) -> TpmAppraisal {
+    let evidence = TpmEvidence {
+        ak_public: &bytes.ak_public,
+        quote: &bytes.quote,
+        quote_signature: &bytes.quote_signature,
+        pcrs: bytes.pcrs.clone(),
+        nv_public: &bytes.nv_public,
+        certify: &bytes.certify,
+        certify_signature: &bytes.certify_signature,
+        event_log: None,
+    };
+    appraise_vouched_tpm(&evidence, &expected(), key)
+}
+
+#[test]
+fn evidence_under_a_key_that_the_platform_vouches_for_has_the_platforms_class_and_parties() {
+    let bytes = Draft::good().build();
+    let appraisal = under(&bytes, &vouched(&bytes.ak_public));
+    assert_eq!(codes(&appraisal), [""; 0]);
+    assert!(appraisal.verified().is_some());
+    assert_eq!(appraisal.class(), EvidenceClass::ParavisorTpm);
+    assert_eq!(appraisal.parties(), [Party::MicrosoftParavisor]);
+}
+
+#[test]
+fn a_key_that_the_platform_does_not_vouch_for_is_refused() {
+    let bytes = Draft::good().build();
+    // Another key; and a voucher that names a modulus alone.
+    let other = vouched(&ecc_public(9, 0x0005_0472));
+    let plain = VouchedKey::new(other.key().clone(), EvidenceClass::ParavisorTpm, vec![]);
+    for key in [other, plain] {
+        let appraisal = under(&bytes, &key);
+        assert_eq!(codes(&appraisal), ["tpm.ak.vouched"]);
+        assert!(appraisal.verified().is_none());
+        assert_eq!(appraisal.class(), EvidenceClass::UnendorsedTpm);
+        assert_eq!(appraisal.parties(), []);
+    }
+}
+
 #[test]
 fn short_coordinates_and_scalars_are_padded() {
     // The reader pads what a TPM sent without leading zeros: the same signature, written shorter.

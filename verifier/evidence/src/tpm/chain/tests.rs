@@ -1,6 +1,7 @@
 use countersign_devices::der;
 use countersign_devices::key::{Key, Rsa, Scheme};
 use countersign_devices::rsa::Hash;
+use countersign_devices::tpm::{AK_ATTRIBUTES, Public};
 use countersign_devices::x509::{self, Extension};
 use proptest::prelude::*;
 
@@ -148,6 +149,7 @@ impl Bytes {
     fn evidence(&self) -> AkEvidence<'_> {
         AkEvidence {
             certificate: &self.certificate,
+            subject: CertifiedKey::Attestation,
             issuers: self.issuers.iter().map(Vec::as_slice).collect(),
             lists: self.lists.iter().map(Vec::as_slice).collect(),
         }
@@ -218,6 +220,7 @@ fn a_captured_certificate_of_google_vouches_for_the_key_of_a_captured_quote() {
         lists: vec![],
     };
     let policy = AkPolicy {
+        activated: vec![],
         lists: Demand::Any,
         instances: Some(vec![InstanceId {
             project: "google.com:wuale-gcp-testing".into(),
@@ -387,7 +390,7 @@ fn a_list_that_nobody_asks_for_still_says_what_it_says() {
     let draft = Draft::with(|it| it.lists[0].revoked = vec![(vec![3], 1_749_000_000_000)]);
     let any = AkPolicy {
         lists: Demand::Any,
-        instances: None,
+        ..AkPolicy::strict()
     };
     let roots = draft.roots(AkRootKind::Google);
     let appraisal = appraise(&draft.build(), &any, &roots, AT);
@@ -491,6 +494,80 @@ fn a_key_that_no_tpm_attests_with_is_refused() {
     *spki.last_mut().unwrap() ^= 1;
     let draft = Draft::with(|it| it.leaf.key = spki);
     assert_eq!(failures(&draft), ["tpm.chain.key"]);
+}
+
+/// A certificate of an endorsement key, beside an attestation key of the same TPM.
+fn endorsement(draft: &Draft, public: &[u8], activated: &[(&Key, KeyName)]) -> AkAppraisal {
+    let (bytes, roots) = (draft.build(), draft.roots(AkRootKind::Manufacturer));
+    let evidence = AkEvidence {
+        subject: CertifiedKey::Endorsement(public),
+        ..bytes.evidence()
+    };
+    let activated = activated.iter().map(|(key, name)| Activation {
+        endorsement_key: Sha384::digest(key.spki()).into(),
+        attestation_key: *name,
+    });
+    let policy = AkPolicy {
+        activated: activated.collect(),
+        ..AkPolicy::strict()
+    };
+    let appraisal = appraise_ak(&evidence, &policy, &roots, AT, &mut Chains::new());
+    let listed: Vec<_> = appraisal.checks().iter().map(|it| it.code).collect();
+    assert_eq!(listed, AkCheck::ALL);
+    appraisal
+}
+
+#[test]
+fn an_endorsement_keys_certificate_vouches_for_what_the_policy_says_was_activated() {
+    let public = Public::of(&Key::p256(7), AK_ATTRIBUTES).to_bytes();
+    let name = TpmKey::parse(&public).unwrap().name();
+    let other = TpmKey::parse(&Public::of(&Key::p256(8), AK_ATTRIBUTES).to_bytes())
+        .unwrap()
+        .name();
+    let key = Key::rsa(Rsa::Tpm);
+    for usage in [0x20, 0x08] {
+        let draft = Draft::with(|it| it.leaf.extensions[1] = Extension::usage(usage));
+        let appraisal = endorsement(&draft, &public, &[(&key, name)]);
+        assert_eq!(codes(&appraisal), [""; 0]);
+        let verified = appraisal.verified().unwrap().key();
+        assert_eq!(verified.name(), Some(name));
+        assert_eq!(verified.class(), EvidenceClass::DiscreteTpm);
+        // Nobody saw it; another key; under another endorsement key.
+        let elsewhere = Key::rsa(Rsa::Other);
+        for activated in [&[][..], &[(&key, other)], &[(&elsewhere, name)]] {
+            let appraisal = endorsement(&draft, &public, activated);
+            assert_eq!(codes(&appraisal), ["tpm.chain.activation"]);
+            assert!(appraisal.verified().is_none());
+        }
+    }
+}
+
+#[test]
+fn beside_an_endorsement_keys_certificate_the_attestation_key_is_one() {
+    let draft = Draft::with(|it| it.leaf.extensions[1] = Extension::usage(0x20));
+    let key = Key::rsa(Rsa::Tpm);
+    let unrestricted = Public::of(&Key::p256(7), 0x0004_0472).to_bytes();
+    for public in [&unrestricted[..], &[]] {
+        let activated: Vec<_> = TpmKey::parse(public)
+            .iter()
+            .map(|it| (&key, it.name()))
+            .collect();
+        let appraisal = endorsement(&draft, public, &activated);
+        assert_eq!(codes(&appraisal), ["tpm.chain.key"]);
+        assert!(appraisal.verified().is_none());
+    }
+    // An attestation key's certificate is none of an endorsement key, and the other way round.
+    let public = Public::of(&Key::p256(7), AK_ATTRIBUTES).to_bytes();
+    let name = TpmKey::parse(&public).unwrap().name();
+    let appraisal = endorsement(&Draft::good(), &public, &[(&key, name)]);
+    assert_eq!(codes(&appraisal), ["tpm.chain.purpose"]);
+    let aik = Draft::with(|it| {
+        it.leaf.extensions[1] = Extension::usage(0x20);
+        it.leaf.extensions[2] = purpose("3");
+    });
+    let appraisal = endorsement(&aik, &public, &[(&key, name)]);
+    assert_eq!(codes(&appraisal), ["tpm.chain.purpose"]);
+    assert_eq!(failures(&draft), ["tpm.chain.purpose"]);
 }
 
 #[test]

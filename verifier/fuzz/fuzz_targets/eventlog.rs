@@ -1,7 +1,7 @@
-//! Event logs of a boot: no panic, and a log leads to its own values.
+//! Event logs of a boot: no panic, a log leads to its own values, and its components, if it has them, are of it.
 #![no_main]
 
-use countersign_evidence::eventlog::EventLog;
+use countersign_evidence::eventlog::{Components, EventLog, signature_entries};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 
@@ -10,5 +10,21 @@ fuzz_target!(|bytes: &[u8]| {
         let own: BTreeMap<u8, [u8; 32]> = (0..24).map(|index| (index, log.pcr(index))).collect();
         assert!(log.appraise(&own).is_ok());
         assert!(log.events().len() <= bytes.len());
+        if let Ok(components) = Components::of(&log) {
+            let measured: Vec<[u8; 32]> = log.events().iter().map(|event| event.digest).collect();
+            assert!(
+                components
+                    .applications
+                    .iter()
+                    .all(|it| measured.contains(&it.digest))
+            );
+            assert!(
+                components
+                    .sections
+                    .iter()
+                    .all(|it| measured.contains(&it.digest))
+            );
+        }
     }
+    let _ = signature_entries(bytes);
 });

@@ -720,27 +720,24 @@ fn appraise_guest(ledger: &mut Ledger<SnpCheck>, report: &Report, policy: &Polic
             });
         }
     }
+    let named = |features: &[GuestFeature]| -> Vec<(u64, &'static str)> {
+        features.iter().map(|f| (f.bit(), f.as_str())).collect()
+    };
     let features = Features {
         what: "guest policy",
         found: guest.0,
-        required: policy
-            .guest_required
-            .iter()
-            .map(|f| GuestFeature::bit(*f))
-            .collect(),
-        forbidden: policy
-            .guest_forbidden
-            .iter()
-            .map(|f| GuestFeature::bit(*f))
-            .collect(),
+        required: named(&policy.guest_required),
+        forbidden: named(&policy.guest_forbidden),
     };
     features.appraise(ledger, SnpCheck::GuestFeatures);
-    let bit = |feature: &PlatformFeature| feature.bit();
+    let named = |features: &[PlatformFeature]| -> Vec<(u64, &'static str)> {
+        features.iter().map(|f| (f.bit(), f.as_str())).collect()
+    };
     let features = Features {
         what: "platform",
         found: report.platform().0,
-        required: policy.platform_required.iter().map(bit).collect(),
-        forbidden: policy.platform_forbidden.iter().map(bit).collect(),
+        required: named(&policy.platform_required),
+        forbidden: named(&policy.platform_forbidden),
     };
     features.appraise(ledger, SnpCheck::PlatformFeatures);
 }

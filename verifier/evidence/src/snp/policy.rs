@@ -136,17 +136,51 @@ pub enum GuestFeature {
 }
 
 impl GuestFeature {
-    /// Its bit, and its name.
-    pub(crate) fn bit(self) -> (u64, &'static str) {
+    /// Every one that is known.
+    pub const ALL: [Self; 7] = [
+        Self::Smt,
+        Self::SingleSocket,
+        Self::Cxl,
+        Self::Aes256,
+        Self::RaplOff,
+        Self::CiphertextHiding,
+        Self::PageSwapOff,
+    ];
+
+    /// Its bit of `POLICY`.
+    #[must_use]
+    pub fn bit(self) -> u64 {
         match self {
-            Self::Smt => (1 << 16, "smt"),
-            Self::SingleSocket => (1 << 20, "single-socket"),
-            Self::Cxl => (1 << 21, "cxl"),
-            Self::Aes256 => (1 << 22, "aes-256"),
-            Self::RaplOff => (1 << 23, "rapl-off"),
-            Self::CiphertextHiding => (1 << 24, "ciphertext-hiding"),
-            Self::PageSwapOff => (1 << 25, "page-swap-off"),
+            Self::Smt => 1 << 16,
+            Self::SingleSocket => 1 << 20,
+            Self::Cxl => 1 << 21,
+            Self::Aes256 => 1 << 22,
+            Self::RaplOff => 1 << 23,
+            Self::CiphertextHiding => 1 << 24,
+            Self::PageSwapOff => 1 << 25,
         }
+    }
+
+    /// Its name, in a trust policy and in reasons.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smt => "smt",
+            Self::SingleSocket => "single-socket",
+            Self::Cxl => "cxl",
+            Self::Aes256 => "aes-256",
+            Self::RaplOff => "rapl-off",
+            Self::CiphertextHiding => "ciphertext-hiding",
+            Self::PageSwapOff => "page-swap-off",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|feature| feature.as_str() == text)
     }
 }
 
@@ -170,16 +204,50 @@ pub enum PlatformFeature {
 }
 
 impl PlatformFeature {
-    /// Its bit, and its name.
-    pub(crate) fn bit(self) -> (u64, &'static str) {
+    /// Every one that is known.
+    pub const ALL: [Self; 7] = [
+        Self::Smt,
+        Self::Tsme,
+        Self::Ecc,
+        Self::RaplOff,
+        Self::CiphertextHiding,
+        Self::AliasCheck,
+        Self::Tio,
+    ];
+
+    /// Its bit of `PLATFORM_INFO`.
+    #[must_use]
+    pub fn bit(self) -> u64 {
         match self {
-            Self::Smt => (1, "smt"),
-            Self::Tsme => (1 << 1, "tsme"),
-            Self::Ecc => (1 << 2, "ecc"),
-            Self::RaplOff => (1 << 3, "rapl-off"),
-            Self::CiphertextHiding => (1 << 4, "ciphertext-hiding"),
-            Self::AliasCheck => (1 << 5, "alias-check"),
-            Self::Tio => (1 << 7, "tio"),
+            Self::Smt => 1,
+            Self::Tsme => 1 << 1,
+            Self::Ecc => 1 << 2,
+            Self::RaplOff => 1 << 3,
+            Self::CiphertextHiding => 1 << 4,
+            Self::AliasCheck => 1 << 5,
+            Self::Tio => 1 << 7,
         }
+    }
+
+    /// Its name, in a trust policy and in reasons.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smt => "smt",
+            Self::Tsme => "tsme",
+            Self::Ecc => "ecc",
+            Self::RaplOff => "rapl-off",
+            Self::CiphertextHiding => "ciphertext-hiding",
+            Self::AliasCheck => "alias-check",
+            Self::Tio => "tio",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|feature| feature.as_str() == text)
     }
 }

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use super::policy::{GuestFeature, PlatformFeature};
 use super::product::RawTcb;
 use crate::reader::{FormError, Reader, expect};
 
@@ -100,11 +101,25 @@ impl GuestPolicy {
     pub fn allows_debugging(self) -> bool {
         self.0 & POLICY_DEBUG != 0
     }
+
+    /// Whether it has a feature.
+    #[must_use]
+    pub fn has(self, feature: GuestFeature) -> bool {
+        self.0 & feature.bit() != 0
+    }
 }
 
 /// `PLATFORM_INFO`: how the host set up the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlatformInfo(pub u64);
+
+impl PlatformInfo {
+    /// Whether it has a feature.
+    #[must_use]
+    pub fn has(self, feature: PlatformFeature) -> bool {
+        self.0 & feature.bit() != 0
+    }
+}
 
 /// `SIGNING_KEY`: which key signed a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -201,6 +201,30 @@ fn every_field_is_read_from_its_place() {
 }
 
 #[test]
+fn every_feature_has_a_name_and_a_bit_of_its_own_and_is_read_there() {
+    let mut bits = 0;
+    for feature in GuestFeature::ALL {
+        assert_eq!(GuestFeature::named(feature.as_str()), Some(feature));
+        assert!(GuestPolicy(feature.bit()).has(feature));
+        assert!(!GuestPolicy(!feature.bit()).has(feature));
+        bits |= feature.bit();
+    }
+    // 16 and 20 to 25.
+    assert_eq!(bits, 0x03f1_0000);
+    bits = 0;
+    for feature in PlatformFeature::ALL {
+        assert_eq!(PlatformFeature::named(feature.as_str()), Some(feature));
+        assert!(PlatformInfo(feature.bit()).has(feature));
+        assert!(!PlatformInfo(!feature.bit()).has(feature));
+        bits |= feature.bit();
+    }
+    // 0 to 5 and 7.
+    assert_eq!(bits, 0xbf);
+    assert_eq!(GuestFeature::named("debug"), None);
+    assert_eq!(PlatformFeature::named("SMT"), None);
+}
+
+#[test]
 fn every_layout_is_accepted_with_the_fields_that_it_has() {
     for version in 2..=5 {
         let draft = Draft::new(fake::Product::Milan, Kind::Vcek).with(|d| {

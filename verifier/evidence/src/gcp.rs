@@ -29,7 +29,7 @@ pub use protobuf::ProtobufError;
 
 use countersign_certificates::algorithm::{Hash, Scheme, Signed};
 use countersign_certificates::pem::{self, PemError};
-use countersign_certificates::{Certificate, CertificateError};
+use countersign_certificates::{Certificate, CertificateError, usage};
 use sha2::{Digest as _, Sha384};
 use thiserror::Error;
 
@@ -277,6 +277,13 @@ fn path(leaf: &[u8], issuers: &[Vec<u8>], chains: &mut Chains) -> Result<usize, 
         .is_some_and(|it| it.issuer)
     {
         return Err(CertificateError::Issuer("an issuer endorses no firmware").into());
+    }
+    if leaf
+        .extensions()
+        .usage
+        .is_some_and(|it| it & usage::DIGITAL_SIGNATURE == 0)
+    {
+        return Err(CertificateError::Issuer("the endorser's key is not for signatures").into());
     }
     if leaf.extensions().unknown_critical {
         return Err(CertificateError::CriticalExtension("the endorser's certificate").into());

@@ -1,8 +1,9 @@
 //! What a boot log is about: firmware, Secure Boot, boot applications, kernel, command line.
 //!
-//! In: a well-formed log ([`EventLog`]), which has to be one that leads to quoted values, or everything
-//! here is a claim. Out: [`Components`]: each with the digest that was measured, and with its data only
-//! where the digest is of that data. Of each event one of two things is true:
+//! In: a well-formed log ([`EventLog`]), and the quoted values that it has to lead to. Events of PCRs that
+//! were not quoted are not read at all: anybody could have written them. Out: [`Components`]: each with the
+//! digest that was measured, and with its data only where the digest is of that data. Of each event one of
+//! two things is true:
 //!
 //! - **hashed** ([`Data::Hashed`]): SHA-256 of the data, or of the part of it that the format names, is the
 //!   digest. If the log leads to quoted values, the firmware or loader measured exactly these bytes;
@@ -12,8 +13,9 @@
 //! A digest that *should* be of its data and is not makes the log refuse ([`ComponentsError`]): whoever
 //! reads such data would believe them.
 //!
-//! What is checked of the order: the separators of PCR 0 to 7, each at most twice and never an error; and
-//! that nothing the firmware measures comes after it handed over (`Exit Boot Services`).
+//! What is checked of the order: the separators of those of PCR 0 to 7 that were quoted, each at least once,
+//! at most twice and never an error; and, if PCR 5 was quoted, that nothing the firmware measures comes after
+//! it handed over (`Exit Boot Services`).
 //!
 //! Source: TCG PC Client Platform Firmware Profile 1.06, 3.3.4 (PCR use), 10.4 (events); UEFI 2.10, 3.3
 //! and 8.2 (variables); systemd, "TPM2 PCR Measurements Made by systemd"; Linux,
@@ -22,8 +24,9 @@
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::{Event, EventLog};
+use super::{Event, EventLog, OtherValues};
 use crate::reader::{FormError, Reader};
+use crate::tpm::PcrValues;
 
 /// What a log says was measured, in the order of the boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +47,9 @@ pub struct Components<'a> {
     /// What the kernel's EFI stub or the loader measured of command lines and initial file systems, PCR 8,
     /// 9 and 12; digests, with what the data claim they are of.
     pub boot_inputs: Vec<BootInput<'a>>,
-    /// PCRs of 0 to 7 whose separator is there.
+    /// PCRs of 0 to 7 that were quoted; each has its separator.
     pub separated: Vec<u8>,
-    /// Whether the firmware says that it handed over to the kernel.
+    /// Whether the firmware says that it handed over to the kernel; needs PCR 5.
     pub exited: bool,
 }
 
@@ -208,8 +211,11 @@ pub enum BootInputKind {
 }
 
 /// Why the events of a log cannot be what they are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ComponentsError {
+    /// The log does not lead to the quoted values.
+    #[error("{0}")]
+    OtherValues(#[from] OtherValues),
     /// An event's data are not of their format.
     #[error("event {event} of the log: {error}")]
     Form {
@@ -257,13 +263,17 @@ pub enum ComponentsError {
 }
 
 impl<'a> Components<'a> {
-    /// Reads the events of a log. Trust them as far as the log: see [`EventLog::appraise`].
-    pub fn of(log: &EventLog<'a>) -> Result<Self, ComponentsError> {
+    /// Reads what quoted values show of a log: those of its events that lead to one of them.
+    pub fn of(log: &EventLog<'a>, quoted: &PcrValues) -> Result<Self, ComponentsError> {
+        log.appraise(quoted)?;
         let mut reading = Reading::default();
         for (number, event) in (1..).zip(log.events()) {
-            reading.read(event, number)?;
+            let covered = u8::try_from(event.pcr).is_ok_and(|pcr| quoted.contains_key(&pcr));
+            if covered {
+                reading.read(event, number)?;
+            }
         }
-        reading.finish()
+        reading.finish(quoted)
     }
 }
 
@@ -396,12 +406,15 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Components<'a>, ComponentsError> {
+    fn finish(self, quoted: &PcrValues) -> Result<Components<'a>, ComponentsError> {
         if let Some((_, event)) = self.section {
             return Err(ComponentsError::Section { event });
         }
         let mut separated = Vec::new();
         for (pcr, count) in (0_u8..).zip(self.separators) {
+            if !quoted.contains_key(&pcr) {
+                continue;
+            }
             if count == 0 {
                 return Err(ComponentsError::NoSeparator { pcr });
             }

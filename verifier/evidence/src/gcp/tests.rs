@@ -268,7 +268,8 @@ fn messages_of_another_form_are_refused() {
 
 #[test]
 fn certificates_that_lead_nowhere_are_refused() {
-    let changes: [fn(&mut Draft); 7] = [
+    let changes: [fn(&mut Draft); 8] = [
+        |it| it.certificate.extensions[1] = x509::Extension::usage(0x20),
         |it| it.root_key = Key::rsa(Rsa::Tpm),
         |it| it.root.extensions.remove(0).value.clear(),
         |it| it.certificate.issuer = x509::common_name("other"),

@@ -179,7 +179,10 @@ fn appraise_signer_key(
         Some(key) => {
             let attributes = appraise_attributes(key);
             ledger.note(CertifiedCheck::SignerAttributes, attributes, |found| {
-                format!("{found:#010x}: restricted, made in and bound to its tpm")
+                format!(
+                    "{found:#010x}, {}: restricted, made in and bound to its tpm",
+                    signer.area.as_str()
+                )
             });
         }
         None => ledger.skip(CertifiedCheck::SignerAttributes, NO_ATTRIBUTES),

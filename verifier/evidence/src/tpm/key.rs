@@ -5,9 +5,10 @@
 //!
 //! A bare key says nothing of its attributes, and a signature of a key that is not restricted shows
 //! nothing: software can have such a key sign a made-up statement. But a statement names its signer by
-//! a hash over the whole public area ([`PlainKey::identify`]): where that is the name of a primary of
-//! the endorsement hierarchy with this key and a known template, the attributes are those of the
-//! template, for a TPM computes that name itself.
+//! a hash over the whole public area ([`PlainKey::identify`]). Where that is the name of a primary of
+//! the endorsement hierarchy with this key and a known template, it is one that a TPM would have written
+//! of such a key. That alone proves nothing, for who has a key sign anything can write any signer: it
+//! counts under a key of which somebody says that it is an attestation key, or whose name is pinned.
 //!
 //! Accepted: RSA of 2048 to 4096 bits with RSASSA and SHA-256; ECDSA on P-256 with SHA-256, on P-384
 //! with SHA-256 or SHA-384. Source: TCG "TPM 2.0 Library" Part 2, 12.2.4 (`TPMT_PUBLIC`), 11.3.4

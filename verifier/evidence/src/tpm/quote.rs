@@ -305,7 +305,10 @@ fn appraise_key(
         Some(key) => {
             let attributes = appraise_attributes(key);
             ledger.note(QuoteCheck::KeyAttributes, attributes, |found| {
-                format!("{found:#010x}: restricted, made in and bound to its tpm")
+                format!(
+                    "{found:#010x}, {}: restricted, made in and bound to its tpm",
+                    signer.area.as_str()
+                )
             });
         }
         None => ledger.skip(QuoteCheck::KeyAttributes, NO_ATTRIBUTES),

@@ -93,6 +93,28 @@ pub(super) struct Signer {
     pub(super) plain: PlainKey,
     /// Public area, presented or recognised by the signer's name.
     pub(super) tpm: Option<TpmKey>,
+    /// Which of both.
+    pub(super) area: Area,
+}
+
+/// Where a public area comes from. Neither shows what the key is: a signer can write any name, and anybody
+/// any public area. Who vouches for the key, or pins its name, does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Area {
+    /// It came with the key.
+    Presented,
+    /// The statement's signer is this key by a known template.
+    Recognised,
+}
+
+impl Area {
+    /// For reasons of checks.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Presented => "by its public area",
+            Self::Recognised => "by the signer's name, which is that of a known template",
+        }
+    }
 }
 
 impl Signer {
@@ -106,13 +128,18 @@ impl Signer {
                 return Ok(Self {
                     plain: tpm.plain().clone(),
                     tpm: Some(tpm),
+                    area: Area::Presented,
                 });
             }
             PresentedKey::Spki(bytes) => PlainKey::spki(bytes)?,
             PresentedKey::Plain(key) => key.clone(),
         };
         let tpm = qualified_signer.and_then(|name| plain.identify(name));
-        Ok(Self { plain, tpm })
+        Ok(Self {
+            plain,
+            tpm,
+            area: Area::Recognised,
+        })
     }
 
     /// Whether somebody that the policy believes vouches for this key.

@@ -115,7 +115,7 @@ impl Draft {
     fn refusal(&self) -> ComponentsError {
         let bytes = self.to_bytes();
         let log = EventLog::parse(&bytes).unwrap();
-        Components::of(&log).expect_err("this log shall be refused")
+        of_all(&log).expect_err("this log shall be refused")
     }
 
     /// Changes the first event of this type.
@@ -133,8 +133,45 @@ impl Draft {
     }
 }
 
+/// What a log shows if all of its PCRs are quoted.
+fn of_all<'a>(log: &EventLog<'a>) -> Result<Components<'a>, ComponentsError> {
+    let quoted = (0..24).map(|index| (index, log.pcr(index))).collect();
+    Components::of(log, &quoted)
+}
+
 fn read(log: &[u8]) -> Components<'_> {
-    Components::of(&EventLog::parse(log).unwrap()).unwrap()
+    of_all(&EventLog::parse(log).unwrap()).unwrap()
+}
+
+#[test]
+fn what_no_quoted_register_covers_is_not_read() {
+    let bytes = Draft::good().to_bytes();
+    let log = EventLog::parse(&bytes).unwrap();
+    let quoted = |pcrs: &[u8]| pcrs.iter().map(|index| (*index, log.pcr(*index))).collect();
+    let found = Components::of(&log, &quoted(&[4, 11])).unwrap();
+    assert_eq!((found.applications.len(), found.sections.len()), (1, 1));
+    assert_eq!(found.separated, [4]);
+    assert_eq!(found.secure_boot, SecureBoot::default());
+    assert_eq!((found.firmware_version, found.firmware.len()), (None, 0));
+    assert_eq!((found.boot_inputs.len(), found.exited), (0, false));
+    // What is not covered may be anything.
+    let mut forged = Draft::good();
+    forged.hashed(7, EV_EFI_VARIABLE_DRIVER_CONFIG, b"no variable");
+    let forged = forged.to_bytes();
+    let forged = EventLog::parse(&forged).unwrap();
+    assert_eq!(Components::of(&forged, &quoted(&[4, 11])), Ok(found));
+    assert!(Components::of(&forged, &quoted(&[4, 7])).is_err());
+}
+
+#[test]
+fn a_log_that_does_not_lead_to_the_quoted_values_shows_nothing() {
+    let bytes = Draft::good().to_bytes();
+    let log = EventLog::parse(&bytes).unwrap();
+    let quoted = [(4, log.pcr(4)), (7, [0; 32])].into_iter().collect();
+    assert_eq!(
+        Components::of(&log, &quoted),
+        Err(ComponentsError::OtherValues(OtherValues { pcrs: vec![7] }))
+    );
 }
 
 #[test]
@@ -208,7 +245,7 @@ fn a_measured_boot_of_a_unified_kernel_image_names_its_hash_and_its_sections() {
 #[test]
 fn the_sections_and_the_image_are_what_pcr_11_and_4_are_made_of() {
     let log = EventLog::parse(UKI).unwrap();
-    let found = Components::of(&log).unwrap();
+    let found = of_all(&log).unwrap();
     let extend = |value: [u8; 32], digest: [u8; 32]| sha256(&[value, digest].concat());
     let mut pcr = [0; 32];
     for section in &found.sections {
@@ -308,10 +345,7 @@ fn logs_of_the_old_format_are_refused_by_name() {
 #[test]
 fn a_captured_log_that_was_cut_lacks_separators() {
     let log = EventLog::parse(SB_CERT).unwrap();
-    assert_eq!(
-        Components::of(&log),
-        Err(ComponentsError::NoSeparator { pcr: 0 })
-    );
+    assert_eq!(of_all(&log), Err(ComponentsError::NoSeparator { pcr: 0 }));
 }
 
 #[test]
@@ -385,7 +419,7 @@ fn one_byte_after_an_authority_may_be_no_part_of_it_and_is_dropped() {
             it.2 = sha256(&it.3);
         });
         let log = draft.to_bytes();
-        let found = Components::of(&EventLog::parse(&log).unwrap());
+        let found = of_all(&EventLog::parse(&log).unwrap());
         assert_eq!(found.is_ok(), count <= 5, "{count} bytes");
     }
     let two = Draft::good().change(kind, |it| it.3.extend([0, 0]));
@@ -450,7 +484,7 @@ fn what_is_measured_once_is_refused_the_second_time() {
     let at = draft.position(EV_SEPARATOR);
     let separator = draft.0[at - 1].clone();
     draft.0.insert(at, separator.clone());
-    assert!(Components::of(&EventLog::parse(&draft.to_bytes()).unwrap()).is_ok());
+    assert!(of_all(&EventLog::parse(&draft.to_bytes()).unwrap()).is_ok());
     draft.0.insert(at, separator);
     assert_eq!(draft.refusal(), ComponentsError::Twice { event: at + 2 });
 }
@@ -552,7 +586,7 @@ proptest! {
             log[position] = value;
         }
         if let Ok(log) = EventLog::parse(&log) {
-            let _ = Components::of(&log);
+            let _ = of_all(&log);
         }
     }
 

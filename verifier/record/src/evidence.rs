@@ -55,24 +55,22 @@ cbor_enum! {
         AmdRoot = 3: "amd-root",
         /// AMD: the root's revocation list, DER.
         AmdCrl = 4: "amd-crl",
-        /// Intel: TCB information, JSON as signed with its signature.
+        /// Intel: TCB information, the answer of its service, JSON with the signature inside.
         IntelTcbInfo = 5: "intel-tcb-info",
         /// Intel: issuers of the TCB information, PEM.
         IntelTcbInfoChain = 6: "intel-tcb-info-chain",
-        /// Intel: identity of the quoting enclave, JSON as signed with its signature.
+        /// Intel: identity of the quoting enclave, the answer of its service, JSON with the signature inside.
         IntelQeIdentity = 7: "intel-qe-identity",
         /// Intel: issuers of the identity of the quoting enclave, PEM.
         IntelQeIdentityChain = 8: "intel-qe-identity-chain",
         /// Intel: revocation list of the platform's certificate, DER.
         IntelPckCrl = 9: "intel-pck-crl",
-        /// Intel: issuers of that list, PEM.
-        IntelPckCrlChain = 10: "intel-pck-crl-chain",
         /// Intel: the root's revocation list, DER.
-        IntelRootCrl = 11: "intel-root-crl",
+        IntelRootCrl = 10: "intel-root-crl",
         /// A certificate towards the platform's attestation key, DER: the key's own first.
-        KeyCertificate = 12: "key-certificate",
+        KeyCertificate = 11: "key-certificate",
         /// Google: signed statement about the firmware that a launch measurement is of.
-        GoogleLaunch = 13: "google-launch",
+        GoogleLaunch = 12: "google-launch",
     }
 }
 

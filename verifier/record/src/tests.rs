@@ -13,6 +13,7 @@ mod example;
 mod foreign;
 mod golden;
 mod hostile;
+mod items;
 mod notes;
 mod refused;
 mod round_trip;

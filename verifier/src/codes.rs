@@ -124,7 +124,7 @@ codes! {
         "each opening, renewal and close comes with exactly the evidence its platform must give",
         "ask for an export that includes all evidence";
     Evidence = "evidence", Who, Untrusted, Required,
-        "the attestation chip signed exactly what each opening, renewal and close claims",
+        "the attestation hardware signed exactly what each opening, renewal and close claims",
         "treat the export as forged: the hardware did not say this";
     AttestationKey = "attestation-key", Who, Untrusted, Required,
         "all evidence of an epoch is by the attestation key its opening names, and by the one that was enrolled",
@@ -132,6 +132,12 @@ codes! {
     EvidenceClass = "evidence-class", Who, Policy, Required,
         "the class of the evidence is one that you accept",
         "accept the class in [evidence] of the trust file if you mean to, or have the gateway run on hardware";
+    Parties = "parties", Who, Policy, Required,
+        "everybody on whom the evidence of the processor rests is somebody that you accept",
+        "name the printed parties in [evidence] parties of the trust file, if you do rely on them";
+    PlatformRules = "platform-rules", Who, Policy, Required,
+        "the processor, its firmware, and how the guest was launched are as your trust file asks, at the time of each opening",
+        "write [snp], [tdx] or [azure] into the trust file; if they are there, have the machine updated or set up as they ask";
     ReleaseKey = "release-key", Who, Policy, Optional,
         "what may unseal the gateway's keys is decided by a release key that you accept",
         "compare the printed release key with the vendor's, and put it into [release] of the trust file";
@@ -147,6 +153,9 @@ codes! {
     Registers = "pcr-values", Rules, Policy, Required,
         "the boot registers that the chip signed have values that you know",
         "give the registers' values with --reference; if they were given, find out what was booted";
+    Launch = "launch", Rules, Policy, Required,
+        "what the processor launched, and its registers, have measurements that you know",
+        "give launch, and rtmrs for TDX, with --reference; if they were given, find out what was launched";
     Bundle = "bundle", Rules, Untrusted, Required,
         "every policy bundle that was in force is in the export and has the digest the log names",
         "ask for an export with its bundles";

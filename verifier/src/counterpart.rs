@@ -13,22 +13,19 @@
 //! 5. governance lists the gateway at this time, with this attestation key, or the trust file pins it;
 //! 6. the epoch key says that this very connection ends in this gateway, over the client's challenge.
 
-use crate::hardware::{self, Facts};
+use crate::hardware::{Facts, Judged, PlatformFacts, Set, Settings, TpmFacts, Use, kinds};
 use crate::keys::{self, Claim};
 use crate::trust::{EvidenceClass, Trust};
 use countersign_record::binding::{
     BINDING_VERSION, Binding, FreshStatement, anchor_of, epoch_message,
 };
-use countersign_record::body::Base;
-use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
+use countersign_record::body::{Base, EvidenceRef};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::channel::{CHANNEL_TYP, ChannelStatement};
 use countersign_record::digest::{
-    ArtifactDigest, ChannelBinding, EntryDigest, GatewayId, Nonce, PublicKey, Qualifying,
-    UnixMillis, sha256,
+    ArtifactDigest, ChannelBinding, EntryDigest, GatewayId, Nonce, PublicKey, UnixMillis, sha256,
 };
 use countersign_record::entry::{Body, Entry};
-use countersign_record::evidence::TpmEvidence;
 use countersign_record::statement::{FLEET_TYP, FleetMember, FleetStatement};
 use thiserror::Error;
 
@@ -154,14 +151,17 @@ impl Counterpart {
             return Err(CounterpartError::NoAnchor);
         }
         let opened = Opened::read(shown.base)?;
-        let facts = opened.facts(shown.evidence)?;
+        let facts = opened.facts(shown.evidence, trust, asked.now)?;
         let Opened {
             base: _,
             binding,
             digest,
         } = opened;
         let gateway = binding.identity_key.gateway();
-        known_values(trust, &binding, &facts)?;
+        known_values(trust, &binding, facts.tpm.as_ref())?;
+        if let Some(platform) = &facts.platform {
+            platform_accepted(trust, platform)?;
+        }
         let member = enrolled(shown.fleet, trust, gateway, asked.now)?;
         let class = class(trust, member.as_ref(), &facts)?;
         let counterpart = Self {
@@ -208,6 +208,8 @@ impl Counterpart {
         statement: &[u8],
         evidence: &[u8],
         nonce: Nonce,
+        trust: &Trust,
+        now: UnixMillis,
     ) -> Result<(), CounterpartError> {
         let fresh = FreshStatement::from_bytes(statement)
             .map_err(|e| malformed("statement of fresh evidence", e))?;
@@ -219,7 +221,13 @@ impl Counterpart {
         }
         // By the same key, over the same registers: both stand in the binding. Their values may be others now: the chip
         // keeps the keys sealed to those that a release names, and the epoch's were appraised.
-        let Facts { .. } = appraised(evidence, fresh.qualifying(), &self.binding)?;
+        let whose = Use::Later(fresh.qualifying());
+        let kind = kinds(self.binding.profile, whose).first().copied();
+        let refs = [EvidenceRef {
+            kind: kind.unwrap_or_default().to_owned(),
+            digest: ArtifactDigest::of(evidence),
+        }];
+        let Facts { .. } = appraised(&refs, evidence, whose, &self.binding, trust, now)?;
         Ok(())
     }
 
@@ -295,41 +303,104 @@ impl Opened {
         })
     }
 
-    fn facts(&self, evidence: &[u8]) -> Result<Facts, CounterpartError> {
-        let named = match self.base.evidence.as_slice() {
-            [only] if only.kind == TPM_EVIDENCE_KIND => only.digest,
-            _ => {
-                return Err(malformed(
-                    "opening",
-                    "it names another set of evidence than its profile",
-                ));
-            }
-        };
-        if ArtifactDigest::of(evidence) != named {
-            let why = "it is not the one that the opening names".to_owned();
-            return Err(CounterpartError::Evidence { why });
-        }
-        let qualifying = anchor_of(&self.base.binding.0).qualifying();
-        appraised(evidence, qualifying, &self.binding)
+    /// What the evidence of the opening shows. It is one container here: a client that meets a gateway whose opening has
+    /// two is told that one is missing.
+    fn facts(
+        &self,
+        evidence: &[u8],
+        trust: &Trust,
+        now: UnixMillis,
+    ) -> Result<Facts, CounterpartError> {
+        let whose = Use::Opening(anchor_of(&self.base.binding.0));
+        appraised(
+            &self.base.evidence,
+            evidence,
+            whose,
+            &self.binding,
+            trust,
+            now,
+        )
     }
 }
 
 fn appraised(
+    refs: &[EvidenceRef],
     evidence: &[u8],
-    qualifying: Qualifying,
+    whose: Use,
     binding: &Binding,
+    trust: &Trust,
+    now: UnixMillis,
 ) -> Result<Facts, CounterpartError> {
-    let evidence = TpmEvidence::from_bytes(evidence).map_err(|e| malformed("evidence", e))?;
-    hardware::appraise(&evidence, qualifying, binding).map_err(|blames| {
-        let why: Vec<String> = blames.into_iter().map(|b| b.text).collect();
-        CounterpartError::Evidence {
-            why: why.join("; "),
+    let shown = |digest| (ArtifactDigest::of(evidence) == digest).then(|| evidence.to_vec());
+    let mut chains = countersign_evidence::Chains::new();
+    let mut settings = Settings {
+        trust,
+        then: now,
+        now,
+        chains: &mut chains,
+    };
+    Set::read(refs, binding.profile, whose, shown)
+        .and_then(|set| set.appraise(whose, binding, &mut settings))
+        .map_err(|blames| {
+            let why: Vec<String> = blames.into_iter().map(|b| b.text).collect();
+            CounterpartError::Evidence {
+                why: why.join("; "),
+            }
+        })
+}
+
+/// Whether a processor's evidence is what the client accepts: everybody on whom it rests, every rule, and what was launched.
+fn platform_accepted(trust: &Trust, platform: &PlatformFacts) -> Result<(), CounterpartError> {
+    let refused = |why: String| Err(CounterpartError::Evidence { why });
+    let Some(parties) = &trust.parties else {
+        return Err(CounterpartError::NoReference { what: "parties" });
+    };
+    if let Some(party) = platform.parties.iter().find(|p| !parties.contains(p)) {
+        return refused(format!(
+            "it rests on {party}, which your trust file does not name"
+        ));
+    }
+    match &platform.today {
+        Judged::Accepted => {}
+        Judged::NotAsked(why) => return refused((*why).to_owned()),
+        Judged::Refused(texts) => return refused(texts.join("; ")),
+    }
+    let known = trust.reference.launch.as_ref();
+    let known = known.ok_or(CounterpartError::NoReference {
+        what: "what was launched",
+    })?;
+    if !known.contains(&platform.launch) {
+        return Err(CounterpartError::Unknown {
+            what: "launch measurement",
+            found: hex::encode(platform.launch),
+        });
+    }
+    let registers = platform.rtmrs.filter(|_| platform.registers_tell);
+    for (register, value) in (0_u8..3).zip(registers.into_iter().flatten()) {
+        let known = trust
+            .reference
+            .rtmrs
+            .as_ref()
+            .and_then(|r| r.get(&register));
+        let known = known.ok_or(CounterpartError::NoReference {
+            what: "a register of the trust domain",
+        })?;
+        if !known.contains(&value) {
+            return Err(CounterpartError::Unknown {
+                what: "the value of a register of the trust domain",
+                found: format!("RTMR{register}: {}", hex::encode(value)),
+            });
         }
-    })
+    }
+    Ok(())
 }
 
 /// Whether program, configuration, registers, release key and bundles are those that the client expects.
-fn known_values(trust: &Trust, binding: &Binding, facts: &Facts) -> Result<(), CounterpartError> {
+fn known_values(
+    trust: &Trust,
+    binding: &Binding,
+    tpm: Option<&TpmFacts>,
+) -> Result<(), CounterpartError> {
     let one_of = |what, known: &Option<Vec<ArtifactDigest>>, found: ArtifactDigest| {
         let known = known.as_ref();
         let known = known.ok_or(CounterpartError::NoReference { what })?;
@@ -347,6 +418,26 @@ fn known_values(trust: &Trust, binding: &Binding, facts: &Facts) -> Result<(), C
         &trust.reference.configuration,
         binding.configuration,
     )?;
+    if let Some(facts) = tpm {
+        known_registers(trust, facts)?;
+    }
+    if let Some(pins) = &trust.release
+        && !pins.iter().any(|p| p.names(&binding.release_key.0))
+    {
+        return Err(CounterpartError::Unknown {
+            what: "release key",
+            found: hex::encode(sha256(&binding.release_key.0)),
+        });
+    }
+    if let Some(pins) = trust.bundles.as_ref().and_then(|r| r.pinned.as_ref()) {
+        for bundle in &binding.bundles {
+            one_of("bundle", &Some(pins.clone()), *bundle)?;
+        }
+    }
+    Ok(())
+}
+
+fn known_registers(trust: &Trust, facts: &TpmFacts) -> Result<(), CounterpartError> {
     let pcrs = trust.reference.pcrs.as_ref();
     let pcrs = pcrs.ok_or(CounterpartError::NoReference {
         what: "boot registers",
@@ -360,19 +451,6 @@ fn known_values(trust: &Trust, binding: &Binding, facts: &Facts) -> Result<(), C
                 what: "the value of a boot register",
                 found: format!("{register}: {}", hex::encode(value)),
             });
-        }
-    }
-    if let Some(pins) = &trust.release
-        && !pins.iter().any(|p| p.names(&binding.release_key.0))
-    {
-        return Err(CounterpartError::Unknown {
-            what: "release key",
-            found: hex::encode(sha256(&binding.release_key.0)),
-        });
-    }
-    if let Some(pins) = trust.bundles.as_ref().and_then(|r| r.pinned.as_ref()) {
-        for bundle in &binding.bundles {
-            one_of("bundle", &Some(pins.clone()), *bundle)?;
         }
     }
     Ok(())
@@ -420,21 +498,17 @@ fn class(
     facts: &Facts,
 ) -> Result<EvidenceClass, CounterpartError> {
     let named = member.and_then(|m| m.ak_name.as_ref());
-    if named.is_some_and(|n| n.0 != facts.ak_name) {
+    let found = facts.tpm.as_ref().map_or(&[][..], |t| t.ak_name.as_slice());
+    if named.is_some_and(|n| n.0 != found) {
         return Err(CounterpartError::Unknown {
             what: "attestation key",
-            found: hex::encode(&facts.ak_name),
+            found: hex::encode(found),
         });
     }
-    let pinned = named.is_some()
-        || trust
-            .attestation_keys
-            .iter()
-            .any(|p| p.name == facts.ak_name);
-    let class = match (facts.software, pinned) {
-        (true, _) => EvidenceClass::Software,
-        (false, true) => EvidenceClass::HardwareTpm,
-        (false, false) => EvidenceClass::UnendorsedTpm,
+    let pinned = named.is_some() || trust.attestation_keys.iter().any(|p| p.name == found);
+    let class = match (&facts.platform, &facts.tpm) {
+        (Some(platform), _) => platform.class,
+        (None, tpm) => EvidenceClass::of_tpm(tpm.as_ref().is_some_and(|t| t.software), pinned),
     };
     trust
         .accept

@@ -18,6 +18,7 @@
 //! **Start reading** at [`verify`], then [`codes`] for what is checked, [`checks`] for how,
 //! and [`text`] for what people see. `docs/checks.md` lists the codes; a test compares it.
 
+pub mod bare;
 pub mod checks;
 pub mod codes;
 pub mod counterpart;

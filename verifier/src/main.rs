@@ -2,6 +2,7 @@
 //!
 //! The only place that reads files, arguments and the clock. Everything else is the library's.
 
+mod bare_command;
 mod meter;
 mod output;
 
@@ -35,6 +36,7 @@ const HELP: &str = "\
 countersign-verify: checks an export of Decision Records, offline
 
 usage: countersign-verify FILE... --trust TRUST.toml [options]
+       countersign-verify evidence FILE... [options]
        countersign-verify self-test [--corpus DIR] [--json]
 
   FILE                 the export; - reads standard input. Several are judged one by
@@ -66,6 +68,8 @@ usage: countersign-verify FILE... --trust TRUST.toml [options]
   --json               print the report as JSON (\"report\": 1)
   --quiet              print the verdict, the counts and what did not pass
   --help, --version
+
+evidence: appraise a bare report, quote or event log; ask it for its own help
 
 self-test: judge every case of the corpus, and compare with what its index says
   --corpus DIR         a corpus of your own. Default: the one in this program
@@ -136,6 +140,7 @@ fn main() -> ExitCode {
             );
         }
         Some("self-test") => self_test(arguments.skip(1)),
+        Some("evidence") => bare_command::run(arguments.skip(1)),
         Some(_) | None => parse(arguments).and_then(|arguments| run(&arguments)),
     };
     match outcome {

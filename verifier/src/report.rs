@@ -195,6 +195,8 @@ pub struct Subject {
     pub release_keys: Vec<String>,
     /// Names of attestation keys seen, hexadecimal.
     pub attestation_keys: Vec<String>,
+    /// Parties on whom processors' evidence rests; see evidence.md.
+    pub rests_on: Vec<String>,
     /// Extensions that change no verdict.
     pub extensions: Vec<String>,
     /// Gaps, with the reason that governance signed.

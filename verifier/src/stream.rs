@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::trust::{Reference, Trust};
 use countersign_record::binding::Binding;
 use countersign_record::body::TenantProof;
-use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
+use countersign_record::body::lifecycle::{PLATFORM_EVIDENCE_KIND, TPM_EVIDENCE_KIND};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::checkpoint::MAX_CHECKPOINT_BYTES;
 use countersign_record::cose::Sign1;
@@ -322,7 +322,8 @@ impl Stream<'_> {
 
     /// Evidence goes with the entry after it; what may serve many entries stands before the first.
     fn artifact(&mut self, artifact: Artifact, offset: u64) -> Result<(), String> {
-        let evidence = artifact.kind == TPM_EVIDENCE_KIND;
+        let evidence =
+            [TPM_EVIDENCE_KIND, PLATFORM_EVIDENCE_KIND].contains(&artifact.kind.as_str());
         if self.stage != Stage::Artifacts && !(evidence && self.stage == Stage::Leaves) {
             return Err(format!("the artifact at byte {offset} is out of place"));
         }

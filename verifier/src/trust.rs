@@ -11,7 +11,8 @@
 //! [gateways]
 //! ids = ["<64 hex digits>"]               # gateways pinned by name, instead or besides
 //! [evidence]
-//! accept = ["hardware-tpm"]               # this is the default; "unendorsed-tpm" and "software" must be written
+//! accept = ["hardware-tpm"]               # this is the default; every other class must be written
+//! parties = ["amd"]                       # on whom evidence of processors may rest
 //! [[evidence.attestation_keys]]
 //! name = "000b<64 hex digits>"            # TPM name of a plain TPM's attestation key
 //! checked_by = "J. Doe, 2026-03-04, endorsement certificate compared on site"
@@ -37,13 +38,24 @@
 //! [reference]                             # or a file of its own, given with --reference
 //! build = ["<64 hex digits>"]
 //! configuration = ["<64 hex digits>"]
+//! launch = ["<96 hex digits>"]            # launch measurement of SEV-SNP, MRTD of TDX
 //! [reference.pcrs]
 //! 7 = ["<64 hex digits>"]
+//! [reference.rtmrs]
+//! 1 = ["<96 hex digits>"]
 //! ```
+//!
+//! What processors have to be like stands in `[snp]`, `[tdx]` and `[azure]`: [`platform`].
 
+pub mod platform;
+
+use countersign_evidence::party::Party;
 use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, sha256};
 use countersign_record::note::{NoteKey, Role};
 use countersign_timestamps::{Authority, RootError};
+use platform::{
+    AzureRule, AzureTable, LaunchValues, RtmrValues, SnpRule, SnpTable, TdxRule, TdxTable,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -62,6 +74,12 @@ pub const DEFAULT_MAX_TAIL_SECONDS: u64 = 1200;
 pub enum EvidenceClass {
     /// A TPM whose attestation key was checked by people: pinned here, or in the signed fleet statement.
     HardwareTpm,
+    /// A processor alone: its report is over the gateway's keys, which are in the memory that it encrypts.
+    Processor,
+    /// A processor, and a TPM in the paravisor that runs above the guest.
+    ParavisorTpm,
+    /// A processor, and a TPM in the hypervisor; only the anchor joins them.
+    HypervisorTpm,
     /// It may be a TPM; nobody vouches that its attestation key is inside one.
     UnendorsedTpm,
     /// A software TPM.
@@ -74,8 +92,20 @@ impl EvidenceClass {
     pub fn word(self) -> &'static str {
         match self {
             Self::HardwareTpm => "hardware-tpm",
+            Self::Processor => "processor",
+            Self::ParavisorTpm => "paravisor-tpm",
+            Self::HypervisorTpm => "hypervisor-tpm",
             Self::UnendorsedTpm => "unendorsed-tpm",
             Self::Software => "software",
+        }
+    }
+
+    /// Of a TPM without a processor's report.
+    pub(crate) fn of_tpm(software: bool, pinned: bool) -> Self {
+        match (software, pinned) {
+            (true, _) => Self::Software,
+            (false, true) => Self::HardwareTpm,
+            (false, false) => Self::UnendorsedTpm,
         }
     }
 }
@@ -185,6 +215,10 @@ pub struct Reference {
     pub configuration: Option<Vec<ArtifactDigest>>,
     /// Values of boot registers, SHA-256 bank.
     pub pcrs: Option<BTreeMap<u8, Vec<[u8; 32]>>>,
+    /// Measurements of what was launched.
+    pub launch: Option<LaunchValues>,
+    /// Values of trust domains' registers.
+    pub rtmrs: Option<RtmrValues>,
 }
 
 /// What an auditor trusts.
@@ -196,6 +230,14 @@ pub struct Trust {
     pub gateways: Vec<GatewayId>,
     /// Classes of evidence that are accepted.
     pub accept: Vec<EvidenceClass>,
+    /// On whom evidence of processors may rest, if the file says so.
+    pub parties: Option<Vec<Party>>,
+    /// What is accepted of AMD's processors.
+    pub snp: Option<SnpRule>,
+    /// What is accepted of Intel's processors.
+    pub tdx: Option<TdxRule>,
+    /// What is accepted of Azure's paravisor.
+    pub azure: Option<AzureRule>,
     /// Attestation keys that were checked.
     pub attestation_keys: Vec<AkPin>,
     /// Release keys, if any are pinned.
@@ -239,6 +281,16 @@ pub enum TrustError {
         /// What should.
         expected: &'static str,
     },
+    /// Digits that are none, or of another number.
+    #[error("{key}: {found:?} is not {digits} hexadecimal digits")]
+    Digits {
+        /// Where in the file.
+        key: &'static str,
+        /// What stands there.
+        found: String,
+        /// How many there should be.
+        digits: usize,
+    },
     /// A number of witnesses that can never be met, or always is.
     #[error(
         "[log] min_witnesses is {found}, with {most} independent organisations in [[witnesses]] it has to be 1 to {most}"
@@ -279,6 +331,9 @@ struct TrustFile {
     gateways: IdsTable,
     #[serde(default)]
     evidence: EvidenceTable,
+    snp: Option<SnpTable>,
+    tdx: Option<TdxTable>,
+    azure: Option<AzureTable>,
     release: Option<KeysTable>,
     bundles: Option<BundlesTable>,
     #[serde(default)]
@@ -307,6 +362,7 @@ struct IdsTable {
 #[serde(deny_unknown_fields)]
 struct EvidenceTable {
     accept: Option<Vec<EvidenceClass>>,
+    parties: Option<Vec<String>>,
     #[serde(default)]
     attestation_keys: Vec<AkTable>,
 }
@@ -362,7 +418,9 @@ struct WitnessTable {
 struct ReferenceTable {
     build: Option<Vec<String>>,
     configuration: Option<Vec<String>>,
+    launch: Option<Vec<String>>,
     pcrs: Option<BTreeMap<String, Vec<String>>>,
+    rtmrs: Option<BTreeMap<String, Vec<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -371,7 +429,9 @@ struct ReferenceFile {
     version: u64,
     build: Option<Vec<String>>,
     configuration: Option<Vec<String>>,
+    launch: Option<Vec<String>>,
     pcrs: Option<BTreeMap<String, Vec<String>>>,
+    rtmrs: Option<BTreeMap<String, Vec<String>>>,
 }
 
 impl Trust {
@@ -385,6 +445,9 @@ impl Trust {
             governance,
             gateways,
             evidence,
+            snp,
+            tdx,
+            azure,
             release,
             bundles,
             witnesses,
@@ -405,6 +468,14 @@ impl Trust {
             accept: evidence
                 .accept
                 .unwrap_or_else(|| vec![EvidenceClass::HardwareTpm]),
+            parties: evidence
+                .parties
+                .as_deref()
+                .map(platform::parties)
+                .transpose()?,
+            snp: snp.map(platform::snp_rule).transpose()?,
+            tdx: tdx.map(platform::tdx_rule).transpose()?,
+            azure: azure.as_ref().map(platform::azure_rule),
             attestation_keys: evidence
                 .attestation_keys
                 .iter()
@@ -441,13 +512,17 @@ impl Reference {
             version,
             build,
             configuration,
+            launch,
             pcrs,
+            rtmrs,
         } = read(bytes)?;
         expect_version(version)?;
         reference_values(ReferenceTable {
             build,
             configuration,
+            launch,
             pcrs,
+            rtmrs,
         })
     }
 }
@@ -651,7 +726,9 @@ fn reference_values(table: ReferenceTable) -> Result<Reference, TrustError> {
     let ReferenceTable {
         build,
         configuration,
+        launch,
         pcrs,
+        rtmrs,
     } = table;
     let digests = |key, list: Option<Vec<String>>| {
         list.map(|l| {
@@ -685,6 +762,10 @@ fn reference_values(table: ReferenceTable) -> Result<Reference, TrustError> {
         build: digests("build", build)?,
         configuration: digests("configuration", configuration)?,
         pcrs: pcrs.map(registers).transpose()?,
+        launch: launch
+            .map(|list| platform::measurements("launch", &list))
+            .transpose()?,
+        rtmrs: rtmrs.as_ref().map(platform::rtmrs).transpose()?,
     })
 }
 

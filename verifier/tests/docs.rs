@@ -29,26 +29,36 @@ fn rows(page: &str, heading: &str) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn the_page_of_commands_has_every_option_of_the_help_and_no_other() {
-    let help = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
-        .arg("--help")
-        .output()
-        .unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let usage = help.split("exit codes").next().expect("usage");
-    let expected: BTreeSet<&str> = usage
+/// Options of a help text, up to its exit codes.
+fn options(arguments: &[&str]) -> BTreeSet<String> {
+    let program = env!("CARGO_BIN_EXE_countersign-verify");
+    let said = Command::new(program).args(arguments).output();
+    let help = said.unwrap_or_else(|e| panic!("{program}: {e}")).stdout;
+    let help = String::from_utf8_lossy(&help).into_owned();
+    let usage = help.split("exit codes").next().unwrap_or_default();
+    usage
         .split(|c: char| c.is_whitespace() || c == ',')
         .filter(|w| w.starts_with("--"))
-        .collect();
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_page_of_commands_has_every_option_of_the_help_and_no_other() {
     let page = page("commands.md");
-    let rows = rows(&page, "### countersign-verify");
-    let found: BTreeSet<&str> = rows
-        .iter()
-        .filter_map(|r| r.split(' ').next())
-        .filter(|w| w.starts_with("--"))
-        .collect();
-    assert_eq!(found, expected);
+    for (heading, arguments) in [
+        ("### countersign-verify", &["--help"][..]),
+        ("### countersign-verify evidence", &["evidence", "--help"]),
+    ] {
+        let rows = rows(&page, heading);
+        let found: BTreeSet<String> = rows
+            .iter()
+            .filter_map(|r| r.split(' ').next())
+            .filter(|w| w.starts_with("--"))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(found, options(arguments), "{heading}");
+    }
 }
 
 #[test]

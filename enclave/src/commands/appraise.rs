@@ -49,6 +49,13 @@ impl Trusted {
 pub(super) fn sentence(counterpart: &Counterpart) -> String {
     let class = match counterpart.class() {
         EvidenceClass::HardwareTpm => "a TPM that was checked vouches for it",
+        EvidenceClass::Processor => "its processor vouches for it",
+        EvidenceClass::ParavisorTpm => {
+            "its processor vouches for the paravisor, and a TPM there for it"
+        }
+        EvidenceClass::HypervisorTpm => {
+            "its processor vouches for its memory, and a TPM in the hypervisor for what booted"
+        }
         EvidenceClass::UnendorsedTpm => "a TPM that nobody checked vouches for it",
         EvidenceClass::Software => "on a software TPM: no hardware vouches for it",
     };

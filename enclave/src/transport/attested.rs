@@ -119,7 +119,7 @@ async fn appraise(
     let counterpart = Counterpart::appraise(&shown, trust, &asked)?;
     if trust.log.max_age_seconds.is_some() {
         // Whoever says how old the hardware's last word may be gets one of this moment.
-        alive(sender, target, &counterpart).await?;
+        alive(sender, target, &counterpart, trust, now).await?;
     }
     Ok(counterpart)
 }
@@ -129,6 +129,8 @@ async fn alive(
     sender: &mut Sender,
     target: &Target<'_>,
     counterpart: &Counterpart,
+    trust: &Trust,
+    now: UnixMillis,
 ) -> anyhow::Result<()> {
     for _ in 0..TRIES {
         let nonce = Nonce(*crate::keys::random::<32>()?);
@@ -139,7 +141,7 @@ async fn alive(
         }) = ask(sender, target, &path).await?
         {
             let (statement, evidence) = (decoded(&statement)?, decoded(&evidence)?);
-            return Ok(counterpart.is_alive(&statement, &evidence, nonce)?);
+            return Ok(counterpart.is_alive(&statement, &evidence, nonce, trust, now)?);
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
     }

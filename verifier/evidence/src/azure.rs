@@ -97,6 +97,18 @@ impl AzurePolicy {
             accepted_members: Vec::new(),
         }
     }
+
+    /// Nothing is asked but that the report holds together: what a machine is like, others judge.
+    #[must_use]
+    pub fn open(hardware: Hardware) -> Self {
+        Self {
+            secure_boot: Demand::Any,
+            tpm_persisted: Demand::Any,
+            console_off: Demand::Any,
+            key_operation: KeyOperationPolicy::EncryptToo,
+            ..Self::strict(hardware)
+        }
+    }
 }
 
 /// Everything that came of an appraisal.
@@ -214,6 +226,29 @@ crate::appraisal::checks! {
         SecureBoot = "azure.vm.secure_boot",
         /// The serial console is off.
         Console = "azure.vm.console",
+    }
+}
+
+impl AzureCheck {
+    /// Whether an auditor may see it one way or the other: a failure is against a policy, and no sign of forgery.
+    #[must_use]
+    pub fn is_rule(self) -> bool {
+        match self {
+            Self::KeyOperation
+            | Self::UserData
+            | Self::Machine
+            | Self::TpmPersisted
+            | Self::SecureBoot
+            | Self::Console => true,
+            Self::ReportStructure
+            | Self::ReportHardware
+            | Self::TdReport
+            | Self::TdQuote
+            | Self::RuntimeBinding
+            | Self::RuntimeStructure
+            | Self::RuntimeMembers
+            | Self::Tpm => false,
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod spec;
 pub mod tdx;
 pub mod tpm;
 
+pub use chains::Chains;
 pub use json::JsonError;
 pub use moment::Moment;
 pub use reader::FormError;

@@ -22,6 +22,7 @@ mod policy;
 mod product;
 mod report;
 mod roots;
+mod vendor;
 
 pub use appraise::appraise_snp;
 pub use certificates::{
@@ -37,6 +38,7 @@ pub use report::{
     SigningKey, Vmpl,
 };
 pub use roots::{Root, Roots, SpkiDigest};
+pub use vendor::VENDOR_CERTIFICATES;
 
 use crate::appraisal::{Check, Outcome};
 use crate::party::Party;
@@ -61,6 +63,7 @@ pub struct SnpEvidence<'a> {
 pub struct SnpAppraisal {
     checks: Vec<Check<SnpCheck>>,
     claimed: Option<Report>,
+    parties: Vec<Party>,
     verified: Option<VerifiedSnp>,
 }
 
@@ -75,6 +78,12 @@ impl SnpAppraisal {
     #[must_use]
     pub fn claimed(&self) -> Option<&Report> {
         self.claimed.as_ref()
+    }
+
+    /// On whom it rests, as far as the certificate of the signing key says: also where a policy refuses them.
+    #[must_use]
+    pub fn rests_on(&self) -> &[Party] {
+        &self.parties
     }
 
     /// What is known now. `None` if any check failed, or one that is needed could not run.
@@ -240,6 +249,52 @@ checks! {
 }
 
 impl SnpCheck {
+    /// Whether an auditor may see it one way or the other: a failure is against a policy, and no sign of forgery.
+    #[must_use]
+    pub fn is_rule(self) -> bool {
+        match self {
+            Self::ProductAccepted
+            | Self::ProviderAccepted
+            | Self::ChipAccepted
+            | Self::GuestAbi
+            | Self::GuestFeatures
+            | Self::PlatformFeatures
+            | Self::TcbReported
+            | Self::TcbCommitted
+            | Self::TcbLaunch
+            | Self::Firmware
+            | Self::Mitigations
+            | Self::Vmpl
+            | Self::Measurement
+            | Self::HostData
+            | Self::IdKey
+            | Self::AuthorKey
+            | Self::Image
+            | Self::GuestSvn => true,
+            Self::ReportStructure
+            | Self::ReportVersion
+            | Self::ReportReserved
+            | Self::ReportAlgorithm
+            | Self::RootPinned
+            | Self::RootSignature
+            | Self::IssuerSignature
+            | Self::IssuerKind
+            | Self::KeyForm
+            | Self::KeySignature
+            | Self::ChainValidity
+            | Self::ChainRevocation
+            | Self::KeyKind
+            | Self::KeyProduct
+            | Self::KeyTcb
+            | Self::KeyChip
+            | Self::ReportSignature
+            | Self::GuestDebug
+            | Self::GuestMigration
+            | Self::TcbOrder
+            | Self::ReportData => false,
+        }
+    }
+
     /// Whether evidence can hold without it: only where a policy names nothing to compare with.
     fn is_optional(self) -> bool {
         match self {
@@ -283,6 +338,12 @@ impl SnpCheck {
             | Self::Vmpl
             | Self::ReportData => false,
         }
+    }
+}
+
+impl core::fmt::Display for SnpCheck {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -366,6 +366,32 @@ checks! {
 }
 
 impl TdxCheck {
+    /// Whether an auditor may see it one way or the other: a failure is against a policy, and no sign of forgery.
+    #[must_use]
+    pub fn is_rule(self) -> bool {
+        matches!(
+            self,
+            Self::TdSeptVe
+                | Self::TdFeatures
+                | Self::TdXfam
+                | Self::TdMrtd
+                | Self::TdConfigId
+                | Self::TdOwner
+                | Self::TdOwnerConfig
+                | Self::TdRtmr0
+                | Self::TdRtmr1
+                | Self::TdRtmr2
+                | Self::TdRtmr3
+                | Self::TcbInfoEvaluation
+                | Self::QeIdentityEvaluation
+                | Self::TcbFloor
+                | Self::TcbStatus
+                | Self::TcbAdvisories
+                | Self::PlatformFlags
+                | Self::PlatformId
+        )
+    }
+
     /// Whether evidence can hold without this check having run: what it compares with is named by
     /// nobody, or stands in later versions of the layout alone.
     fn is_optional(self) -> bool {

@@ -116,6 +116,15 @@ impl Checks<'_> {
             }
             None => " — no evidence of hardware was verified",
             Some(EvidenceClass::HardwareTpm) => "",
+            Some(EvidenceClass::Processor) => {
+                " — the processor vouches for the gateway's keys; no counter spans its boots"
+            }
+            Some(EvidenceClass::ParavisorTpm) => {
+                " — the processor vouches for the paravisor, and a TPM in the paravisor for what booted"
+            }
+            Some(EvidenceClass::HypervisorTpm) => {
+                " — memory: the processor; what booted: a TPM in the hypervisor; joined by the anchor only"
+            }
         }
     }
 
@@ -165,6 +174,11 @@ impl Checks<'_> {
                     out.push("whoever checked the attestation key at enrolment, as the fleet statement says".to_owned());
                 }
             }
+            Some(
+                EvidenceClass::Processor
+                | EvidenceClass::ParavisorTpm
+                | EvidenceClass::HypervisorTpm,
+            ) => out.extend(self.subject.rests_on.iter().map(|name| in_words(name))),
             Some(EvidenceClass::UnendorsedTpm) => {
                 out.push(
                     "whoever runs the machine: nobody vouches that its TPM is a chip".to_owned(),
@@ -231,8 +245,14 @@ impl Checks<'_> {
 
     fn not_proved(&self, class: Option<EvidenceClass>) -> Vec<String> {
         let mut out = Vec::new();
-        if class != Some(EvidenceClass::HardwareTpm) {
+        if matches!(
+            class,
+            None | Some(EvidenceClass::Software | EvidenceClass::UnendorsedTpm)
+        ) {
             out.push("that the gateway ran on hardware that keeps its operator out".to_owned());
+        }
+        if let Some(note) = self.ledger.tally(Code::PlatformRules).note {
+            out.push(format!("that the platform would be accepted today: {note}"));
         }
         if let Some(note) = self.ledger.tally(Code::EpochEnds).note {
             out.push(format!("what happened between: {note}"));
@@ -296,4 +316,23 @@ fn summary(counts: &Counts) -> String {
         parts.join(", "),
         counts.gaps
     )
+}
+
+/// A party of a processor's evidence, and what one has to believe of it.
+fn in_words(name: &str) -> String {
+    let what = match name.split(':').next().unwrap_or_default() {
+        "amd" => "the processor encrypts memory, and its firmware reports truthfully",
+        "intel" => {
+            "the processor encrypts memory, and its module and quoting enclave report truthfully"
+        }
+        "microsoft-paravisor" => {
+            "the paravisor keeps the TPM's keys and measures what boots truthfully"
+        }
+        "google-hypervisor" => {
+            "the hypervisor keeps the TPM's keys and measures what boots truthfully"
+        }
+        "cloud-provider" => "the provider keeps the key that signs reports on all of its machines",
+        _ => "what it makes keeps its keys",
+    };
+    format!("{name}: {what}")
 }

@@ -8,7 +8,7 @@ use super::complete::Last;
 use super::tenant::Tenants;
 use super::{At, Checks, that};
 use crate::codes::Code;
-use crate::hardware::Facts;
+use crate::hardware::{Facts, TpmFacts};
 use crate::keys;
 use crate::time;
 use countersign_record::binding::{Binding, CloseStatement, LogHead, RenewalStatement};
@@ -90,6 +90,7 @@ impl Checks<'_> {
         if let Some(facts) = &facts {
             self.boot_order(at, facts);
             self.registers(at, facts);
+            self.platform(at, facts);
         }
         self.base_rules(at, base, &binding);
         self.counts.epochs = self.counts.epochs.saturating_add(1);
@@ -173,6 +174,11 @@ impl Checks<'_> {
         facts: &Facts,
     ) -> Option<(u64, u64)> {
         let index = Some(at.index);
+        let Some(facts) = &facts.tpm else {
+            let text = "the platform has no counter that lasts: whether an epoch was left out, or ran twice, nobody certifies";
+            self.ledger.unknown(Code::Counter, index, text);
+            return None;
+        };
         let certified = facts.counter == binding.counter;
         let text = || {
             format!(
@@ -230,13 +236,16 @@ impl Checks<'_> {
 
     /// Whether the chip's restart counts go forward.
     fn boot_order(&mut self, at: At, facts: &Facts) {
+        let Some(facts) = &facts.tpm else {
+            return self.ledger.held(Code::Resets);
+        };
         // A few epochs back is far enough; an export may have very many without evidence.
         let before = self
             .epochs
             .iter()
             .rev()
             .take(16)
-            .find_map(|e| e.facts.as_ref());
+            .find_map(|e| e.facts.as_ref()?.tpm.as_ref());
         let result = match before {
             Some(before) if before.ak_name == facts.ak_name => {
                 that(before.resets <= facts.resets, || {
@@ -395,6 +404,14 @@ impl Checks<'_> {
 
     /// Whether the counter moved by one, in the same boot.
     fn next_counter(&mut self, at: At, claimed: u64, facts: &Facts) {
+        let Some(facts) = &facts.tpm else {
+            return;
+        };
+        self.counter_moved(at, claimed, facts);
+        self.same_boot(at, facts);
+    }
+
+    fn counter_moved(&mut self, at: At, claimed: u64, facts: &TpmFacts) {
         let index = Some(at.index);
         let text = || {
             format!(
@@ -425,7 +442,12 @@ impl Checks<'_> {
         }
         self.log.counter = Some(facts.counter);
         self.log.counter_steps = 0;
-        let Some(opening) = self.epochs.last().and_then(|e| e.facts.as_ref()) else {
+    }
+
+    fn same_boot(&mut self, at: At, facts: &TpmFacts) {
+        let index = Some(at.index);
+        let opening = self.epochs.last().and_then(|e| e.facts.as_ref());
+        let Some(opening) = opening.and_then(|f| f.tpm.as_ref()) else {
             return;
         };
         let result = that(opening.resets == facts.resets, || {

@@ -15,6 +15,7 @@ mod depth;
 mod epochs;
 mod outside;
 mod period;
+mod platform;
 mod privacy;
 mod query;
 mod receipts;
@@ -86,6 +87,8 @@ pub struct Checks<'a> {
     proof: Option<TenantProof>,
     /// The evidence that stands before the entry that is judged.
     evidence: Vec<Artifact>,
+    /// Signatures of vendors that held, so that none is verified twice.
+    chains: countersign_evidence::Chains,
     /// Entries that were taken by their hashes.
     unread: u64,
     witnessed: witnesses::Witnessed,
@@ -121,6 +124,7 @@ impl<'a> Checks<'a> {
             kept: BTreeMap::new(),
             proof: None,
             evidence: Vec::new(),
+            chains: countersign_evidence::Chains::new(),
             unread: 0,
             witnessed: witnesses::Witnessed::default(),
             outside: outside::Outside::default(),

@@ -2,15 +2,13 @@
 
 use super::{At, Checks, that};
 use crate::codes::Code;
-use crate::hardware::{self, Facts};
+use crate::hardware::{Facts, Set, Settings, Use};
 use crate::keys::{self, Claim};
 use crate::trust::EvidenceClass;
 use countersign_record::binding::{BINDING_VERSION, Binding, anchor_of, epoch_message};
-use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
 use countersign_record::body::{Base, Enrol, EvidenceRef};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{Qualifying, UnixMillis, sha256};
-use countersign_record::evidence::TpmEvidence;
 use countersign_record::statement::{FLEET_TYP, FleetMember, FleetStatement};
 
 /// What is known of fleet statements.
@@ -98,12 +96,8 @@ impl Checks<'_> {
         base: &Base,
         binding: &Binding,
     ) -> Option<Facts> {
-        self.evidence(
-            at,
-            &base.evidence,
-            anchor_of(&base.binding.0).qualifying(),
-            binding,
-        )
+        let whose = Use::Opening(anchor_of(&base.binding.0));
+        self.evidence(at, &base.evidence, whose, binding)
     }
 
     /// What the evidence of a renewal or close shows.
@@ -114,36 +108,29 @@ impl Checks<'_> {
         qualifying: Qualifying,
     ) -> Option<Facts> {
         let binding = self.epochs.last()?.binding.clone();
-        self.evidence(at, refs, qualifying, &binding)
+        self.evidence(at, refs, Use::Later(qualifying), &binding)
     }
 
     fn evidence(
         &mut self,
         at: At,
         refs: &[EvidenceRef],
-        qualifying: Qualifying,
+        whose: Use,
         binding: &Binding,
     ) -> Option<Facts> {
-        let index = Some(at.index);
-        let bytes = match self.evidence_set(refs) {
-            Ok(bytes) => bytes,
-            Err(text) => {
-                self.ledger.fail(Code::EvidenceSet, index, text);
-                return None;
-            }
+        let found = |digest| {
+            let kept = self.evidence.iter().find(|e| e.digest() == digest);
+            kept.map(|e| e.bytes.0.clone())
         };
-        let evidence = match TpmEvidence::from_bytes(&bytes) {
-            Ok(evidence) => evidence,
-            Err(error) => {
-                self.ledger.fail(
-                    Code::Evidence,
-                    index,
-                    format!("the evidence is malformed: {error}"),
-                );
-                return None;
-            }
+        let mut settings = Settings {
+            trust: self.trust,
+            then: at.time,
+            now: self.now,
+            chains: &mut self.chains,
         };
-        match hardware::appraise(&evidence, qualifying, binding) {
+        let facts = Set::read(refs, binding.profile, whose, found)
+            .and_then(|set| set.appraise(whose, binding, &mut settings));
+        match facts {
             Ok(facts) => {
                 self.ledger.held(Code::EvidenceSet);
                 self.ledger.held(Code::Evidence);
@@ -152,27 +139,11 @@ impl Checks<'_> {
             }
             Err(blames) => {
                 for blame in blames {
-                    self.ledger.fail(blame.code, index, blame.text);
+                    self.ledger.fail(blame.code, Some(at.index), blame.text);
                 }
                 None
             }
         }
-    }
-
-    /// Exactly the set that TPM profiles name: one container, under the digest that the entry holds.
-    fn evidence_set(&self, refs: &[EvidenceRef]) -> Result<Vec<u8>, String> {
-        let [only] = refs else {
-            return Err(format!(
-                "{} pieces of evidence are named, the profile has exactly one",
-                refs.len()
-            ));
-        };
-        that(only.kind == TPM_EVIDENCE_KIND, || {
-            "the evidence is of a kind that the profile does not have".to_owned()
-        })?;
-        let found = self.evidence.iter().find(|e| e.digest() == only.digest);
-        let found = found.map(|e| e.bytes.0.clone());
-        found.ok_or_else(|| format!("evidence {} does not stand before the entry", only.digest))
     }
 
     /// A customer's word that this gateway is its own.
@@ -320,7 +291,12 @@ impl Checks<'_> {
                 match class {
                 EvidenceClass::Software => "the evidence comes from a software TPM; your trust file does not accept class software".to_owned(),
                 EvidenceClass::UnendorsedTpm => "nobody vouches that the attestation key is inside a chip: pin it in [[evidence.attestation_keys]] once somebody checked it".to_owned(),
-                EvidenceClass::HardwareTpm => "your trust file does not accept class hardware-tpm".to_owned(),
+                EvidenceClass::HardwareTpm
+                | EvidenceClass::Processor
+                | EvidenceClass::ParavisorTpm
+                | EvidenceClass::HypervisorTpm => {
+                    format!("your trust file does not accept class {}", class.word())
+                }
             }
             };
             self.ledger.observe(
@@ -333,17 +309,19 @@ impl Checks<'_> {
 
     /// How well evidence is vouched for.
     fn class(&self, facts: &Facts) -> EvidenceClass {
+        if let Some(platform) = &facts.platform {
+            return platform.class;
+        }
+        let Some(tpm) = &facts.tpm else {
+            return EvidenceClass::UnendorsedTpm;
+        };
         let pinned = self
             .trust
             .attestation_keys
             .iter()
-            .any(|p| p.name == facts.ak_name)
-            || self.enrolment.named.contains(&facts.ak_name);
-        match (facts.software, pinned) {
-            (true, _) => EvidenceClass::Software,
-            (false, true) => EvidenceClass::HardwareTpm,
-            (false, false) => EvidenceClass::UnendorsedTpm,
-        }
+            .any(|p| p.name == tpm.ak_name)
+            || self.enrolment.named.contains(&tpm.ak_name);
+        EvidenceClass::of_tpm(tpm.software, pinned)
     }
 
     /// The weakest class of all epochs, if all of them showed one.

@@ -1,9 +1,8 @@
-//! What a chip's evidence shows, in the words of this verifier.
+//! What a TPM's evidence shows.
 //!
-//! In: the containers of an export, and what they have to say. Out: [`Facts`], or which check
-//! should be blamed and why. Everything that evidence is compared with comes from the binding
-//! or is computed; nothing comes from the evidence itself.
+//! In: its container, and what it has to say. Out: [`TpmFacts`], or which check should be blamed and why.
 
+use super::Blame;
 use crate::codes::Code;
 use countersign_evidence::tpm::{
     self, EvidenceClass as Appraised, Expected, PcrSet, ReleaseKey, TpmCheck, TpmName, TpmProfile,
@@ -17,9 +16,9 @@ use countersign_record::evidence::TpmEvidence;
 /// kernel image, command line, extensions. Source: `docs/spec/evidence.md`.
 pub(crate) const HARDWARE_PCRS: &[u8] = &[4, 7, 11, 12, 13];
 
-/// What verified evidence shows.
+/// What verified evidence of a TPM shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct TpmFacts {
     /// Name of the attestation key.
     pub(crate) ak_name: Vec<u8>,
     /// The certified counter.
@@ -36,21 +35,12 @@ pub(crate) struct Facts {
     pub(crate) software: bool,
 }
 
-/// Evidence that does not show what it has to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Blame {
-    /// The check that it fails.
-    pub(crate) code: Code,
-    /// Why.
-    pub(crate) text: String,
-}
-
 /// Appraises evidence against a binding.
-pub(crate) fn appraise(
+pub(super) fn appraise(
     evidence: &TpmEvidence,
     qualifying: Qualifying,
     binding: &Binding,
-) -> Result<Facts, Vec<Blame>> {
+) -> Result<TpmFacts, Vec<Blame>> {
     let one = |code, text: String| vec![Blame { code, text }];
     if evidence.profile != binding.profile {
         let text = format!(
@@ -61,15 +51,17 @@ pub(crate) fn appraise(
     }
     let profile = match binding.profile {
         Profile::Swtpm => TpmProfile::Swtpm,
-        Profile::Tpm => TpmProfile::Tpm,
-        other @ (Profile::Snp
-        | Profile::Tdx
+        Profile::Tpm
         | Profile::AzureSnp
         | Profile::AzureTdx
         | Profile::GcpSnp
-        | Profile::GcpTdx) => {
-            let text = format!("this verifier does not appraise evidence of profile {other} yet");
-            return Err(one(Code::EvidenceSet, text));
+        | Profile::GcpTdx => TpmProfile::Tpm,
+        // Nobody asks for a TPM's evidence there.
+        Profile::Snp | Profile::Tdx => {
+            return Err(one(
+                Code::EvidenceSet,
+                format!("profile {} has no tpm", binding.profile),
+            ));
         }
     };
     if profile == TpmProfile::Tpm && !HARDWARE_PCRS.iter().all(|p| binding.pcrs.contains(p)) {
@@ -122,7 +114,7 @@ pub(crate) fn appraise(
         }
         return Err(blames);
     };
-    Ok(Facts {
+    Ok(TpmFacts {
         ak_name: verified.attestation_key().0.to_vec(),
         counter: verified.counter(),
         counter_name: release.name().0.to_vec(),

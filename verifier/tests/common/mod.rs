@@ -11,6 +11,7 @@
 )]
 
 pub mod device;
+pub mod platform;
 
 use countersign_record::binding::*;
 use countersign_record::body::privacy::ranges_of;
@@ -35,6 +36,7 @@ use countersign_verify::trust::Trust;
 use countersign_verify::{Options, verify};
 use device::Device;
 use ed25519_dalek::{Signer as _, SigningKey};
+use platform::Platform;
 use std::collections::BTreeMap;
 
 /// Claimed time of the first entry.
@@ -113,6 +115,7 @@ pub struct Edits {
 pub struct Mini {
     pub edits: Edits,
     pub device: Device,
+    pub platform: Platform,
     pub artifacts: Vec<Artifact>,
     pub leaves: Vec<LeafSpec>,
     pub scope: Scope,
@@ -244,6 +247,7 @@ impl Mini {
         Self {
             edits: Edits::default(),
             device: Device::new(profile),
+            platform: Platform::default(),
             artifacts: vec![artifact],
             leaves: vec![],
             scope: Scope::Whole,
@@ -324,20 +328,58 @@ impl Mini {
         EntryRef { index, digest }
     }
 
+    /// The evidence of a renewal or a close.
     fn evidence(&mut self, qualifying: Qualifying) -> Vec<EvidenceRef> {
-        let evidence = self.device.attest(qualifying);
-        let kind = countersign_record::body::lifecycle::TPM_EVIDENCE_KIND.to_owned();
-        let mut bytes = evidence.to_bytes();
-        if let Some(edit) = self.edits.container.take() {
-            edit(&mut bytes);
+        let mut data = [0; 64];
+        data[..32].copy_from_slice(&qualifying.0);
+        let profile = self.device.profile;
+        let platform = (!profile.has_tpm()).then(|| self.platform_item(data, qualifying));
+        self.containers(platform, qualifying)
+    }
+
+    /// The evidence of an opening.
+    fn opening_evidence(&mut self, anchor: Anchor) -> Vec<EvidenceRef> {
+        if !self.device.profile.has_report() {
+            return self.containers(None, anchor.qualifying());
         }
-        let artifact = Artifact {
-            kind: kind.clone(),
-            bytes: Bytes(bytes),
-        };
-        let digest = artifact.digest();
-        self.artifacts.push(artifact);
-        let mut references = vec![EvidenceRef { kind, digest }];
+        let platform = self.platform_item(anchor.0, anchor.qualifying());
+        let beside = anchor.qualifying_beside(platform.digest());
+        self.containers(Some(platform), beside)
+    }
+
+    fn platform_item(&mut self, data: [u8; 64], qualifying: Qualifying) -> Artifact {
+        let evidence = self.platform.evidence(&self.device, data, qualifying);
+        Artifact {
+            kind: lifecycle::PLATFORM_EVIDENCE_KIND.to_owned(),
+            bytes: Bytes(evidence.to_bytes()),
+        }
+    }
+
+    fn containers(
+        &mut self,
+        platform: Option<Artifact>,
+        qualifying: Qualifying,
+    ) -> Vec<EvidenceRef> {
+        let mut items = vec![];
+        if self.device.profile.has_tpm() {
+            let mut bytes = self.device.attest(qualifying).to_bytes();
+            if let Some(edit) = self.edits.container.take() {
+                edit(&mut bytes);
+            }
+            items.push(Artifact {
+                kind: lifecycle::TPM_EVIDENCE_KIND.to_owned(),
+                bytes: Bytes(bytes),
+            });
+        }
+        items.extend(platform);
+        let mut references: Vec<EvidenceRef> = items
+            .iter()
+            .map(|item| EvidenceRef {
+                kind: item.kind.clone(),
+                digest: item.digest(),
+            })
+            .collect();
+        self.artifacts.extend(items);
         if let Some(edit) = self.edits.references.take() {
             edit(&mut references);
         }
@@ -354,14 +396,15 @@ impl Mini {
     /// The binding of the next epoch.
     pub fn binding(&mut self) -> Binding {
         self.device.counter += 1;
+        let tpm = self.device.profile.has_tpm();
         Binding {
             version: BINDING_VERSION,
             profile: self.device.profile,
             identity_key: identity().public(),
             epoch_key: epoch_key(self.epoch + 1).public(),
-            ak_name: Bytes(self.device.ak_name()),
+            ak_name: Bytes(if tpm { self.device.ak_name() } else { vec![] }),
             tls_key: None,
-            pcrs: device::PCRS.to_vec(),
+            pcrs: if tpm { device::PCRS.to_vec() } else { vec![] },
             release_key: Bytes(device::release_public()),
             build: ArtifactDigest([0xb1; 32]),
             configuration: ArtifactDigest([0xc1; 32]),
@@ -389,7 +432,7 @@ impl Mini {
         abandoned: Vec<AbandonedOpening>,
     ) -> EntryRef {
         let bytes = binding.to_bytes();
-        let evidence = self.evidence(anchor_of(&bytes).qualifying());
+        let evidence = self.opening_evidence(anchor_of(&bytes));
         self.epoch += 1;
         let mut base = Base {
             identity_signature: identity().sign(&epoch_message(&bytes)),
@@ -427,7 +470,11 @@ impl Mini {
                 name: "shop-1".into(),
                 from: UnixMillis(START),
                 until: None,
-                ak_name: Some(Bytes(self.device.ak_name())),
+                ak_name: self
+                    .device
+                    .profile
+                    .has_tpm()
+                    .then(|| Bytes(self.device.ak_name())),
             }],
         };
         let statement = Bytes(governance().statement(FLEET_TYP, statement.to_bytes()));
@@ -1099,7 +1146,12 @@ impl Parts {
         }
         let (mut front, mut evidence) = (Vec::new(), Vec::new());
         for artifact in &self.artifacts {
-            if artifact.kind != lifecycle::TPM_EVIDENCE_KIND {
+            if ![
+                lifecycle::TPM_EVIDENCE_KIND,
+                lifecycle::PLATFORM_EVIDENCE_KIND,
+            ]
+            .contains(&artifact.kind.as_str())
+            {
                 front.push(artifact);
                 continue;
             }
@@ -1123,6 +1175,12 @@ impl Parts {
 /// A log with every kind of entry, in two epochs.
 pub fn sample(profile: Profile) -> Mini {
     let mut log = Mini::new(profile);
+    fill(&mut log);
+    log
+}
+
+/// The same, of a log that a test has changed before.
+pub fn fill(log: &mut Mini) {
     log.disclosed = Disclosed::everything();
     log.open();
     log.enrol();
@@ -1168,7 +1226,6 @@ pub fn sample(profile: Profile) -> Mini {
         Verdict::Deny,
         None,
     );
-    log
 }
 
 /// The trust file that accepts the sample.

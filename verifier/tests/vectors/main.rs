@@ -34,6 +34,7 @@ mod hardware;
 mod log;
 mod others;
 mod parts;
+mod platform;
 mod privacy;
 
 use case::Case;
@@ -53,6 +54,7 @@ use std::sync::LazyLock;
 static CASES: LazyLock<Vec<(Case, Report)>> = LazyLock::new(|| {
     [
         hardware::cases(),
+        platform::cases(),
         bytes::cases(),
         log::cases(),
         calls::cases(),

@@ -240,7 +240,10 @@ impl<'a> HardwareReport<'a> {
     }
 
     /// The 64 bytes that the paravisor had the hardware put its name to: REPORT_DATA or REPORTDATA.
-    pub(super) fn report_data(&self) -> Result<[u8; 64], FormError> {
+    ///
+    /// # Errors
+    /// If the report is shorter than one is.
+    pub fn report_data(&self) -> Result<[u8; 64], FormError> {
         let (bytes, at) = match self {
             // SPEC: AMD 56860, table 23: REPORT_DATA at 50h.
             Self::Snp(bytes) => (bytes.as_slice(), 0x50),

@@ -65,6 +65,7 @@ pub fn appraise_snp(
     let verified = pair.zip(tcb).filter(|_| all_hold);
     SnpAppraisal {
         claimed: report.copied(),
+        parties: key.map(parties).unwrap_or_else(|| vec![Party::Amd]),
         verified: verified.map(|((report, key), tcb)| VerifiedSnp {
             report: *report,
             product: key.product,

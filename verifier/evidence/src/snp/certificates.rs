@@ -251,6 +251,11 @@ impl<'a> CertificateTable<'a> {
             .map(|(_, bytes)| *bytes)
     }
 
+    /// What it holds, in the order of its bytes.
+    pub fn contents(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.entries.iter().map(|(_, bytes)| *bytes)
+    }
+
     /// How many entries it has.
     #[must_use]
     pub fn count(&self) -> usize {

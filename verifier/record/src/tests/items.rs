@@ -60,7 +60,10 @@ fn a_truth_value_where_a_number_is_due_is_of_the_wrong_type() {
             "{found:?}"
         );
     }
-    assert_eq!(Reader::new(&[0xf6]).uint(), Err(CborError::Simple { at: 0 }));
+    assert_eq!(
+        Reader::new(&[0xf6]).uint(),
+        Err(CborError::Simple { at: 0 })
+    );
 }
 
 #[test]

@@ -1,0 +1,281 @@
+//! Exports of gateways on processors that make reports, alone and below a paravisor: under a fake vendor's roots, which
+//! the trust file names.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[expect(
+    dead_code,
+    reason = "shared by several programs, each of which uses a part"
+)]
+mod common;
+
+use common::platform::{launch, trust_platform as trust, trust_snp};
+use common::{Mini, NOW, fill, sample};
+use countersign_record::binding::Profile;
+use countersign_record::cbor::Bytes;
+use countersign_record::digest::UnixMillis;
+use countersign_record::evidence::{Endorsement, EndorsementKind, PlatformEvidence};
+use countersign_verify::report::{Report, Verdict};
+use countersign_verify::trust::Trust;
+use countersign_verify::{Options, verify};
+
+fn judged(log: &Mini, trust: &str) -> Report {
+    judged_at(log, trust, NOW)
+}
+
+fn judged_at(log: &Mini, trust: &str, now: UnixMillis) -> Report {
+    let trust = Trust::parse(trust.as_bytes()).unwrap();
+    verify(log.export().as_slice(), &trust, &Options::default(), now)
+}
+
+fn state(report: &Report, code: &str) -> String {
+    let check = report.checks.iter().find(|c| c.code == code).unwrap();
+    format!("{:?}", check.state)
+}
+
+fn reasons(report: &Report, code: &str) -> String {
+    let check = report.checks.iter().find(|c| c.code == code).unwrap();
+    let texts: Vec<&str> = check.findings.iter().map(|f| f.text.as_str()).collect();
+    texts.join("; ")
+}
+
+/// A log with one call on Azure, with a change of its platform.
+fn azure(change: impl FnOnce(&mut Mini)) -> Mini {
+    let mut log = Mini::new(Profile::AzureSnp);
+    change(&mut log);
+    fill(&mut log);
+    log
+}
+
+fn fails(log: &Mini, code: &str, why: &str) {
+    let report = judged(log, &trust());
+    assert_eq!(
+        report.first_failure,
+        Some(code),
+        "{}",
+        reasons(&report, code)
+    );
+    assert!(
+        reasons(&report, code).contains(why),
+        "{}",
+        reasons(&report, code)
+    );
+}
+
+#[test]
+fn a_gateway_below_a_paravisor_is_verified_and_the_parties_are_printed() {
+    let report = judged(&sample(Profile::AzureSnp), &trust());
+    assert_eq!(
+        report.verdict,
+        Verdict::Verified,
+        "{:?}",
+        report.first_failure
+    );
+    assert_eq!(report.subject.rests_on, ["amd", "microsoft-paravisor"]);
+    assert!(
+        report.headline.contains("a TPM in the paravisor"),
+        "{}",
+        report.headline
+    );
+    assert!(report.axes.vouched.contains("paravisor-tpm"));
+}
+
+#[test]
+fn a_gateway_on_a_processor_alone_is_genuine_and_nobody_certifies_its_counter() {
+    let report = judged(&sample(Profile::Snp), &trust());
+    assert_eq!(report.verdict, Verdict::CannotBeEvaluated);
+    for code in [
+        "evidence-set",
+        "evidence",
+        "attestation-key",
+        "evidence-class",
+        "parties",
+        "platform-rules",
+        "launch",
+        "pcr-values",
+    ] {
+        assert_eq!(
+            state(&report, code),
+            "Pass",
+            "{code}: {}",
+            reasons(&report, code)
+        );
+    }
+    assert_eq!(state(&report, "counter"), "CannotTell");
+    assert!(reasons(&report, "counter").contains("nobody certifies"));
+}
+
+#[test]
+fn whoever_is_not_named_is_not_relied_on() {
+    let report = judged(
+        &sample(Profile::AzureSnp),
+        &trust().replace(", \"microsoft-paravisor\"", ""),
+    );
+    assert_eq!(report.first_failure, Some("parties"));
+    assert_eq!(report.verdict, Verdict::AgainstPolicy);
+    let parties = "parties = [\"amd\", \"microsoft-paravisor\"]";
+    let report = judged(&sample(Profile::AzureSnp), &trust().replace(parties, ""));
+    assert_eq!(report.verdict, Verdict::CannotBeEvaluated);
+    assert_eq!(state(&report, "parties"), "NotChecked");
+}
+
+#[test]
+fn without_rules_for_processors_there_is_no_verdict() {
+    for table in ["[azure]\n", &trust_snp()] {
+        let report = judged(&sample(Profile::AzureSnp), &trust().replace(table, ""));
+        if table == "[azure]\n" {
+            assert_eq!(report.verdict, Verdict::CannotBeEvaluated);
+            assert_eq!(state(&report, "platform-rules"), "NotChecked");
+        } else {
+            // Without the table the vendor's own roots count, and this is no chip of AMD's.
+            assert_eq!(report.verdict, Verdict::Untrusted);
+            assert!(reasons(&report, "evidence").contains("snp.root.pinned"));
+        }
+    }
+}
+
+#[test]
+fn the_launch_measurement_has_to_be_known() {
+    let report = judged(
+        &sample(Profile::AzureSnp),
+        &trust().replace(&launch(), &"ab".repeat(48)),
+    );
+    assert_eq!(report.first_failure, Some("launch"));
+    let line = format!("launch = [\"{}\"]", launch());
+    let report = judged(&sample(Profile::AzureSnp), &trust().replace(&line, ""));
+    assert_eq!(report.verdict, Verdict::CannotBeEvaluated);
+}
+
+#[test]
+fn a_floor_that_is_not_reached_is_against_policy() {
+    let report = judged(
+        &sample(Profile::AzureSnp),
+        &trust().replace("microcode = 1 ", "microcode = 255 "),
+    );
+    assert_eq!(report.first_failure, Some("platform-rules"));
+    assert_eq!(report.verdict, Verdict::AgainstPolicy);
+    assert!(reasons(&report, "platform-rules").contains("snp.tcb.reported"));
+}
+
+#[test]
+fn what_a_debugger_could_read_is_not_trusted() {
+    let log = azure(|l| l.platform.snp = Some(|d| d.report.policy |= 1 << 19));
+    fails(&log, "evidence", "snp.guest.debug");
+}
+
+#[test]
+fn a_report_over_other_claims_is_refused() {
+    let log = azure(|l| l.platform.snp = Some(|d| d.report.report_data[0] ^= 1));
+    fails(&log, "evidence", "azure.runtime.binding");
+}
+
+#[test]
+fn a_report_over_another_anchor_is_refused() {
+    let mut log = Mini::new(Profile::Snp);
+    log.platform.snp = Some(|d| d.report.report_data[63] ^= 1);
+    fill(&mut log);
+    fails(&log, "evidence", "snp.report.data");
+}
+
+#[test]
+fn a_key_that_the_paravisor_does_not_name_vouches_for_nothing() {
+    let log = azure(|l| {
+        l.platform.claims = Some(|c| {
+            let other =
+                countersign_devices::key::Key::rsa(countersign_devices::key::Rsa::Endorsement);
+            *c = countersign_devices::azure::Claims::new(&other, &other);
+        });
+    });
+    fails(&log, "evidence", "tpm.certify.signer.vouched");
+}
+
+#[test]
+fn a_word_about_another_key_or_another_opening_is_refused() {
+    let log = azure(|l| l.platform.certify = Some(|s| s.attested[5] ^= 1));
+    fails(&log, "evidence", "tpm.certify.key.name");
+    let log = azure(|l| l.platform.certify = Some(|s| s.qualifying[0] ^= 1));
+    fails(&log, "evidence", "tpm.certify.qualifying");
+}
+
+#[test]
+fn a_container_that_was_exchanged_is_not_what_the_tpm_signed_over() {
+    let mut log = azure(|_| {});
+    let place = log
+        .artifacts
+        .iter()
+        .position(|a| a.kind.contains("platform-evidence"))
+        .unwrap();
+    let mut evidence = <PlatformEvidence as countersign_record::cbor::Cbor>::from_bytes(
+        &log.artifacts[place].bytes.0,
+    )
+    .unwrap();
+    evidence.endorsements.pop();
+    log.artifacts[place].bytes = Bytes(countersign_record::cbor::Cbor::to_bytes(&evidence));
+    let report = judged(&log, &trust());
+    assert_eq!(report.verdict, Verdict::Untrusted);
+}
+
+#[test]
+fn the_set_is_exact() {
+    type Change = fn(&mut PlatformEvidence);
+    let changes: [(Change, &str); 6] = [
+        (
+            |e| e.endorsements.truncate(2),
+            "needs an endorsement amd-root",
+        ),
+        (
+            |e| e.endorsements.swap(0, 1),
+            "not in the order of their kinds",
+        ),
+        (
+            |e| {
+                e.endorsements.push(Endorsement {
+                    kind: EndorsementKind::GoogleLaunch,
+                    bytes: Bytes(vec![1]),
+                });
+            },
+            "does not have an endorsement google-launch",
+        ),
+        (|e| e.key = None, "needs a key of the platform"),
+        (
+            |e| e.report = Some(Bytes(vec![1])),
+            "does not have a processor's report",
+        ),
+        (
+            |e| e.profile = Profile::GcpSnp,
+            "evidence of profile gcp-snp",
+        ),
+    ];
+    for (change, why) in changes {
+        let log = azure(|l| l.platform.after = Some(change));
+        fails(&log, "evidence-set", why);
+    }
+}
+
+#[test]
+fn a_processors_report_alone_does_not_stand_for_a_platform_with_a_tpm() {
+    let mut log = Mini::new(Profile::AzureSnp);
+    log.edits.references = Some(|refs| {
+        refs.remove(0);
+    });
+    fill(&mut log);
+    fails(&log, "evidence-set", "has exactly 2");
+}
+
+#[test]
+fn what_expired_since_is_said_and_takes_nothing_back() {
+    let text = trust();
+    let report = judged_at(
+        &sample(Profile::AzureSnp),
+        &text,
+        UnixMillis(1_800_000_000_000),
+    );
+    assert_eq!(
+        report.verdict,
+        Verdict::Verified,
+        "{:?}",
+        report.first_failure
+    );
+    let said = report.not_proved.iter().find(|t| t.contains("today"));
+    assert!(said.unwrap().contains("snp.chain.validity"), "{said:?}");
+}

@@ -1,0 +1,281 @@
+//! Processors that make reports, alone and below a paravisor: under a fake vendor's root, which the trust file names.
+
+use super::case::*;
+use super::common::platform::{launch, trust_platform, trust_snp};
+use super::common::*;
+use countersign_devices::azure::Claims;
+use countersign_devices::key::{Key as VendorKey, Rsa};
+use countersign_record::binding::Profile;
+use countersign_record::cbor::Bytes;
+use countersign_record::evidence::{Endorsement, EndorsementKind};
+use countersign_verify::ledger::State;
+
+pub fn cases() -> Vec<Case> {
+    [genuine(), processors(), paravisors(), sets(), rules()]
+        .into_iter()
+        .flatten()
+        .map(|case| match case.trust.0 {
+            "hardware" => case.trust("platform", trust_platform()),
+            _ => case,
+        })
+        .collect()
+}
+
+/// A short log on a platform, with a change of it.
+fn on(profile: Profile, change: impl FnOnce(&mut Mini)) -> Vec<u8> {
+    let mut log = Mini::new(profile);
+    change(&mut log);
+    log.open();
+    log.enrol();
+    log.renew();
+    log.export()
+}
+
+fn azure(change: impl FnOnce(&mut Mini)) -> Vec<u8> {
+    on(Profile::AzureSnp, change)
+}
+
+fn genuine() -> Vec<Case> {
+    vec![
+        case(
+            "accept-platform-azure-snp",
+            "A log on SEV-SNP below Azure's paravisor is verified.",
+            azure(|_| ()),
+        ),
+        case(
+            "platform-snp-alone",
+            "A processor alone vouches for the keys, and nobody for the counter.",
+            on(Profile::Snp, |_| ()),
+        )
+        .cannot("counter")
+        .state("evidence", State::Pass)
+        .state("launch", State::Pass)
+        .state("platform-rules", State::Pass),
+        case(
+            "accept-platform-that-expired-since",
+            "What the platform showed held at its time; its certificates have expired since.",
+            azure(|_| ()),
+        )
+        .now(1_800_000_000_000),
+    ]
+}
+
+fn processors() -> Vec<Case> {
+    vec![
+        case(
+            "platform-snp-debug",
+            "The guest can be debugged.",
+            azure(|l| l.platform.snp = Some(|d| d.report.policy |= 1 << 19)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-over-another-anchor",
+            "The report is over another anchor.",
+            on(Profile::Snp, |l| {
+                l.platform.snp = Some(|d| d.report.report_data[63] ^= 1);
+            }),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-signature",
+            "A byte of the report was changed after it was signed.",
+            azure(|l| l.platform.snp = Some(|d| d.report_by = VendorKey::p384(9))),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-issuer",
+            "Another key issued the certificate of the signing key.",
+            azure(|l| l.platform.snp = Some(|d| d.key_by = VendorKey::rsa(Rsa::Other))),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-expired",
+            "The certificate of the signing key had expired when the epoch opened.",
+            azure(|l| l.platform.snp = Some(|d| d.key.not_after = 1_769_904_000_000)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-revoked",
+            "The root took its issuer's certificate back.",
+            azure(|l| {
+                l.platform.snp = Some(|d| {
+                    let serial = d.issuer.serial.clone();
+                    if let Some(crl) = &mut d.crl {
+                        crl.revoked.push((serial, 1_768_000_000_000));
+                    }
+                });
+            }),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-chip",
+            "The report is of another chip than the certificate.",
+            azure(|l| l.platform.snp = Some(|d| d.report.chip_id[0] ^= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-tcb",
+            "The signing key is not that of the reported versions.",
+            azure(|l| l.platform.snp = Some(|d| d.report.reported_tcb[0] -= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-snp-another-root",
+            "The trust file names no root, and the chain ends in none of AMD's.",
+            azure(|_| ()),
+        )
+        .trust(
+            "platform-vendor",
+            trust_platform().replace(&trust_snp(), ""),
+        )
+        .fails("evidence"),
+    ]
+}
+
+fn paravisors() -> Vec<Case> {
+    vec![
+        case(
+            "platform-azure-other-claims",
+            "The processor's report is over other claims than the paravisor's.",
+            azure(|l| l.platform.snp = Some(|d| d.report.report_data[0] ^= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-azure-other-key",
+            "The paravisor names another key than the one that vouches for the attestation key.",
+            azure(|l| {
+                l.platform.claims = Some(|c| {
+                    let other = VendorKey::rsa(Rsa::Endorsement);
+                    *c = Claims::new(&other, &other);
+                });
+            }),
+        )
+        .fails("evidence"),
+        case(
+            "platform-azure-word-about-another-key",
+            "The platform's key vouches for another key than the attestation key.",
+            azure(|l| l.platform.certify = Some(|s| s.attested[5] ^= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-azure-word-of-another-opening",
+            "The platform's key vouched for the attestation key over another anchor.",
+            azure(|l| l.platform.certify = Some(|s| s.qualifying[0] ^= 1)),
+        )
+        .fails("evidence"),
+    ]
+}
+
+fn sets() -> Vec<Case> {
+    vec![
+        case(
+            "platform-set-endorsement-missing",
+            "The root's certificate is not there.",
+            azure(|l| l.platform.after = Some(|e| e.endorsements.truncate(2))),
+        )
+        .fails("evidence-set"),
+        case(
+            "platform-set-endorsements-out-of-order",
+            "Endorsements are not in the order of their kinds.",
+            azure(|l| l.platform.after = Some(|e| e.endorsements.swap(0, 1))),
+        )
+        .fails("evidence-set"),
+        case(
+            "platform-set-endorsement-of-another-platform",
+            "There is an endorsement that the profile does not have.",
+            azure(|l| {
+                l.platform.after = Some(|e| {
+                    e.endorsements.push(Endorsement {
+                        kind: EndorsementKind::GoogleLaunch,
+                        bytes: Bytes(vec![1]),
+                    });
+                });
+            }),
+        )
+        .fails("evidence-set"),
+        case(
+            "platform-set-no-key",
+            "Nothing vouches for the attestation key.",
+            azure(|l| l.platform.after = Some(|e| e.key = None)),
+        )
+        .fails("evidence-set"),
+        case(
+            "platform-set-tpm-missing",
+            "The opening names the platform's evidence alone.",
+            azure(|l| {
+                l.edits.references = Some(|refs| {
+                    refs.remove(0);
+                });
+            }),
+        )
+        .fails("evidence-set"),
+        case(
+            "platform-set-another-profile",
+            "The platform's evidence is of another profile than the binding.",
+            azure(|l| l.platform.after = Some(|e| e.profile = Profile::GcpSnp)),
+        )
+        .fails("evidence-set"),
+    ]
+}
+
+fn rules() -> Vec<Case> {
+    let without = |name, from: &str, to: &str| (name, trust_platform().replace(from, to));
+    let (floor, text) = without("platform-floor", "microcode = 1 ", "microcode = 255 ");
+    let (party, parties) = without("platform-party", ", \"microsoft-paravisor\"", "");
+    let (other, unknown) = without("platform-launch", &launch(), &"ab".repeat(48));
+    let (none, no_parties) = without(
+        "platform-no-parties",
+        "parties = [\"amd\", \"microsoft-paravisor\"]\n",
+        "",
+    );
+    let (table, no_table) = without("platform-no-azure", "[azure]\n", "");
+    vec![
+        case(
+            "platform-floor",
+            "The processor's microcode is below the floor of the trust file.",
+            azure(|_| ()),
+        )
+        .trust(floor, text)
+        .against("platform-rules"),
+        case(
+            "platform-party",
+            "The trust file does not name the paravisor among those on whom evidence may rest.",
+            azure(|_| ()),
+        )
+        .trust(party, parties)
+        .against("parties"),
+        case(
+            "platform-launch",
+            "What was launched has another measurement than the reference values.",
+            azure(|_| ()),
+        )
+        .trust(other, unknown)
+        .against("launch"),
+        case(
+            "platform-no-parties",
+            "The trust file does not say on whom evidence may rest.",
+            azure(|_| ()),
+        )
+        .trust(none, no_parties)
+        .lacks("parties"),
+        case(
+            "platform-no-rules",
+            "The trust file has no table for the paravisor.",
+            azure(|_| ()),
+        )
+        .trust(table, no_table)
+        .lacks("platform-rules"),
+        case(
+            "platform-no-list",
+            "The trust file asks for a revocation list, and there is none.",
+            azure(|l| l.platform.snp = Some(|d| d.crl = None)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-memory-not-checked",
+            "The trust file asks for memory that was checked for aliases, and it was not.",
+            azure(|l| l.platform.snp = Some(|d| d.report.platform_info &= !(1 << 5))),
+        )
+        .against("platform-rules"),
+    ]
+}

@@ -28,7 +28,7 @@ TREE = WORK / "tree"
 EXPLANATIONS = HERE / "survivors.toml"
 
 # What the tests read, beside the verifier itself.
-NEEDED = ("verifier", "docs", "README.md")
+NEEDED = ("verifier", "docs", "measurements", "README.md")
 PACKAGES = ("signatures", "record", "verify", "certificates", "timestamps", "evidence")
 DEFAULT = ("signatures", "record", "verify")
 # What decides a verdict comes first; files that are not here follow in the order of their names.

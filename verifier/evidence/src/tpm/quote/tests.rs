@@ -244,6 +244,24 @@ fn a_key_that_is_not_pinned_is_refused_and_an_empty_list_pins_none() {
 }
 
 #[test]
+fn a_key_that_is_vouched_for_by_name_has_no_other_public_area() {
+    let draft = Draft::good();
+    let named = |public: &Public| {
+        let tpm = TpmKey::parse(&public.to_bytes()).unwrap();
+        VouchedKey::new(tpm.plain().clone(), EvidenceClass::ParavisorTpm, vec![]).passes_on_to(&tpm)
+    };
+    let found = |vouched: &VouchedKey| {
+        let bytes = draft.build();
+        let appraisal = appraise_quote(&bytes.evidence(), &policy(ExpectedKey::Vouched(vouched)));
+        codes(&appraisal)
+    };
+    assert_eq!(found(&named(&draft.public)), [""; 0]);
+    // The same modulus, as a TPM would name it with other attributes.
+    let other = Public::of(&Key::rsa(Rsa::Tpm), 0x0005_0072);
+    assert_eq!(found(&named(&other)), ["tpm.key.vouched"]);
+}
+
+#[test]
 fn without_anybody_who_vouches_or_a_nonce_nothing_is_verified() {
     let bytes = Draft::good().build();
     let appraisal = appraise_quote(&bytes.evidence(), &policy(ExpectedKey::Nobody));

@@ -14,8 +14,8 @@ def artifact(judge, one):
     raw = judge.trust.raw
     if len(raw) >= 16 and raw in one.bytes:
         judge.report.fails("trust-source")
-    if one.kind == export.EVIDENCE:
-        judge.evidence[digests.artifact(one.bytes)] = one.bytes
+    if one.kind in export.EVIDENCE:
+        judge.evidence[one.kind, digests.artifact(one.bytes)] = one.bytes
     elif one.kind == SIGNED:
         try:
             outer = schema.parse(one.bytes, schema.signed_bundle)

@@ -5,7 +5,7 @@ In: entries about the gateway. Out: observations of who, rules and epochs.
 
 from types import SimpleNamespace
 
-from . import bundles, cose, digests, ed25519, export, schema, sequences, tpm
+from . import bundles, cose, digests, ed25519, platforms, schema, sequences, tpm
 from .cbor import Malformed
 
 MOST = 2**64 - 1
@@ -50,22 +50,59 @@ def learn_key(judge, base):
 # ---------------------------------------------------------------- evidence
 
 
-def evidence(judge, references, binding, qualifying):
-    """Facts of the evidence, or None."""
+def evidence(judge, references, binding, use, at):
+    """Facts of the evidence, or None. use has the statement's bytes and its qualifying data; at is what the entry claims."""
     report = judge.report
-    data = None
-    if len(references) == 1 and references[0].kind == export.EVIDENCE:
-        data = judge.evidence_before.get(references[0].digest)
-    if data is None:
-        return report.fails("evidence-set", "not the one item")
-    given = schema.attempt(data, schema.tpm_evidence)
-    if given is None:
+    wanted = platforms.kinds(binding.profile, use.opening)
+    raw = [judge.evidence_before.get((one.kind, one.digest)) for one in references]
+    if [one.kind for one in references] != wanted or None in raw:
+        return report.fails("evidence-set", "not the items of the profile")
+    structures = {platforms.TPM: schema.tpm_evidence, platforms.PLATFORM: schema.platform_evidence}
+    given = {kind: schema.attempt(data, structures[kind]) for kind, data in zip(wanted, raw)}
+    if None in given.values():
         return report.fails("evidence", "malformed")
-    if given.profile != binding.profile:
+    if any(one.profile != binding.profile for one in given.values()):
         return report.fails("evidence-set", "profile")
-    if given.profile > schema.TPM:
-        return report.fails("evidence-set", f"evidence of profile {given.profile} is not appraised here yet")
-    if given.profile == schema.TPM and not {4, 7, 11, 12, 13} <= set(binding.pcrs):
+    of_tpm, platform, known = given.get(platforms.TPM), given.get(platforms.PLATFORM), None
+    if platform:
+        known = _platform(judge, platform, of_tpm, binding, use, at)
+        if known is None:
+            return None
+    facts = _tpm(report, of_tpm, binding, use.beside(raw[-1]) if platform else use.qualifying) if of_tpm else None
+    if of_tpm and not facts:
+        return None
+    for code in ("evidence-set", "evidence", "attestation-key"):
+        report.held(code)
+    return SimpleNamespace(tpm=facts, platform=known)
+
+
+def _platform(judge, platform, of_tpm, binding, use, at):
+    """Facts of a platform-evidence, or None."""
+    report, trust = judge.report, judge.trust
+    if binding.profile not in platforms.APPRAISED:
+        return report.fails("evidence-set", f"evidence of profile {platforms.NAMES[binding.profile]} is not appraised here")
+    if not platforms.complete(platform):
+        return report.fails("evidence-set", "not the parts and endorsements of the profile")
+    key = of_tpm.ak_public if of_tpm else None
+
+    def appraise(moment):
+        return platforms.appraise(platform, binding, key, use.qualifying, use.report_data, moment, trust)
+
+    bad, broken, facts = appraise(at)
+    for code in bad:
+        report.fails("evidence", code)
+    if facts is None:
+        return None
+    facts.broken = broken
+    later, worse, _ = appraise(judge.now)
+    for code in later + worse:
+        report.says("platform-rules", f"as of its time; today {code} would fail")
+    return facts
+
+
+def _tpm(report, given, binding, qualifying):
+    """Facts of a tpm-evidence, or None."""
+    if given.profile != schema.SWTPM and not {4, 7, 11, 12, 13} <= set(binding.pcrs):
         return report.fails("evidence-set", "registers")
     try:
         release = tpm.release_key(binding.release_key)
@@ -79,10 +116,23 @@ def evidence(judge, references, binding, qualifying):
     bad, facts = tpm.appraise(given, binding, release, qualifying)
     for what in bad:
         report.fails("attestation-key" if what == "attestation key: name" else "evidence", what)
-    if facts:
-        for code in ("evidence-set", "evidence", "attestation-key"):
-            report.held(code)
     return facts
+
+
+def _opens(binding):
+    """The use of evidence for an opening."""
+    anchor = digests.anchor(binding)
+
+    def beside(platform):
+        return digests.tagged(b"beside", anchor + digests.artifact(platform))
+
+    return SimpleNamespace(opening=True, qualifying=digests.sha256(anchor), report_data=anchor, beside=beside)
+
+
+def _vouches(use, statement):
+    """The use of evidence for a renewal or close."""
+    qualifying = digests.tagged(use, statement)
+    return SimpleNamespace(opening=False, qualifying=qualifying, report_data=qualifying + bytes(32), beside=None)
 
 
 # ---------------------------------------------------------------- openings
@@ -99,7 +149,7 @@ def opening(judge, entry):
         report.unknown("identity", "version of the binding")
     message = digests.tagged(b"epoch", base.binding)
     report.holds("identity", ed25519.verify(binding.identity_key, base.identity_signature, message), "signature")
-    facts = evidence(judge, base.evidence, binding, digests.sha256(digests.anchor(base.binding)))
+    facts = evidence(judge, base.evidence, binding, _opens(base.binding), entry.place.at)
     if trust.release is None:
         report.not_made("release-key")
     else:
@@ -112,15 +162,8 @@ def opening(judge, entry):
     reference_value(judge, "build", binding.build)
     reference_value(judge, "configuration", binding.configuration)
     if facts:
-        pcrs = judge.reference.pcrs
-        if pcrs is None:
-            report.not_made("pcr-values")
-        else:
-            for index, value in facts.values.items():
-                if index not in pcrs:
-                    report.unknown("pcr-values", f"register {index}")
-                else:
-                    report.holds("pcr-values", value in pcrs[index], f"register {index}")
+        _of_platform(judge, facts.platform)
+        _registers(judge, facts.tpm)
     for digest in binding.bundles:
         bundles.in_force(judge, digest)
     epoch = SimpleNamespace(
@@ -149,6 +192,51 @@ def opening(judge, entry):
     judge.epochs.append(epoch)
 
 
+def _of_platform(judge, facts):
+    """parties, platform-rules and launch."""
+    report, trust, reference = judge.report, judge.trust, judge.reference
+    if facts is None:
+        for code in ("parties", "platform-rules", "launch"):
+            report.held(code)
+        return
+    if trust.parties is None:
+        report.not_made("parties")
+    for party in facts.parties if trust.parties is not None else ():
+        report.holds("parties", party in trust.parties, party)
+    if not platforms.has_rules(facts.profile, trust):
+        report.not_made("platform-rules")
+    elif not facts.broken:
+        report.held("platform-rules")
+    else:
+        for code in facts.broken:
+            report.fails("platform-rules", code)
+    if reference.launch is None:
+        report.not_made("launch")
+    else:
+        report.holds("launch", facts.launch in reference.launch, "measurement")
+    for index, value in enumerate(facts.registers or ()):
+        known = (reference.rtmrs or {}).get(index)
+        if known is not None:
+            report.holds("launch", value in known, f"register {index}")
+        elif facts.profile == schema.TDX and index < 3:
+            report.not_made("launch", f"register {index}")
+
+
+def _registers(judge, facts):
+    """pcr-values."""
+    report, pcrs = judge.report, judge.reference.pcrs
+    if facts is None:
+        report.held("pcr-values")
+    elif pcrs is None:
+        report.not_made("pcr-values")
+    else:
+        for index, value in facts.values.items():
+            if index not in pcrs:
+                report.unknown("pcr-values", f"register {index}")
+            else:
+                report.holds("pcr-values", value in pcrs[index], f"register {index}")
+
+
 def _continues(judge, entry, base, binding):
     report, number = judge.report, len(judge.epochs)
     if judge.starts_late and not judge.epochs:
@@ -174,13 +262,17 @@ def quote(judge, size):
 
 def _earlier(judge):
     for one in reversed(judge.epochs[-16:]):
-        if one.facts:
-            return one.facts
+        if one.facts and one.facts.tpm:
+            return one.facts.tpm
     return None
 
 
 def _counter_of_opening(judge, epoch, base, binding, facts):
-    report = judge.report
+    report, facts = judge.report, facts.tpm
+    if facts is None:
+        report.unknown("counter", "nobody certifies one")
+        report.held("reset-counts")
+        return
     report.holds("counter", facts.counter == binding.counter, "claim")
     if judge.counter is not None:
         good = judge.counter <= base.explained <= capped(judge.counter + judge.steps)
@@ -272,7 +364,8 @@ def _vouched(judge, entry, epoch, statement, use):
             report.holds("renewals", head.root == root, "root of the head")
             sequences.heads(judge, entry, statement)
     body = entry.body
-    facts = evidence(judge, body.evidence, epoch.binding, digests.tagged(use, body.statement))
+    facts = evidence(judge, body.evidence, epoch.binding, _vouches(use, body.statement), entry.place.at)
+    facts = facts.tpm if facts else None
     if not facts:
         return
     report.holds("counter", facts.counter == statement.counter, "claim")
@@ -280,7 +373,7 @@ def _vouched(judge, entry, epoch, statement, use):
         least = capped(judge.counter + 1)
         report.holds("counter", least <= facts.counter <= capped(least + judge.steps), "steps")
     judge.counter, judge.steps = facts.counter, 0
-    opened = epoch.facts
+    opened = epoch.facts.tpm if epoch.facts else None
     if opened:
         report.holds("counter", facts.release == opened.release, "release key")
         report.holds("reset-counts", facts.boots == opened.boots and facts.clock >= opened.clock, "within the epoch")
@@ -411,9 +504,11 @@ def end(judge):
         if one.unexplained:
             report.fails("counter", "unexplained steps")
         if one.facts:
-            if one.facts.software:
+            if one.facts.platform:
+                word = platforms.CLASSES[one.facts.platform.profile]
+            elif one.facts.tpm.software:
                 word = "software"
-            elif one.facts.ak_name in trust.attestation_keys or one.facts.ak_name in judge.named:
+            elif one.facts.tpm.ak_name in trust.attestation_keys | judge.named:
                 word = "hardware-tpm"
             else:
                 word = "unendorsed-tpm"

@@ -11,7 +11,7 @@ from .cbor import Malformed, head
 MAGIC = b"\xd9\xd9\xf7\x74countersign-export-1"
 MAX_ITEM = 33_554_432
 MAX_EVIDENCE = 16
-EVIDENCE = "application/countersign.tpm-evidence+cbor"
+EVIDENCE = ("application/countersign.tpm-evidence+cbor", "application/countersign.platform-evidence+cbor")
 MANIFEST, ARTIFACT, ENTRY, LEAF, DISCLOSURES, CHECKPOINT, TRAILER, SPAN, TENANT_PROOF, TIMESTAMP = range(10)
 
 
@@ -59,7 +59,7 @@ class Order:
 
     def see(self, kind, value):
         """An item of this kind; value is that of its content, where it has a structure."""
-        evidence = kind == ARTIFACT and value.kind == EVIDENCE
+        evidence = kind == ARTIFACT and value.kind in EVIDENCE
         if self.before == EVIDENCE and not evidence and kind != ENTRY and (kind != ARTIFACT or self.leaves):
             raise Malformed("evidence before no entry")
         if evidence:

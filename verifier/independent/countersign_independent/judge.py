@@ -31,7 +31,7 @@ class Judge:
         self.keyring = {}
         self.openings = []
         self.pending = None
-        self.evidence = self.evidence_before = {}  # since the last leaf, and before the one that is judged: by digest
+        self.evidence = self.evidence_before = {}  # since the last leaf, and before the one that is judged: by kind and digest
         epochs.start(self)
         calls.start(self)
         erasures.start(self)

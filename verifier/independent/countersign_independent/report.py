@@ -17,11 +17,14 @@ evidence-set who untrusted required
 evidence who untrusted required
 attestation-key who untrusted required
 evidence-class who policy required
+parties who policy required
+platform-rules who policy required
 release-key who policy optional
 recovery-key who policy optional
 build rules policy required
 configuration rules policy required
 pcr-values rules policy required
+launch rules policy required
 bundle rules untrusted required
 bundle-signers rules policy required
 bundle-pins rules policy optional
@@ -104,6 +107,11 @@ class Report:
 
     def not_made(self, code, note=None):
         self._observe(code, "not made", note)
+
+    def says(self, code, note):
+        """Something about a check that is no observation."""
+        if len(self.notes[code]) < 8:
+            self.notes[code].append(note)
 
     def state(self, code):
         seen = self.seen[code]

@@ -289,8 +289,8 @@ hold = table(
         "8 statement": b32,
     }
 )
-SWTPM, TPM = 1, 2
-profile = among(1, 2, 3, 4, 5, 6, 7, 8)
+SWTPM, TPM, SNP, TDX, AZURE_SNP, AZURE_TDX, GCP_SNP, GCP_TDX = range(1, 9)
+profile = among(1, 8)
 binding = table(
     {
         "1 version": uint,
@@ -339,6 +339,11 @@ tpm_evidence = table(
         "8 certify_signature": raw,
         "?9 event_log": raw,
     }
+)
+endorsement = table({"1 kind": among(1, 12), "2 bytes": raw})
+platform_key = table({"1 public": raw, "2 certify": raw, "3 certify_signature": raw})
+platform_evidence = table(
+    {"1 profile": profile, "?2 report": raw, "?3 paravisor": raw, "?4 key": platform_key, "5 endorsements": many(endorsement)}
 )
 disclosure = table({"1 field": field, "2 salt": b16, "3 value": raw})
 disclosures = many(disclosure)

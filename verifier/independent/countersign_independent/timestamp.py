@@ -25,6 +25,7 @@ HASHES = {"sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA
 TST_INFO, SIGNED_DATA = oid("1.2.840.113549.1.9.16.1.4"), oid("1.2.840.113549.1.7.2")
 CONTENT_TYPE, MESSAGE_DIGEST, CERTIFICATE_V2 = oid("1.2.840.113549.1.9.3"), oid("1.2.840.113549.1.9.4"), oid("1.2.840.113549.1.9.16.2.47")
 SUBJECT_KEY, KEY_USAGE, CONSTRAINTS, PURPOSES = oid("2.5.29.14"), oid("2.5.29.15"), oid("2.5.29.19"), oid("2.5.29.37")
+FOUR = {SUBJECT_KEY, KEY_USAGE, CONSTRAINTS, PURPOSES}
 TIME_STAMPING, ANY_PURPOSE = oid("1.3.6.1.5.5.7.3.8"), oid("2.5.29.37.0")
 
 
@@ -121,23 +122,24 @@ class Certificate:
         self.start, self.stop = der.time(times.take()), der.time(times.take())
         times.end()
         self.subject = fields.take(der.SEQUENCE).raw
-        self.spki = fields.take(der.SEQUENCE).content
+        spki = fields.take(der.SEQUENCE)
+        self.spki_raw, self.spki = spki.raw, spki.content
         fields.maybe(0x81) or fields.maybe(0xA1)
         fields.maybe(0x82) or fields.maybe(0xA2)
         extensions = fields.maybe(0xA3)
         fields.end()
         self.subject_key = self.usage = self.constraints = self.purposes = None
         self.critical = set()
-        seen = set()
+        self.extensions = {}
         if extensions:
             every = Fields(der.one(extensions.content, der.SEQUENCE).content).rest(der.SEQUENCE)
             if len(every) > 32:
                 raise Malformed("extensions")
             for one in every:
                 name, critical, value = extension(one)
-                if name in seen:
+                if name in self.extensions:
                     raise Malformed("extension twice")
-                seen.add(name)
+                self.extensions[name] = value
                 if critical:
                     self.critical.add(name)
                 self._read(name, value)
@@ -159,7 +161,7 @@ class Certificate:
             self.purposes = [one.content for one in Fields(der.one(value, der.SEQUENCE).content).rest(der.OID)]
 
     def known_critical(self):
-        return self.critical <= {SUBJECT_KEY, KEY_USAGE, CONSTRAINTS, PURPOSES}
+        return self.critical <= FOUR
 
     def may_issue(self):
         return (

@@ -114,6 +114,8 @@ def attest(data, kind):
             algorithm, size = r.number(2), r.number(1)
             out.banks.append((algorithm, size, r.take(size)))
         out.digest = r.tpm2b(64)
+    elif kind == 0x8017:
+        out.name, out.qualified = r.tpm2b(68), r.tpm2b(68)
     else:
         out.index, out.offset, out.contents = r.tpm2b(68), r.number(2), r.tpm2b(2048)
     r.end()

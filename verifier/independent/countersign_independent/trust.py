@@ -4,13 +4,17 @@ import re
 import tomllib
 from types import SimpleNamespace
 
-from . import checkpoint, cose, ed25519, timestamp
+from . import checkpoint, cose, ed25519, snp, timestamp
 from .cbor import Malformed
 
 HEX = re.compile(r"[0-9a-fA-F]*\Z")
 MOST = 2**64 - 1
 # The property White_Space of Unicode; Python's own notion has four control characters more.
 SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+CLASSES = ("hardware-tpm", "processor", "paravisor-tpm", "hypervisor-tpm", "unendorsed-tpm", "software")
+PARTIES = ("amd", "intel", "microsoft-paravisor", "google-hypervisor")
 
 
 class Refused(Exception):
@@ -75,9 +79,67 @@ def _words(value, where):
 
 
 def _class(value, where):
-    if type(value) is not str or value not in ("hardware-tpm", "unendorsed-tpm", "software"):
+    if type(value) is not str or value not in CLASSES:
         raise Refused(f"{where} is no class")
     return value
+
+
+def _provider(value, where):
+    if type(value) is not str or not 1 <= len(value) <= 64 or not all("!" <= c <= "~" for c in value):
+        raise Refused(f"{where} is no name")
+    return value
+
+
+def _party(value, where):
+    if type(value) is not str:
+        raise Refused(f"{where} is no party")
+    for before in ("cloud-provider:", "tpm-manufacturer:"):
+        if value.startswith(before):
+            _provider(value.removeprefix(before), where)
+            return value
+    return _one_of(PARTIES)(value, where)
+
+
+def _one_of(words):
+    def check(value, where):
+        if type(value) is not str or value not in words:
+            raise Refused(f"{where} is none of the words")
+        return value
+
+    return check
+
+
+def _below(most):
+    def check(value, where):
+        if _number(value, where) >= most:
+            raise Refused(f"{where} is too large")
+        return value
+
+    return check
+
+
+def _flag(value, where):
+    if type(value) is not bool:
+        raise Refused(f"{where} is no truth value")
+    return value
+
+
+def _text(value, where):
+    if type(value) is not str:
+        raise Refused(f"{where} is no text")
+    return value
+
+
+def _numbers(count):
+    """Text of so many numbers from 0 to 255, with full stops between."""
+
+    def check(value, where):
+        parts = value.split(".") if type(value) is str else []
+        if len(parts) != count or not all(re.fullmatch("0|[1-9][0-9]{0,2}", one) and int(one) < 256 for one in parts):
+            raise Refused(f"{where} is no version")
+        return tuple(int(one) for one in parts)
+
+    return check
 
 
 def _rows(data, key, names, where):
@@ -109,11 +171,16 @@ def _toml(data, known):
 
 
 def _reference(data):
-    out = SimpleNamespace(build=None, configuration=None, pcrs=None)
-    _table(data, "reference", ("build", "configuration", "pcrs", "version"))
+    out = SimpleNamespace(build=None, configuration=None, pcrs=None, launch=None, rtmrs=None)
+    _table(data, "reference", ("build", "configuration", "launch", "pcrs", "rtmrs", "version"))
     for key in ("build", "configuration"):
         if key in data:
             setattr(out, key, _list(data[key], key, _of(32)))
+    if "launch" in data:
+        out.launch = _list(data["launch"], "launch", _of(48))
+    if "rtmrs" in data:
+        rows = _table(data["rtmrs"], "rtmrs", {str(i) for i in range(4)})
+        out.rtmrs = {int(i): _list(values, "rtmrs", _of(48)) for i, values in rows.items()}
     if "pcrs" in data:
         rows = _table(data["pcrs"], "pcrs", {str(i) for i in range(24)})
         out.pcrs = {int(i): _list(values, "pcrs", _of(32)) for i, values in rows.items()}
@@ -121,7 +188,7 @@ def _reference(data):
 
 
 def reference(data):
-    return _reference(_toml(data, ("version", "build", "configuration", "pcrs")))
+    return _reference(_toml(data, ("version", "build", "configuration", "launch", "pcrs", "rtmrs")))
 
 
 def _witness(row):
@@ -163,15 +230,138 @@ def _root(value):
         raise Refused("timestamping.root") from None
 
 
+# ---------------------------------------------------------------- what is accepted of processors
+
+
+def _read(table, where, known):
+    """A table by its keys, each with its check and what it is if absent."""
+    _table(table, where, known)
+    out = {}
+    for name, (check, absent) in known.items():
+        if name not in table and absent is Refused:
+            raise Refused(f"{where}.{name} is absent")
+        out[name] = check(table[name], f"{where}.{name}") if name in table else absent
+    return SimpleNamespace(**out)
+
+
+def _many(check):
+    return lambda value, where: _list(value, where, check)
+
+
+def _floor(value, where):
+    byte = _below(256)
+    known = {name: (byte, Refused) for name in ("bootloader", "tee", "snp", "microcode")}
+    read = _read(value, where, {**known, "fmc": (byte, None)})
+    return {name: least for name, least in vars(read).items() if least is not None}
+
+
+def _big_endian(size):
+    return lambda value, where: int.from_bytes(_of(size)(value, where), "big")
+
+
+def _products(value, where):
+    known = {
+        "name": (_one_of(snp.PRODUCTS), Refused),
+        "floor": (_floor, None),
+        "firmware": (_numbers(3), None),
+        "mitigations": (_big_endian(8), 0),
+        "chips": (_many(_of(64)), None),
+    }
+    rows = _list(value, where, lambda one, where: _read(one, where, known))
+    out = {one.name: one for one in rows}
+    if len(out) != len(rows):
+        raise Refused(f"{where}: one twice")
+    return out
+
+
+def _amd_roots(value, where):
+    known = {"product": (_one_of(snp.PRODUCTS), Refused), "key": (_of(48), Refused)}
+    rows = _list(value, where, lambda one, where: _read(one, where, known))
+    return [(one.product, one.key) for one in rows]
+
+
+def _snp(table):
+    return _read(
+        table,
+        "snp",
+        {
+            "products": (_products, Refused),
+            "revocation": (_one_of(("required", "optional")), "required"),
+            "vmpl": (_number, 0),
+            "providers": (_many(_provider), []),
+            "denied_chips": (_many(_of(64)), []),
+            "guest_abi": (_numbers(2), None),
+            "guest_required": (_many(_one_of(snp.GUEST)), []),
+            "guest_forbidden": (_many(_one_of(snp.GUEST)), []),
+            "platform_required": (_many(_one_of(snp.PLATFORM)), ["alias-check"]),
+            "platform_forbidden": (_many(_one_of(snp.PLATFORM)), []),
+            "host_data": (_of(32), None),
+            "id_keys": (_many(_of(48)), None),
+            "author_keys": (_many(_of(48)), None),
+            "guest_svn": (_below(2**32), None),
+            "roots": (_amd_roots, snp.ROOTS),
+        },
+    )
+
+
+def _azure(table):
+    return _read(
+        table,
+        "azure",
+        {
+            "secure_boot": (_flag, True),
+            "tpm_persisted": (_flag, True),
+            "console_off": (_flag, True),
+            "old_key_operation": (_flag, False),
+        },
+    )
+
+
+STATUSES = (
+    "UpToDate SWHardeningNeeded ConfigurationNeeded ConfigurationAndSWHardeningNeeded OutOfDate OutOfDateConfigurationNeeded "
+    "TDRelaunchAdvised TDRelaunchAdvisedConfigurationNeeded"
+).split()
+
+
+def _tdx(table):
+    return _read(
+        table,
+        "tdx",
+        {
+            "statuses": (_many(_one_of(STATUSES)), ["UpToDate"]),
+            "grace_days": (_below(2**32), 0),
+            "denied_advisories": (_many(_text), []),
+            "evaluation_floor": (_below(2**32), None),
+            "tee_tcb_floor": (_of(16), None),
+            "mrseam": (_many(_of(48)), None),
+            "features": (_many(_one_of(("lass", "pks", "key-locker", "perfmon"))), []),
+            "flags": (_many(_one_of(("dynamic-platform", "cached-keys", "smt"))), []),
+            "sept_ve": (_one_of(("must-be-disabled", "azure-paravisor")), "must-be-disabled"),
+            "xfam": (_big_endian(8), 0x6DBE7),
+            "mrconfigid": (_many(_of(48)), [bytes(48)]),
+            "mrowner": (_many(_of(48)), [bytes(48)]),
+            "mrownerconfig": (_many(_of(48)), [bytes(48)]),
+            "platforms": (_many(_of(16)), None),
+            "denied_platforms": (_many(_of(16)), []),
+            "roots": (_many(_of(32)), [bytes.fromhex("44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3")]),
+        },
+    )
+
+
 def trust(data):
     """The trust file."""
     tables = ("version", "governance", "gateways", "evidence", "release", "bundles", "witnesses", "log", "timestamping", "reference")
+    tables += ("snp", "tdx", "azure")
     toml = _toml(data, tables)
     out = SimpleNamespace(raw=data)
     out.governance = _keys(toml, "governance", "keys", _key) or []
     out.gateways = _keys(toml, "gateways", "ids", _of(32)) or []
-    evidence = _table(toml.get("evidence", {}), "evidence", ("accept", "attestation_keys"))
+    evidence = _table(toml.get("evidence", {}), "evidence", ("accept", "attestation_keys", "parties"))
     out.accept = _list(evidence.get("accept", ["hardware-tpm"]), "evidence.accept", _class)
+    out.parties = _list(evidence["parties"], "evidence.parties", _party) if "parties" in evidence else None
+    out.snp, out.tdx, out.azure = (
+        read(toml[name]) if name in toml else None for name, read in (("snp", _snp), ("tdx", _tdx), ("azure", _azure))
+    )
     out.attestation_keys = set()
     for row in _rows(evidence, "attestation_keys", ("name", "checked_by"), "evidence.attestation_keys"):
         out.attestation_keys.add(_of(34)(row.get("name"), "attestation_keys.name"))

@@ -1,7 +1,7 @@
 //! The checks themselves. Each says in one sentence what it found; none stops another that can run.
 
 use countersign_certificates::algorithm::Key;
-use countersign_certificates::{Certificate, CertificateError, Crl};
+use countersign_certificates::{Certificate, CertificateError, Crl, Validity};
 use p384::ecdsa::signature::hazmat::PrehashVerifier as _;
 use sha2::{Digest as _, Sha384};
 use thiserror::Error;
@@ -90,8 +90,18 @@ enum Finding {
     Algorithm(u32),
     #[error("{0}")]
     Certificate(#[from] CertificateError),
-    #[error("{0}")]
-    Form(#[from] FormError),
+    #[error("{whose} is valid from {from} to {until}, the moment is {at}")]
+    Validity {
+        whose: &'static str,
+        from: Moment,
+        until: Moment,
+        at: Moment,
+    },
+    #[error("{name}: {error}")]
+    TcbForm {
+        name: &'static str,
+        error: FormError,
+    },
     #[error("the root's key is {0}, which is not pinned")]
     NotPinned(SpkiDigest),
     #[error("{whose} has {found}, expected a key of rsa 4096")]
@@ -397,10 +407,9 @@ impl<'a> Chain<'a> {
     ) {
         match (&self.root, &self.issuer, &self.certificate) {
             (Some(root), Some(issuer), Some(key)) => {
-                let result = root
-                    .valid(at.0, "the root")
-                    .and_then(|()| issuer.valid(at.0, "the issuer"))
-                    .and_then(|()| key.valid(at.0, "the signing key"));
+                let result = valid(root, "the root", at)
+                    .and_then(|()| valid(issuer, "the issuer", at))
+                    .and_then(|()| valid(key, "the signing key", at));
                 ledger.note(SnpCheck::ChainValidity, result, |()| {
                     format!("all three at {at}")
                 });
@@ -456,6 +465,18 @@ fn issued(chains: &mut Chains, issue: Issue<'_, '_>) -> Result<(), Finding> {
         .map_err(Finding::Certificate)
 }
 
+fn valid(certificate: &Certificate<'_>, whose: &'static str, at: Moment) -> Result<(), Finding> {
+    let Validity { from, until } = certificate.validity();
+    certificate
+        .valid(at.0, whose)
+        .map_err(|_| Finding::Validity {
+            whose,
+            from: Moment(from),
+            until: Moment(until),
+            at,
+        })
+}
+
 fn expect_rsa_4096(certificate: &Certificate<'_>, whose: &'static str) -> Result<(), Finding> {
     let found = match certificate.key(whose)? {
         Key::Rsa(key) if key.bits() == 4096 => return Ok(()),
@@ -499,7 +520,12 @@ fn not_revoked(
         signature: &[],
     };
     chains.verify(link, || crl.verify(root))?;
-    crl.current(at.0)?;
+    crl.current(at.0).map_err(|_| Finding::Validity {
+        whose: "the root's list",
+        from: Moment(crl.this_update()),
+        until: Moment(crl.next_update()),
+        at,
+    })?;
     for (whose, certificate) in [("the issuer", issuer), ("the root", root)] {
         if let Some(at) = crl.revoked(certificate.serial()) {
             return Err(Finding::Revoked {
@@ -801,23 +827,26 @@ fn appraise_versions(
         }
         return None;
     };
+    let read =
+        |name, raw| Tcb::parse(raw, product).map_err(|error| Finding::TcbForm { name, error });
     let read = || {
-        Ok::<_, FormError>(TcbVersions {
-            reported: Tcb::parse(report.reported_tcb(), product)?,
-            committed: Tcb::parse(report.committed_tcb(), product)?,
-            current: Tcb::parse(report.current_tcb(), product)?,
-            launch: Tcb::parse(report.launch_tcb(), product)?,
+        Ok(TcbVersions {
+            reported: read("reported tcb", report.reported_tcb())?,
+            committed: read("committed tcb", report.committed_tcb())?,
+            current: read("current tcb", report.current_tcb())?,
+            launch: read("tcb at launch", report.launch_tcb())?,
         })
     };
-    let tcb = read();
-    let order = tcb.map_err(Finding::Form).and_then(|tcb| {
+    let tcb: Result<TcbVersions, Finding> = read();
+    let known = tcb.as_ref().ok().copied();
+    let order = tcb.and_then(|tcb| {
         in_order(report, &tcb)?;
         Ok(tcb)
     });
     ledger.note(SnpCheck::TcbOrder, order, |tcb| {
         format!("current is {}", tcb.current)
     });
-    let tcb = tcb.ok();
+    let tcb = known;
     let of_product = policy.products.get(&product);
     let floor = of_product.and_then(|of_product| of_product.floor);
     for (check, found) in [

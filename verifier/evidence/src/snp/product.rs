@@ -140,7 +140,7 @@ impl Tcb {
             }
         };
         let found = u32::from_be_bytes(reserved);
-        expect("reserved part of a tcb", found.into(), 0)?;
+        expect("its reserved part", found.into(), 0)?;
         Ok(tcb)
     }
 

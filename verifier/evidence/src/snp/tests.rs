@@ -7,6 +7,7 @@ mod bits;
 mod captured;
 mod certificates;
 mod generated;
+mod reasons;
 mod refused;
 mod spec;
 

@@ -8,6 +8,7 @@ mod changes;
 mod forms;
 mod generated;
 mod refused;
+mod spec;
 
 use countersign_devices::tdx as fake;
 

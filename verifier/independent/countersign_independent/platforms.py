@@ -5,7 +5,7 @@ In: a platform-evidence that is well formed, its binding, its use. Out: failures
 
 from types import SimpleNamespace
 
-from . import azure, schema, snp, tpmkeys
+from . import azure, schema, snp, tdx, tpmkeys
 
 TPM, PLATFORM = "application/countersign.tpm-evidence+cbor", "application/countersign.platform-evidence+cbor"
 AMD = ([1, 2, 3], [4])
@@ -28,8 +28,8 @@ CLASSES = {
     schema.GCP_SNP: "hypervisor-tpm",
     schema.GCP_TDX: "hypervisor-tpm",
 }
-APPRAISED = (schema.SNP, schema.AZURE_SNP)
-NAMES = {schema.TDX: "tdx", schema.AZURE_TDX: "azure-tdx", schema.GCP_SNP: "gcp-snp", schema.GCP_TDX: "gcp-tdx"}
+APPRAISED = (schema.SNP, schema.TDX, schema.AZURE_SNP, schema.AZURE_TDX)
+NAMES = {schema.GCP_SNP: "gcp-snp", schema.GCP_TDX: "gcp-tdx"}
 
 
 def kinds(profile, opening):
@@ -56,29 +56,32 @@ def complete(one):
 def appraise(one, binding, attestation_key, qualifying, report_data, moment, trust):
     """(failures that are no rules, rules that failed, facts or None); qualifying is that of the platform's key."""
     given = {each.kind: each.bytes for each in one.endorsements}
-    every, facts = [], None
-    if one.profile == schema.SNP:
-        checks, facts = _amd(one.report, given, report_data, moment, trust)
-        every = [checks]
-        parties = facts.parties if facts else []
-    else:
-        first, said = azure.appraise(one.paravisor, azure.policy(trust.azure), azure.SNP)
-        every = [first]
-        if said:
-            second, facts = _amd(said.hardware, given, said.report_data, moment, trust)
-            third = tpmkeys.appraise(one.key, said.key, attestation_key, binding.ak_name, qualifying)
-            every += [second, third]
-            parties = facts.parties + ["microsoft-paravisor"] if facts else []
+    every, facts, said = [], None, None
+    below_paravisor = one.paravisor is not None
+    if below_paravisor:
+        kind = azure.SNP if one.profile == schema.AZURE_SNP else azure.TDX
+        checks, said = azure.appraise(one.paravisor, azure.policy(trust.azure), kind, one.report)
+        every.append(checks)
+        report_data = said.report_data if said else None
+    if one.profile in (schema.TDX, schema.AZURE_TDX):
+        rules = tdx.policy(trust.tdx)
+        if below_paravisor:
+            rules = SimpleNamespace(**{**vars(rules), "sept_ve": "azure-paravisor"})
+        checks, facts = tdx.appraise(one.report, given, rules, report_data, moment)
+        every.append(checks)
+    elif said or not below_paravisor:
+        report = said.hardware if said else one.report
+        chain = (given[1], given[2], given[3])
+        checks, facts = snp.appraise(report, chain, given.get(4), snp.policy(trust.snp), report_data, moment)
+        every.append(checks)
+    if below_paravisor:
+        every.append(tpmkeys.appraise(one.key, said.key if said else None, attestation_key, binding.ak_name, qualifying))
     bad = [code for checks in every for code in checks.failed()]
     broken = [code for checks in every for code in checks.broken()]
     if bad:
         return bad, broken, None
+    parties = facts.parties + (["microsoft-paravisor"] if below_paravisor else [])
     return bad, broken, SimpleNamespace(parties=parties, launch=facts.launch, registers=facts.registers, profile=one.profile)
-
-
-def _amd(report, given, report_data, moment, trust):
-    chain = (given[1], given[2], given[3])
-    return snp.appraise(report, chain, given.get(4), snp.policy(trust.snp), report_data, moment)
 
 
 def has_rules(profile, trust):

@@ -4,7 +4,7 @@ import re
 import tomllib
 from types import SimpleNamespace
 
-from . import checkpoint, cose, ed25519, snp, timestamp
+from . import checkpoint, collateral, cose, ed25519, snp, tdx, timestamp
 from .cbor import Malformed
 
 HEX = re.compile(r"[0-9a-fA-F]*\Z")
@@ -317,25 +317,19 @@ def _azure(table):
     )
 
 
-STATUSES = (
-    "UpToDate SWHardeningNeeded ConfigurationNeeded ConfigurationAndSWHardeningNeeded OutOfDate OutOfDateConfigurationNeeded "
-    "TDRelaunchAdvised TDRelaunchAdvisedConfigurationNeeded"
-).split()
-
-
 def _tdx(table):
     return _read(
         table,
         "tdx",
         {
-            "statuses": (_many(_one_of(STATUSES)), ["UpToDate"]),
+            "statuses": (_many(_one_of([one for one in collateral.STATUSES if one != "Revoked"])), ["UpToDate"]),
             "grace_days": (_below(2**32), 0),
             "denied_advisories": (_many(_text), []),
             "evaluation_floor": (_below(2**32), None),
             "tee_tcb_floor": (_of(16), None),
             "mrseam": (_many(_of(48)), None),
-            "features": (_many(_one_of(("lass", "pks", "key-locker", "perfmon"))), []),
-            "flags": (_many(_one_of(("dynamic-platform", "cached-keys", "smt"))), []),
+            "features": (_many(_one_of(tdx.FEATURES)), []),
+            "flags": (_many(_one_of(tdx.FLAGS)), []),
             "sept_ve": (_one_of(("must-be-disabled", "azure-paravisor")), "must-be-disabled"),
             "xfam": (_big_endian(8), 0x6DBE7),
             "mrconfigid": (_many(_of(48)), [bytes(48)]),
@@ -343,7 +337,7 @@ def _tdx(table):
             "mrownerconfig": (_many(_of(48)), [bytes(48)]),
             "platforms": (_many(_of(16)), None),
             "denied_platforms": (_many(_of(16)), []),
-            "roots": (_many(_of(32)), [bytes.fromhex("44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3")]),
+            "roots": (_many(_of(32)), [tdx.ROOT]),
         },
     )
 

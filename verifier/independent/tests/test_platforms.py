@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from countersign_independent import (  # noqa: E402
     azure,
+    collateral,
     cose,
     digests,
     export,
@@ -25,6 +26,7 @@ from countersign_independent import (  # noqa: E402
     schema,
     snp,
     strictjson,
+    tdx,
     tpmkeys,
     trust,
 )
@@ -154,6 +156,137 @@ def paravisor(claims, kind=azure.SNP, data=None):
 
 def word(number):
     return base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
+
+
+CAPTURED = ROOT / "verifier" / "evidence" / "vectors" / "tdx"
+
+
+def endorsements(path):
+    """Collateral in one object, as an export has it."""
+    one = json.loads(path.read_text())
+
+    def answer(member, name):
+        return f'{{"{member}":{one[name]},"signature":"{one[name + "_signature"]}"}}'.encode()
+
+    return {
+        5: answer("tcbInfo", "tcb_info"),
+        6: one["tcb_info_issuer_chain"].encode(),
+        7: answer("enclaveIdentity", "qe_identity"),
+        8: one["qe_identity_issuer_chain"].encode(),
+        9: bytes.fromhex(one["pck_crl"]),
+        10: bytes.fromhex(one["root_ca_crl"]),
+    }
+
+
+class Tdx(unittest.TestCase):
+    """A captured quote of version 4 with its collateral."""
+
+    AT = 1_751_328_000_000  # 2025-07-01
+
+    @classmethod
+    def setUpClass(cls):
+        cls.quote = (CAPTURED / "dcap-qvl" / "tdx_quote").read_bytes().rstrip(b"\x00") + b"\x00"
+        cls.given = endorsements(CAPTURED / "dcap-qvl" / "tdx_quote_collateral.json")
+        cls.rules = trust.trust(b'version = 1\n[tdx]\nflags = ["dynamic-platform", "cached-keys", "smt"]\n').tdx
+
+    def appraise(self, quote=None, at=AT, given=None, **changed):
+        quote = quote or self.quote
+        rules = SimpleNamespace(**{**vars(self.rules), **changed})
+        return tdx.appraise(quote, given or self.given, rules, self.quote[568:632], at)
+
+    def test_checks_and_rules_are_those_of_the_page_in_its_order(self):
+        checks, facts = self.appraise()
+        self.assertEqual([code for code, _ in checks.all], codes("tdx.md", "\n## Checks\n", "tdx."))
+        self.assertEqual(tdx.RULES, rules("tdx.md", "tdx."))
+        self.assertEqual((checks.failed(), checks.broken(), facts.parties, len(facts.registers)), ([], [], ["intel"], 4))
+
+    def test_each_rule_is_broken_by_a_quote_that_is_otherwise(self):
+        other = bytes([1]) * 48
+        for code, changed in {
+            "tdx.td.xfam": {"xfam": 3},
+            "tdx.td.mrseam": {"mrseam": [other]},
+            "tdx.td.configid": {"mrconfigid": [other]},
+            "tdx.td.owner": {"mrowner": []},
+            "tdx.td.ownerconfig": {"mrownerconfig": []},
+            "tdx.tcb.floor": {"tee_tcb_floor": bytes([255]) * 16},
+            "tdx.tcb.status": {"statuses": ["OutOfDate"]},
+            "tdx.platform.flags": {"flags": []},
+            "tdx.platform.id": {"platforms": []},
+        }.items():
+            checks, facts = self.appraise(**changed)
+            self.assertEqual((checks.failed(), checks.broken()), ([], [code]))
+            self.assertIsNotNone(facts)
+        self.assertEqual(
+            self.appraise(evaluation_floor=2**32 - 1)[0].broken(), ["tdx.tcbinfo.evaluation", "tdx.qeidentity.evaluation"]
+        )
+
+    def test_no_changed_bit_is_accepted(self):
+        for bit in range(5, 8 * (len(self.quote) - 1), 397):
+            quote = bytearray(self.quote)
+            quote[bit // 8] ^= 1 << bit % 8
+            self.assertIsNone(self.appraise(bytes(quote))[1], f"bit {bit}")
+        for kind, raw in self.given.items():
+            for bit in range(2, 8 * len(raw), 1999):
+                broken = bytearray(raw)
+                broken[bit // 8] ^= 1 << bit % 8
+                self.assertIsNone(self.appraise(given={**self.given, kind: bytes(broken)})[1], f"bit {bit} of {kind}")
+
+    def test_every_length_is_exact(self):
+        for quote in (self.quote[:-1], self.quote + b"\x00", self.quote[:700], self.quote[:47], b"\x00"):
+            self.assertIsNone(self.appraise(quote)[1])
+
+    def test_collateral_is_judged_at_the_moment(self):
+        for at in (self.AT - 86_400_000 * 30, self.AT + 86_400_000 * 30):
+            self.assertIn("tdx.tcbinfo.validity", self.appraise(at=at)[0].failed())
+
+    def test_another_root_certificate_is_none(self):
+        self.assertEqual(
+            self.appraise(roots=[])[0].failed(), ["tdx.pck.root", "tdx.tcbinfo.chain", "tdx.qeidentity.chain"]
+        )
+
+
+class Levels(unittest.TestCase):
+    """What statuses come to together."""
+
+    @staticmethod
+    def level(status):
+        return SimpleNamespace(status=status, date=0, advisories=[])
+
+    def joint(self, *pairs, enclave="UpToDate"):
+        both = [(self.level(one), None if two is None else self.level(two)) for one, two in pairs]
+        return collateral.joint(both, self.level(enclave))
+
+    def test_statuses_join_to_the_worse(self):
+        for pairs, enclave, wanted in (
+            ([("UpToDate", "UpToDate")], "UpToDate", "UpToDate"),
+            ([("UpToDate", None)], "OutOfDate", "OutOfDate"),
+            ([("ConfigurationNeeded", "OutOfDate")], "UpToDate", "OutOfDateConfigurationNeeded"),
+            ([("SWHardeningNeeded", "UpToDate")], "UpToDate", "SWHardeningNeeded"),
+            ([("UpToDate", "Revoked")], "UpToDate", "Revoked"),
+            ([("UpToDate", "UpToDate")], "Revoked", "Revoked"),
+            ([("UpToDate", "UpToDate"), ("UpToDate", "OutOfDate")], "UpToDate", "OutOfDate"),
+            ([("UpToDate", "OutOfDate"), ("UpToDate", "UpToDate")], "UpToDate", "TDRelaunchAdvised"),
+            ([("ConfigurationNeeded", "OutOfDate"), ("ConfigurationNeeded", "UpToDate")], "UpToDate", "TDRelaunchAdvisedConfigurationNeeded"),
+            ([("UpToDate", "OutOfDate"), ("OutOfDate", "OutOfDate")], "UpToDate", "OutOfDate"),
+            ([("UpToDate", "Revoked"), ("UpToDate", "UpToDate")], "UpToDate", "Revoked"),
+            ([("UpToDate", "OutOfDate"), ("UpToDate", "Revoked")], "UpToDate", "Revoked"),
+        ):
+            self.assertEqual(self.joint(*pairs, enclave=enclave), wanted, (pairs, enclave))
+
+    def test_grace_counts_from_the_oldest_level_that_lacks_updates(self):
+        rules = SimpleNamespace(statuses=["UpToDate"], grace_days=1)
+        matched = [SimpleNamespace(status="OutOfDate", date=one) for one in (200, 100)] + [self.level("UpToDate")]
+        limit = (100 + 86_400) * 1000
+        self.assertTrue(tdx.accepted("OutOfDate", matched, rules, limit))
+        self.assertFalse(tdx.accepted("OutOfDate", matched, rules, limit + 1))
+        self.assertFalse(tdx.accepted("OutOfDateConfigurationNeeded", matched, rules, limit))
+        self.assertFalse(tdx.accepted("Revoked", matched, rules, limit))
+        self.assertFalse(tdx.accepted("OutOfDate", matched, SimpleNamespace(statuses=["UpToDate"], grace_days=0), 0))
+
+    def test_a_floor_is_of_the_major_version_then_the_minor_one(self):
+        floor = bytes([5, 1, 7]) + bytes(13)
+        for version, good in (((5, 1, 7), True), ((0, 2, 7), True), ((4, 1, 7), False), ((9, 0, 7), False), ((5, 1, 6), False)):
+            self.assertEqual(tdx.above(bytes(version) + bytes(13), floor), good)
 
 
 class Azure(unittest.TestCase):

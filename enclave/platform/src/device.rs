@@ -207,6 +207,10 @@ impl Device {
         &self.identity
     }
 
+    pub(crate) fn attestation_key(&self) -> u32 {
+        self.attestation_key
+    }
+
     /// Runs something in a salted session and flushes it, whatever comes of it.
     fn in_session<T, E: From<TpmError>>(
         &mut self,

@@ -32,6 +32,7 @@ mod session;
 pub mod swtpm;
 mod tpm;
 mod transport;
+mod vouching;
 mod wire;
 
 pub use attester::{
@@ -47,6 +48,7 @@ pub use pcr::{PcrError, PcrSet, PcrValues};
 pub use policy::{ReleaseKey, ReleasePolicy, ReleaseSignature};
 pub use tpm::Tpm;
 pub use transport::TpmAddress;
+pub use vouching::{PARAVISOR_KEY, PARAVISOR_REPORT_INDEX, PlatformWord};
 pub use wire::WireError;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::error::{PolicyError, SealError, TpmError, UnsealError};
 use crate::pcr::{PcrSet, PcrValues};
 use crate::policy::{ReleaseKey, ReleasePolicy};
 use crate::transport::TpmAddress;
+use crate::vouching::PlatformWord;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -185,6 +186,26 @@ impl Tpm {
     /// When the TPM cannot be asked.
     pub fn random(&self, count: usize) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         self.ask(move |device| device.random(count))
+    }
+
+    /// The report of Azure's paravisor, from the index in which it keeps it; nothing on other platforms.
+    ///
+    /// # Errors
+    /// When the TPM cannot be asked, or does not let the owner read it.
+    pub fn paravisor_report(&self) -> Result<Option<Vec<u8>>, TpmError> {
+        self.ask(Device::paravisor_report)
+    }
+
+    /// What a key of the platform's says of the attestation key; nothing where there is no such key.
+    ///
+    /// # Errors
+    /// When the TPM cannot be asked, or the key does not sign.
+    pub fn platform_word(
+        &self,
+        signer: u32,
+        qualifying: Qualifying,
+    ) -> Result<Option<PlatformWord>, TpmError> {
+        self.ask(move |device| device.platform_word(signer, qualifying))
     }
 
     /// Clock, reset and restart counts of the TPM.

@@ -14,6 +14,7 @@
 //! | [`calls`] | the way of one call |
 //! | [`talk`] | what passes between a call under way and its client |
 //! | [`upstreams`] | the servers behind, each principal's its own |
+//! | [`collateral`] | what vendors say of the machine's platform, as files of the site |
 //! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
 //! | [`export`] | what of the log leaves, and how it is written |
 //! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
@@ -29,6 +30,7 @@ pub mod boot;
 pub mod bridge;
 pub mod calls;
 pub mod clock;
+pub mod collateral;
 pub mod commands;
 pub mod doors;
 pub mod erasing;

@@ -7,6 +7,7 @@ use crate::error::PolicyError;
 use crate::policy::ReleasePolicy;
 use crate::tpm::Tpm;
 use crate::transport::TpmAddress;
+use crate::vouching::{PARAVISOR_KEY, PlatformWord};
 use std::fmt;
 
 /// The vendor string of libtpms, which swtpm wraps.
@@ -19,6 +20,10 @@ pub enum Profile {
     Tpm,
     /// A software TPM: simulated, vouches for nothing.
     Swtpm,
+    /// SEV-SNP on Azure: a paravisor above the guest holds its TPM.
+    AzureSnp,
+    /// TDX on Azure: a paravisor above the guest holds its TPM.
+    AzureTdx,
 }
 
 impl fmt::Display for Profile {
@@ -26,6 +31,8 @@ impl fmt::Display for Profile {
         f.write_str(match self {
             Self::Tpm => "tpm",
             Self::Swtpm => "swtpm",
+            Self::AzureSnp => "azure-snp",
+            Self::AzureTdx => "azure-tdx",
         })
     }
 }
@@ -41,12 +48,13 @@ pub struct ProfileUpgrade {
 }
 
 impl Profile {
-    /// By address and vendor string. What is reached over TCP is software, whatever it says.
-    pub(crate) fn detect(address: &TpmAddress, vendor: &str) -> Self {
+    /// By address, vendor string and a paravisor's report, where there is one. What is reached over TCP is software,
+    /// whatever it says.
+    pub(crate) fn detect(address: &TpmAddress, vendor: &str, paravisor: Option<&[u8]>) -> Self {
         match address {
             TpmAddress::Tcp { .. } => Self::Swtpm,
             TpmAddress::Device(_) if vendor == LIBTPMS_VENDOR => Self::Swtpm,
-            TpmAddress::Device(_) => Self::Tpm,
+            TpmAddress::Device(_) => paravisor.and_then(of_paravisor).unwrap_or(Self::Tpm),
         }
     }
 
@@ -55,12 +63,31 @@ impl Profile {
     /// # Errors
     /// When it claims more.
     pub fn restricted_to(self, asked: Self) -> Result<Self, ProfileUpgrade> {
-        match (self, asked) {
-            (Self::Swtpm, Self::Tpm) => Err(ProfileUpgrade { found: self, asked }),
-            (Self::Tpm, Self::Tpm | Self::Swtpm) | (Self::Swtpm, Self::Swtpm) => Ok(asked),
+        let less = match (self, asked) {
+            (_, Self::Swtpm) | (Self::AzureSnp | Self::AzureTdx, Self::Tpm) => true,
+            (found, asked) => found == asked,
+        };
+        if less {
+            Ok(asked)
+        } else {
+            Err(ProfileUpgrade { found: self, asked })
         }
     }
 }
+
+/// Which hardware stands below a paravisor, as its report says. Source: `docs/spec/azure.md`.
+fn of_paravisor(report: &[u8]) -> Option<Profile> {
+    let kind = report.strip_prefix(b"HCLA")?.get(PARAVISOR_KIND_AT..)?;
+    match kind.first_chunk()? {
+        [2, 0, 0, 0] => Some(Profile::AzureSnp),
+        [4, 0, 0, 0] => Some(Profile::AzureTdx),
+        _ => None,
+    }
+}
+
+/// Where a paravisor's report says of which kind it is, after its first four bytes: 28 bytes of header, 1184 of the
+/// processor's report, two numbers.
+const PARAVISOR_KIND_AT: usize = 28 + 1184 + 8;
 
 /// Qualifying data of quotes and certifications, 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +131,15 @@ pub enum Evidence {
     Tpm(TpmEvidence),
 }
 
+/// What stands beside a TPM's evidence when an epoch opens: reports, as the platform gave them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformReport {
+    /// Report of the paravisor.
+    pub paravisor: Option<Vec<u8>>,
+    /// What the platform's key says of the attestation key.
+    pub key: Option<PlatformWord>,
+}
+
 /// A step of the epoch counter with evidence of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advanced {
@@ -119,6 +155,16 @@ pub enum AttestError {
     /// The platform's TPM, or the release policy under which it acts.
     #[error(transparent)]
     Tpm(#[from] PolicyError),
+    /// A profile's evidence has something that this machine does not give.
+    #[error("platform {profile} needs {what}, which is not there: {hint}")]
+    Missing {
+        /// The platform.
+        profile: Profile,
+        /// What.
+        what: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
     /// The platform has no counter that could be certified.
     #[error("platform {profile} has no certified counter")]
     NoCounter {
@@ -137,6 +183,12 @@ pub trait Attester: Send + Sync {
     /// # Errors
     /// When the platform refuses or cannot be reached.
     fn attest(&self, qualifying: Qualifying) -> Result<Evidence, AttestError>;
+
+    /// What stands beside the TPM's evidence of an opening; nothing where the profile has nothing of the kind.
+    ///
+    /// # Errors
+    /// When the platform refuses, or does not have what its profile needs.
+    fn platform(&self, qualifying: Qualifying) -> Result<Option<PlatformReport>, AttestError>;
 
     /// Advances the epoch counter and attests it.
     ///
@@ -189,6 +241,39 @@ impl Attester for TpmAttester {
         Ok(Evidence::Tpm(self.tpm.evidence(&self.release, qualifying)?))
     }
 
+    fn platform(&self, qualifying: Qualifying) -> Result<Option<PlatformReport>, AttestError> {
+        let missing = |what, hint| AttestError::Missing {
+            profile: self.profile,
+            what,
+            hint,
+        };
+        match self.profile {
+            Profile::Tpm | Profile::Swtpm => Ok(None),
+            Profile::AzureTdx => Err(missing(
+                "a quote of the trust domain",
+                "the host's service makes it, and this version does not ask that service",
+            )),
+            Profile::AzureSnp => {
+                let tpm = |e| AttestError::Tpm(PolicyError::from(e));
+                let paravisor = self.tpm.paravisor_report().map_err(tpm)?;
+                let key = self
+                    .tpm
+                    .platform_word(PARAVISOR_KEY, qualifying)
+                    .map_err(tpm)?;
+                if paravisor.is_none() {
+                    let hint = "it stood in NV index 0x01400001 when the TPM was opened; restart the machine";
+                    return Err(missing("the paravisor's report", hint));
+                }
+                if key.is_none() {
+                    let hint =
+                        "it should be at 0x81000003; restart the machine, which makes it anew";
+                    return Err(missing("the paravisor's attestation key", hint));
+                }
+                Ok(Some(PlatformReport { paravisor, key }))
+            }
+        }
+    }
+
     fn advance(&self, qualifying: Qualifying) -> Result<Advanced, AttestError> {
         let (counter, evidence) = self.tpm.advance(&self.release, qualifying)?;
         Ok(Advanced {
@@ -208,8 +293,9 @@ mod tests {
 
     #[test]
     fn a_device_that_calls_itself_libtpms_is_software() {
+        let paravisor = report(2);
         assert_eq!(
-            Profile::detect(&TpmAddress::default(), "SW   TPM"),
+            Profile::detect(&TpmAddress::default(), "SW   TPM", Some(&paravisor)),
             Profile::Swtpm
         );
     }
@@ -220,15 +306,37 @@ mod tests {
             host: "127.0.0.1".into(),
             port: 1,
         };
-        assert_eq!(Profile::detect(&address, "SLB9670"), Profile::Swtpm);
+        assert_eq!(
+            Profile::detect(&address, "SLB9670", Some(&report(2))),
+            Profile::Swtpm
+        );
     }
 
     #[test]
     fn a_device_of_a_vendor_is_a_tpm() {
         assert_eq!(
-            Profile::detect(&TpmAddress::default(), "SLB9670"),
+            Profile::detect(&TpmAddress::default(), "SLB9670", None),
             Profile::Tpm
         );
+    }
+
+    /// As much of a paravisor's report as says of which kind it is.
+    fn report(kind: u8) -> Vec<u8> {
+        let mut report = vec![0; 1300];
+        report[..4].copy_from_slice(b"HCLA");
+        report[32 + 1184 + 8] = kind;
+        report
+    }
+
+    #[test]
+    fn a_paravisors_report_says_which_hardware_is_below() {
+        let found =
+            |report: &[u8]| Profile::detect(&TpmAddress::default(), "MSFT xCG fTPM", Some(report));
+        assert_eq!(found(&report(2)), Profile::AzureSnp);
+        assert_eq!(found(&report(4)), Profile::AzureTdx);
+        assert_eq!(found(&report(3)), Profile::Tpm);
+        assert_eq!(found(&report(2)[..1226]), Profile::Tpm);
+        assert_eq!(found(b"HCLB"), Profile::Tpm);
     }
 
     #[test]
@@ -238,13 +346,16 @@ mod tests {
             asked: Profile::Tpm,
         };
         assert_eq!(Profile::Swtpm.restricted_to(Profile::Tpm), Err(upgrade));
+        assert!(Profile::Tpm.restricted_to(Profile::AzureSnp).is_err());
+        assert!(Profile::AzureTdx.restricted_to(Profile::AzureSnp).is_err());
     }
 
     #[test]
     fn configuration_may_claim_less() {
-        assert_eq!(
-            Profile::Tpm.restricted_to(Profile::Swtpm),
-            Ok(Profile::Swtpm)
-        );
+        for found in [Profile::Tpm, Profile::AzureSnp, Profile::AzureTdx] {
+            assert_eq!(found.restricted_to(Profile::Swtpm), Ok(Profile::Swtpm));
+            assert_eq!(found.restricted_to(Profile::Tpm), Ok(Profile::Tpm));
+            assert_eq!(found.restricted_to(found), Ok(found));
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::pcr::{PcrSet, PcrValues};
 use crate::policy::{ApprovalDigest, NvName, ReleaseKey, ReleasePolicy, name_of};
 use crate::session::{Protect, SaltKey, Session, SessionKind};
 use crate::transport::TpmAddress;
+use crate::vouching::paravisor_report;
 use crate::wire::{Reader, WireError};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -180,7 +181,12 @@ impl Device {
         }
         connection.settle_clock()?;
         let vendor = connection.vendor_string()?;
-        let profile = Profile::detect(address, &vendor);
+        let paravisor = match address {
+            // A software TPM can have the index; it would still be one.
+            TpmAddress::Tcp { .. } => None,
+            TpmAddress::Device(_) => paravisor_report(&mut connection)?,
+        };
+        let profile = Profile::detect(address, &vendor, paravisor.as_deref());
         let (storage_key, salt_key) = storage_key(&mut connection)?;
         let key = connection.create_primary(RH_ENDORSEMENT, &ATTESTATION_TEMPLATE)?;
         let attestation_key = AttestationKey {

@@ -36,8 +36,8 @@ mod vouching;
 mod wire;
 
 pub use attester::{
-    Advanced, AttestError, AttestationKey, Attester, Evidence, Profile, ProfileUpgrade, Qualifying,
-    TpmAttester, TpmEvidence,
+    Advanced, AttestError, AttestationKey, Attester, Evidence, PlatformReport, Profile,
+    ProfileUpgrade, Qualifying, TpmAttester, TpmEvidence,
 };
 pub use blob::{BlobError, MAX_SECRET_BYTES, MIN_SECRET_BYTES, SealLabel, SealedBlob};
 pub use commands::TpmClock;

@@ -42,25 +42,7 @@ pub struct PlatformWord {
 impl Device {
     /// The report of a paravisor; nothing where the index does not exist.
     pub(crate) fn paravisor_report(&mut self) -> Result<Option<Vec<u8>>, TpmError> {
-        let Some(public) = self.connection.nv_read_public(PARAVISOR_REPORT_INDEX)? else {
-            return Ok(None);
-        };
-        let size = index_size(&public).map_err(|wrong| TpmError::Malformed {
-            command: "TPM2_NV_ReadPublic",
-            wrong,
-        })?;
-        let size = size.min(MAX_REPORT_BYTES);
-        let mut report = Vec::with_capacity(usize::from(size));
-        let mut offset = 0_u16;
-        while offset < size {
-            let count = size.saturating_sub(offset).min(CHUNK_BYTES);
-            let some = self
-                .connection
-                .nv_read_by_owner(PARAVISOR_REPORT_INDEX, count, offset)?;
-            report.extend(some);
-            offset = offset.saturating_add(count);
-        }
-        Ok(Some(report))
+        paravisor_report(&mut self.connection)
     }
 
     /// Has a key of the platform certify the attestation key; nothing where the platform has no such key.
@@ -81,6 +63,26 @@ impl Device {
             certify_signature: signature,
         }))
     }
+}
+
+/// The report of a paravisor; nothing where the index does not exist.
+pub(crate) fn paravisor_report(connection: &mut Connection) -> Result<Option<Vec<u8>>, TpmError> {
+    let Some(public) = connection.nv_read_public(PARAVISOR_REPORT_INDEX)? else {
+        return Ok(None);
+    };
+    let size = index_size(&public).map_err(|wrong| TpmError::Malformed {
+        command: "TPM2_NV_ReadPublic",
+        wrong,
+    })?;
+    let size = size.min(MAX_REPORT_BYTES);
+    let mut report = Vec::with_capacity(usize::from(size));
+    let mut offset = 0_u16;
+    while offset < size {
+        let count = size.saturating_sub(offset).min(CHUNK_BYTES);
+        report.extend(connection.nv_read_by_owner(PARAVISOR_REPORT_INDEX, count, offset)?);
+        offset = offset.saturating_add(count);
+    }
+    Ok(Some(report))
 }
 
 impl Connection {

@@ -6,7 +6,7 @@
 //! 1. `opening`: the counter value to come and the key's id, durable beside the log
 //! 2. increment, 3. bind, attest, 4. base, 5. gap, enrolment, adoptions, change of bundle, 6. settlements
 
-use super::{Opened, held};
+use super::{Opened, held, platform};
 use crate::keys::{self, random};
 use crate::site::StateFile;
 use crate::witnesses::Asked;
@@ -196,11 +196,18 @@ fn write_base(
 ) -> anyhow::Result<EntryRef> {
     let binding = bind(opened, keys::public(key), counter)?;
     let bytes = binding.to_bytes();
-    let evidence = attest(opened, binding.anchor().qualifying().0)?;
+    let anchor = binding.anchor();
+    let platform = platform::beside(opened, anchor)?;
+    let qualifying = match &platform {
+        Some(beside) => anchor.qualifying_beside(beside.digest),
+        None => anchor.qualifying(),
+    };
+    let mut evidence = vec![attest(opened, qualifying.0)?];
+    evidence.extend(platform);
     let base = Base {
         identity_signature: opened.vault.sign(&epoch_message(&bytes)),
         binding: Bytes(bytes),
-        evidence: vec![evidence],
+        evidence,
         epoch: opened.ledger.epoch.saturating_add(1),
         previous: opened.found.last.map(|last| last.digest),
         explained: opened.ledger.counter,
@@ -262,6 +269,8 @@ pub fn profile(profile: Profile) -> binding::Profile {
     match profile {
         Profile::Tpm => binding::Profile::Tpm,
         Profile::Swtpm => binding::Profile::Swtpm,
+        Profile::AzureSnp => binding::Profile::AzureSnp,
+        Profile::AzureTdx => binding::Profile::AzureTdx,
     }
 }
 

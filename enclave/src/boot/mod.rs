@@ -11,13 +11,14 @@
 //! operator who restores the disk to an opening, after calls were served, is found out.
 //!
 //! [`vault`] has the sealed keys, [`ledger`] what the log says about counter and bundle,
-//! [`epoch`] the opening of an epoch, [`held`] what happens instead, [`adopted`] the logs of
+//! [`epoch`] the opening of an epoch, [`platform`] what stands beside its evidence on confidential machines, [`held`] what happens instead, [`adopted`] the logs of
 //! gateways whose work this one continues, which are read before its own.
 
 pub mod adopted;
 pub mod epoch;
 pub mod held;
 pub mod ledger;
+pub mod platform;
 pub mod vault;
 
 use crate::boot::adopted::Adopted;

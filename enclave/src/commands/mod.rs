@@ -6,6 +6,7 @@
 //! | `bundle …` | policy authors and signers | builds, signs, checks, explains the policy bundle |
 //! | `release sign` | the vendor | approves what may unseal |
 //! | `enrol …` | operator, then governance | makes a gateway one of the fleet |
+//! | `collateral …` | operator | keeps what hardware vendors say of the machine |
 //! | `serve` | operator | runs the gateway |
 //! | `recover …` | governance | lets a held gateway go on |
 //! | `adopt …` | governance, the recovery key's holder, then operator | lets a gateway continue the work of one that is gone |
@@ -28,6 +29,7 @@ mod approve;
 mod bridge;
 mod bundle;
 mod client;
+mod collateral;
 mod dev;
 mod enrol;
 mod export;
@@ -73,6 +75,9 @@ enum Command {
     /// Make and try the key that recovers stored values when a machine is gone.
     #[command(subcommand)]
     RecoveryKey(recovery::RecoveryKeyCommand),
+    /// Keep certificates and lists of hardware vendors, which go into the evidence of each opening.
+    #[command(subcommand)]
+    Collateral(collateral::CollateralCommand),
     /// Run the gateway.
     Serve(serve::Serve),
     /// Run everything on a private software TPM. For development: no hardware vouches for it.
@@ -130,6 +135,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Recover(command) => command.run(),
         Command::Adopt(command) => command.run(),
         Command::RecoveryKey(command) => command.run(),
+        Command::Collateral(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Dev(command) => command.run(),
         Command::Swtpm(command) => command.run(),

@@ -111,3 +111,60 @@ cbor_map! {
         5 => endorsements: Vec<Endorsement>,
     }
 }
+
+/// Which endorsements belong to the evidence of an opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endorsements {
+    /// Those that have to be there.
+    pub needed: &'static [EndorsementKind],
+    /// Those that may be.
+    pub allowed: &'static [EndorsementKind],
+}
+
+impl Profile {
+    /// The endorsements of this profile: the last column of `docs/spec/evidence.md`, "Platform profiles".
+    #[must_use]
+    pub fn endorsements(self) -> Endorsements {
+        let (needed, allowed) = match self {
+            Self::Swtpm | Self::Tpm => (&[][..], &[][..]),
+            Self::Snp | Self::AzureSnp => (AMD, AMD_ALSO),
+            Self::Tdx | Self::AzureTdx => (INTEL, &[][..]),
+            Self::GcpSnp => (AMD_AND_KEY, GOOGLE_AMD_ALSO),
+            Self::GcpTdx => (INTEL_AND_KEY, GOOGLE_ALSO),
+        };
+        Endorsements { needed, allowed }
+    }
+}
+
+const AMD: &[EndorsementKind] = &[
+    EndorsementKind::AmdVek,
+    EndorsementKind::AmdIssuer,
+    EndorsementKind::AmdRoot,
+];
+const AMD_AND_KEY: &[EndorsementKind] = &[
+    EndorsementKind::AmdVek,
+    EndorsementKind::AmdIssuer,
+    EndorsementKind::AmdRoot,
+    EndorsementKind::KeyCertificate,
+];
+const INTEL: &[EndorsementKind] = &[
+    EndorsementKind::IntelTcbInfo,
+    EndorsementKind::IntelTcbInfoChain,
+    EndorsementKind::IntelQeIdentity,
+    EndorsementKind::IntelQeIdentityChain,
+    EndorsementKind::IntelPckCrl,
+    EndorsementKind::IntelRootCrl,
+];
+const INTEL_AND_KEY: &[EndorsementKind] = &[
+    EndorsementKind::IntelTcbInfo,
+    EndorsementKind::IntelTcbInfoChain,
+    EndorsementKind::IntelQeIdentity,
+    EndorsementKind::IntelQeIdentityChain,
+    EndorsementKind::IntelPckCrl,
+    EndorsementKind::IntelRootCrl,
+    EndorsementKind::KeyCertificate,
+];
+const AMD_ALSO: &[EndorsementKind] = &[EndorsementKind::AmdCrl];
+const GOOGLE_ALSO: &[EndorsementKind] = &[EndorsementKind::GoogleLaunch];
+const GOOGLE_AMD_ALSO: &[EndorsementKind] =
+    &[EndorsementKind::AmdCrl, EndorsementKind::GoogleLaunch];

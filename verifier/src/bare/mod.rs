@@ -12,6 +12,7 @@ mod pieces;
 mod report;
 mod says;
 
+pub use countersign_evidence::tdx::Collateral as IntelCollateral;
 pub use judge::{Asked, BareError, Given, judge};
-pub use pieces::{Piece, PieceError, pieces};
+pub use pieces::{Piece, PieceError, Vendor, pieces, vendor};
 pub use report::{BARE_VERSION, Bare, Line, Part, Said};

@@ -68,6 +68,100 @@ impl Piece {
             Self::EventLog(_) => "event log of a boot",
         }
     }
+
+    /// Its bytes; none for what has no single row of them.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::SnpReport(bytes)
+            | Self::TdxQuote(bytes)
+            | Self::Paravisor(bytes)
+            | Self::Certificate(bytes)
+            | Self::Crl(bytes)
+            | Self::TcbInfo(bytes)
+            | Self::QeIdentity(bytes)
+            | Self::Quote(bytes)
+            | Self::Signature(bytes)
+            | Self::RawSignature(bytes)
+            | Self::TpmPublic(bytes)
+            | Self::Spki(bytes)
+            | Self::EventLog(bytes) => bytes,
+            Self::Collateral(_) | Self::Registers(_) => Vec::new(),
+        }
+    }
+}
+
+/// What of a vendor's a piece is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vendor {
+    /// Certificate of a VCEK or VLEK.
+    AmdVek,
+    /// Certificate of an ASK or ASVK.
+    AmdIssuer,
+    /// Certificate of an ARK.
+    AmdRoot,
+    /// AMD's revocation list.
+    AmdCrl,
+    /// Certificate of the key that signs Intel's collateral.
+    IntelSigner,
+    /// Certificate of Intel's root.
+    IntelRoot,
+    /// TCB information of Intel.
+    IntelTcbInfo,
+    /// Identity of the quoting enclave.
+    IntelQeIdentity,
+    /// Revocation list of a platform's CA.
+    IntelPckCrl,
+    /// Revocation list of Intel's root.
+    IntelRootCrl,
+}
+
+/// 2.5.4.3, a common name.
+const COMMON_NAME: &[u8] = b"\x55\x04\x03";
+
+/// By the names that vendors give. Nothing is verified.
+#[must_use]
+pub fn vendor(piece: &Piece) -> Option<Vendor> {
+    let contains = |name: &[u8], text: &[u8]| name.windows(text.len()).any(|w| w == text);
+    match piece {
+        Piece::Certificate(der) => {
+            let certificate = Certificate::parse(der).ok()?;
+            match certificate.named(COMMON_NAME)? {
+                b"SEV-VCEK" | b"SEV-VLEK" => Some(Vendor::AmdVek),
+                b"Intel SGX TCB Signing" => Some(Vendor::IntelSigner),
+                b"Intel SGX Root CA" => Some(Vendor::IntelRoot),
+                name if name.starts_with(b"ARK-") => Some(Vendor::AmdRoot),
+                name if name.starts_with(b"SEV-") => Some(Vendor::AmdIssuer),
+                _ => None,
+            }
+        }
+        Piece::Crl(der) => {
+            let list = Crl::parse(der).ok()?;
+            let issuer = list.issuer();
+            if contains(issuer, b"ARK-") {
+                Some(Vendor::AmdCrl)
+            } else if contains(issuer, b"Intel SGX Root CA") {
+                Some(Vendor::IntelRootCrl)
+            } else if contains(issuer, b"Intel SGX PCK") {
+                Some(Vendor::IntelPckCrl)
+            } else {
+                None
+            }
+        }
+        Piece::TcbInfo(_) => Some(Vendor::IntelTcbInfo),
+        Piece::QeIdentity(_) => Some(Vendor::IntelQeIdentity),
+        Piece::SnpReport(_)
+        | Piece::TdxQuote(_)
+        | Piece::Paravisor(_)
+        | Piece::Collateral(_)
+        | Piece::Quote(_)
+        | Piece::Signature(_)
+        | Piece::RawSignature(_)
+        | Piece::Registers(_)
+        | Piece::TpmPublic(_)
+        | Piece::Spki(_)
+        | Piece::EventLog(_) => None,
+    }
 }
 
 /// Why a file is none of it.

@@ -27,7 +27,7 @@ use countersign_evidence::{Chains, Moment};
 use countersign_record::binding::{Binding, Profile, anchor_of};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::UnixMillis;
-use countersign_record::evidence::{EndorsementKind, PlatformEvidence, PlatformKey};
+use countersign_record::evidence::{EndorsementKind, Endorsements, PlatformEvidence, PlatformKey};
 use std::fmt::Display;
 
 /// What the auditor brings, and when.
@@ -196,28 +196,8 @@ struct Asked {
     report: bool,
     paravisor: bool,
     key: bool,
-    needed: &'static [&'static [EndorsementKind]],
-    allowed: &'static [EndorsementKind],
+    endorsements: Endorsements,
 }
-
-const AMD: &[EndorsementKind] = &[
-    EndorsementKind::AmdVek,
-    EndorsementKind::AmdIssuer,
-    EndorsementKind::AmdRoot,
-];
-const INTEL: &[EndorsementKind] = &[
-    EndorsementKind::IntelTcbInfo,
-    EndorsementKind::IntelTcbInfoChain,
-    EndorsementKind::IntelQeIdentity,
-    EndorsementKind::IntelQeIdentityChain,
-    EndorsementKind::IntelPckCrl,
-    EndorsementKind::IntelRootCrl,
-];
-const KEY: &[EndorsementKind] = &[EndorsementKind::KeyCertificate];
-const AMD_ALSO: &[EndorsementKind] = &[EndorsementKind::AmdCrl];
-const GOOGLE_ALSO: &[EndorsementKind] = &[EndorsementKind::GoogleLaunch];
-const GOOGLE_AMD_ALSO: &[EndorsementKind] =
-    &[EndorsementKind::AmdCrl, EndorsementKind::GoogleLaunch];
 
 /// The table of `docs/spec/evidence.md`, "Platform profiles".
 fn asked(profile: Profile) -> Asked {
@@ -228,19 +208,11 @@ fn asked(profile: Profile) -> Asked {
         Profile::AzureTdx => (true, true, true),
         Profile::GcpSnp | Profile::GcpTdx => (true, false, true),
     };
-    let (needed, allowed): (&[&[EndorsementKind]], _) = match profile {
-        Profile::Swtpm | Profile::Tpm => (&[], &[][..]),
-        Profile::Snp | Profile::AzureSnp => (&[AMD], AMD_ALSO),
-        Profile::Tdx | Profile::AzureTdx => (&[INTEL], &[]),
-        Profile::GcpSnp => (&[AMD, KEY], GOOGLE_AMD_ALSO),
-        Profile::GcpTdx => (&[INTEL, KEY], GOOGLE_ALSO),
-    };
     Asked {
         report,
         paravisor,
         key,
-        needed,
-        allowed,
+        endorsements: profile.endorsements(),
     }
 }
 
@@ -268,14 +240,13 @@ fn expect_endorsements(
             "more than {MAX_KEY_CERTIFICATES} certificates of a key"
         ));
     }
-    let needed = asked.needed.iter().flat_map(|list| list.iter());
-    for kind in needed.clone() {
+    let Endorsements { needed, allowed } = asked.endorsements;
+    for kind in needed {
         if !found.iter().any(|(k, _)| k == kind) {
             return refused(format!("profile {profile} needs an endorsement {kind}"));
         }
     }
-    let fits =
-        |kind: &EndorsementKind| needed.clone().any(|k| k == kind) || asked.allowed.contains(kind);
+    let fits = |kind: &EndorsementKind| needed.contains(kind) || allowed.contains(kind);
     match found.iter().find(|(kind, _)| !fits(kind)) {
         Some((kind, _)) => refused(format!(
             "profile {profile} does not have an endorsement {kind}"

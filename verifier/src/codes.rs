@@ -153,7 +153,7 @@ codes! {
     Registers = "pcr-values", Rules, Policy, Required,
         "the boot registers that the chip signed have values that you know",
         "give the registers' values with --reference; if they were given, find out what was booted";
-    Launch = "launch", Rules, Policy, Required,
+    Launch = "launch", Rules, Untrusted, Required,
         "what the processor launched, and its registers, have measurements that you know",
         "give launch, and rtmrs for TDX, with --reference; if they were given, find out what was launched";
     Bundle = "bundle", Rules, Untrusted, Required,

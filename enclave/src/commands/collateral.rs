@@ -16,7 +16,7 @@ pub(crate) enum CollateralCommand {
         site: SiteArgument,
         /// Files; what each holds shows in its content.
         #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
+        file: Vec<PathBuf>,
     },
     /// Show what a site has.
     List {
@@ -28,8 +28,8 @@ pub(crate) enum CollateralCommand {
 impl CollateralCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Import { site, files } => {
-                for kind in Collateral::import(&site.site, &files)? {
+            Self::Import { site, file } => {
+                for kind in Collateral::import(&site.site, &file)? {
                     println!("kept    {kind}");
                 }
                 println!("goes into the next opening: restart the gateway");

@@ -24,7 +24,7 @@ recovery-key who policy optional
 build rules policy required
 configuration rules policy required
 pcr-values rules policy required
-launch rules policy required
+launch rules untrusted required
 bundle rules untrusted required
 bundle-signers rules policy required
 bundle-pins rules policy optional

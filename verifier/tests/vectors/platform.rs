@@ -250,7 +250,7 @@ fn rules() -> Vec<Case> {
             azure(|_| ()),
         )
         .trust(other, unknown)
-        .against("launch"),
+        .fails("launch"),
         case(
             "platform-no-parties",
             "The trust file does not say on whom evidence may rest.",

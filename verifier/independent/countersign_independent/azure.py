@@ -189,7 +189,7 @@ def appraise(data, rules, kind, quote=None):
         see("azure.tdreport.quote", body is not None and repeats(body, report.hardware))
     else:
         see("azure.tdreport.structure", None)
-        see("azure.tdreport.quote", quote is None)
+        see("azure.tdreport.quote", None if quote is None else False)
     bound = digests.sha256(report.claims) + bytes(32) if report else None
     see("azure.runtime.binding", report.report_data == bound if report else None)
     try:

@@ -47,10 +47,10 @@ def policy(table):
         providers=None,
         denied_chips=[],
         guest_abi=None,
-        guest_required=None,
-        guest_forbidden=None,
-        platform_required=None,
-        platform_forbidden=None,
+        guest_required=[],
+        guest_forbidden=[],
+        platform_required=[],
+        platform_forbidden=[],
         host_data=None,
         id_keys=None,
         author_keys=None,
@@ -178,8 +178,7 @@ def signing_key(one):
         provider = der.one(provider, x509.IA5).content.decode("latin-1")
         if not 1 <= len(provider) <= 64 or not all("!" <= c <= "~" for c in provider):
             raise Malformed("cspID")
-    known = {oid(f"{AMD}.{number}") for number in ("2", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "4", "5")}
-    if not one.critical <= known | x509.KNOWN_CRITICAL:
+    if not one.known_critical():
         raise Malformed("critical extension")
     tcb = bytes(found[name] if name else 0 for name in PARTS[product])
     return SimpleNamespace(kind=kind, product=product, tcb=tcb, hardware=hardware, provider=provider, key=own.ec)
@@ -210,11 +209,9 @@ def appraise(data, certificates, crl, rules, report_data, moment):
     see("snp.report.reserved", report.reserved() if known else None)
     see("snp.report.algorithm", report.algorithm == 1 if report else None)
     vek, issuer, root = (_read(x509.certificate, one) for one in certificates)
-    pinned = set()
-    if root:
-        digest = hashlib.sha384(root.spki_raw).digest()
-        pinned = {product for product, pin in rules.roots if pin == digest}
-    see("snp.root.pinned", root is not None and bool(pinned))
+    digest = hashlib.sha384(root.spki_raw).digest() if root else None
+    pinned = next((product for product, pin in rules.roots if pin == digest), None)
+    see("snp.root.pinned", pinned is not None)
     see("snp.root.signature", _big(root) and x509.issued(root, root, 1) if root else None)
     if issuer is None or root is None:
         see("snp.issuer.signature", False if issuer is None else None)
@@ -257,7 +254,7 @@ def _signing_key(see, report, said, of, pinned, known):
     else:
         see("snp.key.kind", False if report and kind is None else None)
     if known and said and of and pinned:
-        good = said.product in pinned and said.product == of[1]
+        good = said.product == pinned == of[1]
         good = good and (report.product() == said.product if report.version >= 3 else said.product != "Turin")
         see("snp.key.product", good)
     else:
@@ -282,9 +279,9 @@ def signed(report, key):
 
 
 def _bits(value, numbers, required, forbidden):
-    if required is None and forbidden is None:
+    if not required and not forbidden:
         return None
-    return all(value >> numbers[one] & 1 for one in required or ()) and not any(value >> numbers[one] & 1 for one in forbidden or ())
+    return all(value >> numbers[one] & 1 for one in required) and not any(value >> numbers[one] & 1 for one in forbidden)
 
 
 def _policy(see, report, said, rules, known):
@@ -318,13 +315,13 @@ def _policy(see, report, said, rules, known):
         see("snp.tcb.order", good and report.committed_firmware <= report.firmware)
         floor = product.floor if product else None
         for word, one in (("reported", reported), ("committed", committed), ("launch", launch)):
-            see("snp.tcb." + word, reaches(one, floor) if floor is not None else None)
+            see("snp.tcb." + word, reaches(one, floor) if clean and floor is not None else None)
     else:
         for word in ("order", "reported", "committed", "launch"):
             see("snp.tcb." + word, None)
     asked = report and product and product.firmware is not None
     see("snp.firmware", report.committed_firmware >= product.firmware if asked else None)
-    if known and product and product.mitigations:
+    if known and product and product.mitigations is not None:
         needed = product.mitigations
         see("snp.mitigations", report.version >= 5 and all(one & needed == needed for one in report.mitigations))
     else:

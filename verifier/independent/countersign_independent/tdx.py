@@ -421,10 +421,11 @@ def masked(value, mask):
 def _levels(see, body, of, info, of_enclave, rules, moment):
     """Module, platform, and what they come to together."""
     read = info.read if info else None
-    words = ("module.identity", "module.tcb", "platform.tcb", "tcb.floor", "tcb.status", "tcb.advisories")
+    floor = rules.tee_tcb_floor if body else None
+    floored = all(above(version, floor) for version in body.versions) if floor is not None else None
     if not body or not read:
-        for word in words:
-            see("tdx." + word, None)
+        for word in ("module.identity", "module.tcb", "platform.tcb", "tcb.floor", "tcb.status", "tcb.advisories"):
+            see("tdx." + word, floored if word == "tcb.floor" else None)
         return
     modules = [collateral.module(read, version) for version in body.versions]
     see("tdx.module.identity", all(one is not None and _signed_module(body, one) for one in modules))
@@ -437,8 +438,7 @@ def _levels(see, body, of, info, of_enclave, rules, moment):
     see("tdx.module.tcb", reached)
     of_platforms = [collateral.platform_level(read, of, version) for version in body.versions] if of else []
     see("tdx.platform.tcb", all(one is not None for one in of_platforms) if of else None)
-    floor = rules.tee_tcb_floor
-    see("tdx.tcb.floor", all(above(version, floor) for version in body.versions) if floor is not None else None)
+    see("tdx.tcb.floor", floored)
     if not reached or not of or None in of_platforms or of_enclave is None:
         see("tdx.tcb.status", None)
         see("tdx.tcb.advisories", None)

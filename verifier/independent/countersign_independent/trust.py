@@ -264,7 +264,7 @@ def _products(value, where):
         "name": (_one_of(snp.PRODUCTS), Refused),
         "floor": (_floor, None),
         "firmware": (_numbers(3), None),
-        "mitigations": (_big_endian(8), 0),
+        "mitigations": (_big_endian(8), None),
         "chips": (_many(_of(64)), None),
     }
     rows = _list(value, where, lambda one, where: _read(one, where, known))

@@ -13,10 +13,9 @@ from .der import Fields, oid
 MAX_CERTIFICATE, MAX_LIST = 32 * 1024, 1024 * 1024
 PSS, MGF1 = oid("1.2.840.113549.1.1.10"), oid("1.2.840.113549.1.1.8")
 COMMON_NAME = oid("2.5.4.3")
-UTF8, PRINTABLE, IA5 = 0x0C, 0x13, 0x16
+IA5 = 0x16
 SIZES = {"sha256": 32, "sha384": 48, "sha512": 64}
 LIST_EXTENSIONS = {oid("2.5.29.35"), oid("2.5.29.20")}
-KNOWN_CRITICAL = timestamp.FOUR
 CERT_SIGN, CRL_SIGN, DIGITAL_SIGNATURE = 5, 6, 0
 
 
@@ -36,7 +35,7 @@ def key(one):
 
 
 def common_name(one):
-    """The one common name of the subject, or None."""
+    """The bytes of the one common name of the subject, whatever their type, or None."""
     found = []
     try:
         for part in Fields(der.one(one.subject, der.SEQUENCE).content).rest(der.SET):
@@ -46,10 +45,8 @@ def common_name(one):
                 fields.end()
                 if name == COMMON_NAME:
                     found.append(value)
-        if len(found) != 1 or found[0].tag not in (UTF8, PRINTABLE):
-            return None
-        return found[0].content.decode("utf-8")
-    except (Malformed, UnicodeDecodeError):
+        return found[0].content.decode("latin-1") if len(found) == 1 else None
+    except Malformed:
         return None
 
 

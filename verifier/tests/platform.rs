@@ -9,7 +9,7 @@
 )]
 mod common;
 
-use common::platform::{launch, trust_platform as trust, trust_snp};
+use common::platform::{launch, trust_intel, trust_platform as trust, trust_snp};
 use common::{Mini, NOW, fill, sample};
 use countersign_record::binding::Profile;
 use countersign_record::cbor::Bytes;
@@ -103,6 +103,25 @@ fn a_gateway_on_a_processor_alone_is_genuine_and_nobody_certifies_its_counter() 
     }
     assert_eq!(state(&report, "counter"), "CannotTell");
     assert!(reasons(&report, "counter").contains("nobody certifies"));
+}
+
+#[test]
+fn a_gateway_on_intels_processors_is_judged_with_its_registers() {
+    let report = judged(&sample(Profile::AzureTdx), &trust_intel());
+    assert_eq!(
+        report.verdict,
+        Verdict::Verified,
+        "{:?}",
+        report.first_failure
+    );
+    assert_eq!(report.subject.rests_on, ["intel", "microsoft-paravisor"]);
+    let report = judged(&sample(Profile::Tdx), &trust_intel());
+    assert_eq!(state(&report, "launch"), "Pass");
+    // Without a TPM the registers alone say what was booted.
+    let without = trust_intel();
+    let without = without.split("[reference.rtmrs]").next().unwrap();
+    let report = judged(&sample(Profile::Tdx), without);
+    assert!(reasons(&report, "launch").contains("RTMR0"));
 }
 
 #[test]

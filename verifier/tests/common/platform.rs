@@ -2,12 +2,15 @@
 //! ones. A trust file that names these roots believes in nobody's hardware.
 
 use super::device::{self, Device};
+use countersign_devices::azure::TdReport;
 use countersign_devices::azure::{Claims, Report as Hcl, report_data};
 use countersign_devices::key::{Key, Rsa};
 use countersign_devices::rsa::Hash;
 use countersign_devices::snp::{Draft, Evidence, Kind, Product};
+use countersign_devices::tdx::{Collateral, Intel, Quote};
 use countersign_devices::tpm::{Public, Statement, certified, signature};
 use countersign_evidence::snp::SpkiDigest;
+use countersign_evidence::tdx::RootDigest;
 use countersign_record::binding::Profile;
 use countersign_record::cbor::Bytes;
 use countersign_record::digest::Qualifying;
@@ -18,6 +21,10 @@ use countersign_record::evidence::{Endorsement, EndorsementKind, PlatformEvidenc
 pub struct Platform {
     /// Of the processor's report and its chain.
     pub snp: Option<fn(&mut Draft)>,
+    /// Of the quote.
+    pub tdx: Option<fn(&mut Quote)>,
+    /// Of Intel's collateral.
+    pub collateral: Option<fn(&mut Collateral)>,
     /// Of the paravisor's claims.
     pub claims: Option<fn(&mut Claims)>,
     /// Of the statement about the attestation key.
@@ -48,6 +55,25 @@ pub fn trust_platform() -> String {
         )
 }
 
+/// The trust file of an auditor of gateways on Intel's processors.
+pub fn trust_intel() -> String {
+    let root = RootDigest::of(&Intel::default().root_der());
+    let registers: String = Quote::default()
+        .td
+        .rtmrs
+        .iter()
+        .enumerate()
+        .map(|(number, value)| format!("{number} = [\"{}\"]\n", hex::encode(value)))
+        .collect();
+    let tdx = format!("[tdx]\nroots = [\"{root}\"]\n");
+    trust_platform()
+        .replace("\"amd\"", "\"intel\"")
+        .replace(&trust_snp(), &tdx)
+        .replace(&launch(), &hex::encode(Quote::default().td.mrtd))
+        + "[reference.rtmrs]\n"
+        + &registers
+}
+
 /// The launch measurement of the fake guest, in digits.
 pub fn launch() -> String {
     hex::encode(Draft::new(Product::Genoa, Kind::Vcek).report.measurement)
@@ -67,28 +93,16 @@ impl Platform {
         data: [u8; 64],
         qualifying: Qualifying,
     ) -> PlatformEvidence {
-        let (report, paravisor, key, endorsed) = match device.profile {
-            Profile::AzureSnp => {
-                let platform = Key::rsa(Rsa::Tpm);
-                let mut claims = Claims::new(&platform, &Key::rsa(Rsa::Endorsement));
-                if let Some(edit) = self.claims.take() {
-                    edit(&mut claims);
-                }
-                let claims = claims.to_json();
-                let endorsed = self.processor(report_data(&claims));
-                let hcl = Hcl::around(endorsed.report.clone(), 2, &claims).to_bytes();
-                let key = self.vouch(&platform, device, qualifying);
-                (None, Some(hcl), Some(key), endorsed)
+        let (report, paravisor, key, endorsements) = match device.profile {
+            Profile::AzureSnp | Profile::AzureTdx => self.azure(device, qualifying),
+            Profile::Tdx | Profile::GcpTdx => {
+                let quote = self.quote(data).to_bytes();
+                (Some(quote), None, None, self.intel())
             }
-            Profile::Swtpm
-            | Profile::Tpm
-            | Profile::Snp
-            | Profile::Tdx
-            | Profile::AzureTdx
-            | Profile::GcpSnp
-            | Profile::GcpTdx => {
+            Profile::Swtpm | Profile::Tpm | Profile::Snp | Profile::GcpSnp => {
                 let endorsed = self.processor(data);
-                (Some(endorsed.report.clone()), None, None, endorsed)
+                let report = endorsed.report.clone();
+                (Some(report), None, None, endorsements(endorsed))
             }
         };
         let mut evidence = PlatformEvidence {
@@ -96,12 +110,80 @@ impl Platform {
             report: report.map(Bytes),
             paravisor: paravisor.map(Bytes),
             key,
-            endorsements: endorsements(endorsed),
+            endorsements,
         };
         if let Some(edit) = self.after.take() {
             edit(&mut evidence);
         }
         evidence
+    }
+
+    fn azure(&mut self, device: &Device, qualifying: Qualifying) -> Said {
+        let platform = Key::rsa(Rsa::Tpm);
+        let mut claims = Claims::new(&platform, &Key::rsa(Rsa::Endorsement));
+        if let Some(edit) = self.claims.take() {
+            edit(&mut claims);
+        }
+        let claims = claims.to_json();
+        let key = self.vouch(&platform, device, qualifying);
+        if device.profile == Profile::AzureSnp {
+            let endorsed = self.processor(report_data(&claims));
+            let hcl = Hcl::around(endorsed.report.clone(), 2, &claims).to_bytes();
+            return (None, Some(hcl), Some(key), endorsements(endorsed));
+        }
+        let quote = self.quote(report_data(&claims));
+        let hcl = Hcl::around(td_report(&quote).to_bytes(), 4, &claims).to_bytes();
+        (Some(quote.to_bytes()), Some(hcl), Some(key), self.intel())
+    }
+
+    fn quote(&mut self, data: [u8; 64]) -> Quote {
+        let mut quote = Quote::default();
+        quote.td.report_data = data;
+        if let Some(edit) = self.tdx.take() {
+            edit(&mut quote);
+        }
+        quote
+    }
+
+    /// Collateral of the time at which tests' logs begin.
+    fn intel(&mut self) -> Vec<Endorsement> {
+        let mut of = Collateral::default();
+        for text in [&mut of.tcb_info, &mut of.qe_identity] {
+            *text = text.replace("2026-01-27", "2026-03-27");
+        }
+        for list in [&mut of.root_crl, &mut of.pck_crl] {
+            list.next_update = Some(1_775_000_000_000);
+        }
+        if let Some(edit) = self.collateral.take() {
+            edit(&mut of);
+        }
+        let answer = |name: &str, object: &str, signature: &[u8]| {
+            let signature = hex::encode(signature);
+            format!("{{\"{name}\":{object},\"signature\":\"{signature}\"}}").into_bytes()
+        };
+        let info = answer("tcbInfo", &of.tcb_info, &of.tcb_info_signature());
+        let identity = answer(
+            "enclaveIdentity",
+            &of.qe_identity,
+            &of.qe_identity_signature(),
+        );
+        let kinds = Profile::Tdx.endorsements().needed;
+        let bytes = [
+            info,
+            of.tcb_info_chain.clone(),
+            identity,
+            of.qe_identity_chain.clone(),
+            of.pck_crl.sign(&of.pck_crl_by),
+            of.root_crl.sign(&of.root_crl_by),
+        ];
+        kinds
+            .iter()
+            .zip(bytes)
+            .map(|(kind, bytes)| Endorsement {
+                kind: *kind,
+                bytes: Bytes(bytes),
+            })
+            .collect()
     }
 
     fn processor(&mut self, data: [u8; 64]) -> Evidence {
@@ -130,6 +212,25 @@ impl Platform {
             certify: Bytes(certify),
         }
     }
+}
+
+/// Report, paravisor's report, key, endorsements.
+type Said = (
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Option<PlatformKey>,
+    Vec<Endorsement>,
+);
+
+/// The report that a processor makes of the same trust domain.
+fn td_report(quote: &Quote) -> TdReport {
+    let body = quote.td.to_bytes(2);
+    let mut report = TdReport::new(quote.td.report_data);
+    report.tcb_info[8..128].copy_from_slice(&body[..120]);
+    report.tcb_info[128..].fill(0);
+    report.td_info[..400].copy_from_slice(&body[120..520]);
+    report.td_info[400..].fill(0);
+    report
 }
 
 fn endorsements(of: Evidence) -> Vec<Endorsement> {

@@ -1,7 +1,7 @@
 //! Processors that make reports, alone and below a paravisor: under a fake vendor's root, which the trust file names.
 
 use super::case::*;
-use super::common::platform::{launch, trust_platform, trust_snp};
+use super::common::platform::{launch, trust_intel, trust_platform, trust_snp};
 use super::common::*;
 use countersign_devices::azure::Claims;
 use countersign_devices::key::{Key as VendorKey, Rsa};
@@ -11,14 +11,21 @@ use countersign_record::evidence::{Endorsement, EndorsementKind};
 use countersign_verify::ledger::State;
 
 pub fn cases() -> Vec<Case> {
-    [genuine(), processors(), paravisors(), sets(), rules()]
-        .into_iter()
-        .flatten()
-        .map(|case| match case.trust.0 {
-            "hardware" => case.trust("platform", trust_platform()),
-            _ => case,
-        })
-        .collect()
+    [
+        genuine(),
+        processors(),
+        intel(),
+        paravisors(),
+        sets(),
+        rules(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|case| match case.trust.0 {
+        "hardware" => case.trust("platform", trust_platform()),
+        _ => case,
+    })
+    .collect()
 }
 
 /// A short log on a platform, with a change of it.
@@ -130,6 +137,87 @@ fn processors() -> Vec<Case> {
         )
         .fails("evidence"),
     ]
+}
+
+fn intel() -> Vec<Case> {
+    let tdx = |change: fn(&mut Mini)| on(Profile::Tdx, change);
+    [
+        case(
+            "accept-platform-azure-tdx",
+            "A log on TDX below Azure's paravisor is verified.",
+            on(Profile::AzureTdx, |_| ()),
+        ),
+        case(
+            "platform-tdx-alone",
+            "A processor alone vouches for the keys, and nobody for the counter.",
+            tdx(|_| ()),
+        )
+        .cannot("counter")
+        .state("evidence", State::Pass)
+        .state("launch", State::Pass)
+        .state("platform-rules", State::Pass),
+        case(
+            "platform-tdx-debug",
+            "The trust domain can be debugged.",
+            tdx(|l| l.platform.tdx = Some(|q| q.td.attributes |= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-tdx-over-another-anchor",
+            "The quote is over another anchor.",
+            tdx(|l| l.platform.tdx = Some(|q| q.td.report_data[0] ^= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-tdx-signature",
+            "Another key than the quote's attestation key signed it.",
+            tdx(|l| {
+                l.platform.tdx = Some(|q| q.signed_by = countersign_devices::tdx::other_key());
+            }),
+        )
+        .fails("evidence"),
+        case(
+            "platform-tdx-collateral-expired",
+            "The TCB information had expired when the epoch opened.",
+            tdx(|l| {
+                l.platform.collateral =
+                    Some(|c| c.tcb_info = c.tcb_info.replace("2026-03-27", "2026-01-27"));
+            }),
+        )
+        .fails("evidence"),
+        case(
+            "platform-tdx-collateral-of-somebody-else",
+            "Another key than Intel's signer signed the TCB information.",
+            tdx(|l| {
+                l.platform.collateral =
+                    Some(|c| c.tcb_info_by = countersign_devices::tdx::other_key());
+            }),
+        )
+        .fails("evidence"),
+        case(
+            "platform-tdx-out-of-date",
+            "The platform lacks updates, and the trust file accepts only those that do not.",
+            on(Profile::AzureTdx, |l| {
+                l.platform.tdx = Some(|q| q.td.tee_tcb_svn[0] = 3);
+            }),
+        )
+        .against("platform-rules"),
+        case(
+            "platform-azure-tdx-two-reports",
+            "The quote is of another trust domain than the paravisor's report.",
+            on(Profile::AzureTdx, |l| {
+                l.platform.after = Some(|e| {
+                    let mut quote = countersign_devices::tdx::Quote::default();
+                    quote.td.report_data = [7; 64];
+                    e.report = Some(Bytes(quote.to_bytes()));
+                });
+            }),
+        )
+        .fails("evidence"),
+    ]
+    .into_iter()
+    .map(|case| case.trust("platform-intel", trust_intel()))
+    .collect()
 }
 
 fn paravisors() -> Vec<Case> {

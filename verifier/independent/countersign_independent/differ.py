@@ -241,12 +241,65 @@ def break_structure(rng, data, orders=False):
 VALUES = ("0", "1", "2", "-1", "18446744073709551615", "9223372036854775807", "1.0", "true", '""', '" "', "[]", "{}", '["00"]', '["hardware-tpm"]')
 
 
+# Rules for platforms, by the table in which they stand.
+RULES = {
+    "[snp]": """vmpl = 4
+providers = ["aws"]
+guest_abi = "1.55"
+guest_abi = "1.055"
+guest_svn = 4294967295
+guest_required = ["smt"]
+guest_forbidden = ["smt", "cxl"]
+platform_required = []
+platform_required = ["ecc", "tio"]
+platform_forbidden = ["smt"]
+revocation = "optional"
+revocation = "never"
+id_keys = []
+author_keys = []
+denied_chips = []
+host_data = "00"
+""",
+    "[[snp.products]]": """firmware = "1.55.0"
+firmware = "255.255.255"
+mitigations = "0000000000000000"
+chips = []
+""",
+    "[azure]": """secure_boot = false
+tpm_persisted = true
+console_off = false
+old_key_operation = true
+""",
+    "[evidence]": """parties = []
+parties = ["amd", "cloud-provider:aws"]
+accept = ["processor"]
+""",
+    "[reference]": """launch = []
+rtmrs = { 0 = [] }
+""",
+}
+
+
+def add_rule(rng, lines):
+    """One rule more: directly below its table, or now and then anywhere."""
+    table = rng.choice(list(RULES))
+    rule = rng.choice(RULES[table].splitlines())
+    places = [at for at, line in enumerate(lines) if line.strip() == table]
+    if places and rng.random() < 0.9:
+        lines.insert(rng.choice(places) + 1, rule)
+        lines[:] = [line for line in lines if line == rule or line.split("=")[0] != rule.split("=")[0]]
+    else:
+        lines.insert(rng.randrange(len(lines)), rng.choice((rule, table)))
+
+
 def break_lines(rng, data):
-    """A text of lines with one of them changed: it goes, comes twice, moves, or gets another value or key."""
+    """A text of lines with one of them changed: it goes, comes twice, moves, or gets another value or key; or with a rule more."""
     lines = data.decode("utf-8", "replace").split("\n")
     at = rng.randrange(len(lines))
-    what = rng.randrange(7)
-    if what == 0:
+    what = rng.randrange(12)
+    if what >= 7:
+        add_rule(rng, lines)
+    elif what == 0:
         del lines[at]
     elif what == 1:
         lines.insert(rng.randrange(len(lines)), lines[at])
@@ -279,7 +332,7 @@ def auditors(rng, directory, cases, case, path):
         if not name:
             continue
         data = (directory / name).read_bytes()
-        if rng.random() < 0.12:
+        if rng.random() < (0.6 if "platform" in name else 0.12):
             data = break_lines(rng, data)
         copy = path / f"{len(out)}-{key}"
         copy.write_bytes(data)

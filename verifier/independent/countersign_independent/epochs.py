@@ -96,7 +96,8 @@ def _platform(judge, platform, of_tpm, binding, use, at):
     facts.broken = broken
     later, worse, _ = appraise(judge.now)
     for code in later + worse:
-        report.says("platform-rules", f"as of its time; today {code} would fail")
+        if code not in broken:
+            report.says("platform-rules", f"as of its time; today {code} would fail")
     return facts
 
 
@@ -203,13 +204,12 @@ def _of_platform(judge, facts):
         report.not_made("parties")
     for party in facts.parties if trust.parties is not None else ():
         report.holds("parties", party in trust.parties, party)
-    if not platforms.has_rules(facts.profile, trust):
-        report.not_made("platform-rules")
-    elif not facts.broken:
+    for code in facts.broken:
+        report.fails("platform-rules", code)
+    if not facts.broken and platforms.has_rules(facts.profile, trust):
         report.held("platform-rules")
-    else:
-        for code in facts.broken:
-            report.fails("platform-rules", code)
+    elif not facts.broken:
+        report.not_made("platform-rules")
     if reference.launch is None:
         report.not_made("launch")
     else:

@@ -23,7 +23,7 @@ FEATURES = {"lass": 27, "pks": 30, "key-locker": 31, "perfmon": 63}
 NAMED = DEBUG | PROFILING | SEPT_VE_DISABLE | MIGRATABLE | sum(1 << bit for bit in FEATURES.values())
 FLAGS = ("dynamic-platform", "cached-keys", "smt")
 INTEL = "1.2.840.113741.1.13.1"
-BEGIN, END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+MAX_BLOCKS, MAX_CHAIN, MAX_ANSWER = 16, 64 * 1024, 2 * 1024 * 1024
 RULES = set(
     """tdx.td.septve tdx.td.features tdx.td.xfam tdx.td.mrseam tdx.td.mrtd tdx.td.configid tdx.td.owner tdx.td.ownerconfig tdx.td.rtmr0
 tdx.td.rtmr1 tdx.td.rtmr2 tdx.td.rtmr3 tdx.tcbinfo.evaluation tdx.qeidentity.evaluation tdx.tcb.floor tdx.tcb.status
@@ -159,15 +159,14 @@ def p256(one):
     return own.ec if own is not None and own.ec is not None and isinstance(own.ec.curve, ec.SECP256R1) else None
 
 
-def pem(data):
-    """DER of each block CERTIFICATE, or Malformed."""
-    if len(data) > 64 * 1024:
-        raise Malformed("too long")
+def pem(data, label):
+    """DER of each block with this label, or Malformed."""
+    begin, end = (b"-----%s %s-----" % (word, label) for word in (b"BEGIN", b"END"))
     out, rest = [], data.rstrip(b"\x00").strip(b" \t\r\n")
     while rest:
-        if not rest.startswith(BEGIN) or END not in rest or len(out) == 16:
+        if not rest.startswith(begin) or end not in rest or len(out) == MAX_BLOCKS:
             raise Malformed("no block")
-        inner, rest = rest[len(BEGIN) :].split(END, 1)
+        inner, rest = rest[len(begin) :].split(end, 1)
         try:
             out.append(checkpoint.unbase64(re.sub(rb"[ \t\r\n]", b"", inner).decode("ascii")))
         except UnicodeDecodeError:
@@ -179,10 +178,31 @@ def pem(data):
 def chain(data, count):
     """That many certificates, or None."""
     try:
-        ders = pem(data)
+        if len(data) > MAX_CHAIN:
+            return None
+        ders = pem(data, b"CERTIFICATE")
         return [x509.certificate(one) for one in ders] if len(ders) == count else None
     except Malformed:
         return None
+
+
+def header(data):
+    """A chain as a header of Intel's service has it: percent signs are taken off."""
+    if len(data) > MAX_ANSWER or re.search(rb"%(?![0-9a-fA-F]{2})", data):
+        return b""
+    return re.sub(rb"%(..)", lambda found: bytes([int(found[1], 16)]), data)
+
+
+def revoked(data):
+    """A list, as DER or as one block of PEM, or Malformed."""
+    if len(data) > MAX_ANSWER:
+        raise Malformed("too long")
+    if data.startswith(b"-----BEGIN"):
+        ders = pem(data, b"X509 CRL")
+        if len(ders) != 1:
+            raise Malformed("not one list")
+        data = ders[0]
+    return x509.List(data)
 
 
 def last(one, name):
@@ -359,7 +379,7 @@ def _lists(see, given, certificates, moment):
     """Both lists; the root's, where it can be read."""
     out = []
     for word, kind, at, of, taken in (("rootcrl", 10, 2, "pckca", 1), ("pckcrl", 9, 1, "pck", 0)):
-        one = _read(x509.List, given[kind])
+        one = _read(revoked, given[kind])
         see(f"tdx.{word}.form", one is not None)
         see(f"tdx.{word}.signature", one.genuine(certificates[at]) if one and certificates else None)
         see(f"tdx.{word}.validity", one.current(moment) if one else None)
@@ -372,7 +392,7 @@ def _statement(see, before, answer, issuers, of_root, rules, moment, kind):
     """A signed statement of Intel's: checks from form to validity; what could be read, or None."""
     said = _read(lambda data: collateral.Statement(data, kind), answer)
     see(before + ".form", said is not None)
-    found = chain(issuers, 2)
+    found = chain(header(issuers), 2)
     if found:
         signer, root = found
         good = hashlib.sha256(root.raw).digest() in rules.roots and x509.issued(root, signer, 0)

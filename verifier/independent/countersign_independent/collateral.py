@@ -99,12 +99,6 @@ def _module(value, levels=None):
     )
 
 
-def _text(value):
-    if type(value) is not str:
-        raise Malformed("text")
-    return value
-
-
 MODULE = ("mrsigner", "attributes", "attributesMask")
 
 
@@ -116,8 +110,8 @@ def _info(value):
     modules = {}
     for one in _list(value.get("tdxModuleIdentities", [])):
         _exactly(one, ("id", *MODULE, "tcbLevels"))
-        if _text(one["id"]) in modules:
-            raise Malformed("module twice")
+        if type(one["id"]) is not str or one["id"] in modules:
+            raise Malformed("name of a module")
         modules[one["id"]] = _module(one, _of_enclaves(one["tcbLevels"]))
     return SimpleNamespace(
         issued=_date(value["issueDate"]),
@@ -153,7 +147,10 @@ IDENTITY = SimpleNamespace(member="enclaveIdentity", id=("TD_QE", 2), read=_iden
 
 
 class Statement:
-    """An answer of Intel's service, or Malformed. `read` is None where its id, version or members are others than they have to be."""
+    """An answer of Intel's service, or Malformed.
+
+    `form` is whether it says what it is; `read` is None where its id, version or members are others than they have to be.
+    """
 
     def __init__(self, data, kind):
         if len(data) > MAX_ANSWER:
@@ -163,12 +160,12 @@ class Statement:
         inner = answer[kind.member]
         if type(inner) is not dict:
             raise Malformed("no object")
-        self.id, self.version = _text(inner.get("id")), _number(inner.get("version"), 64)
-        self.signed = spans[kind.member]
-        signature = answer["signature"]
+        self.signed, signature = spans[kind.member], answer["signature"]
         self.signature = bytes.fromhex(signature) if type(signature) is str and re.fullmatch("[0-9a-fA-F]{128}", signature) else b""
-        self.read = None
-        if (self.id, self.version) == kind.id:
+        named = inner.get("id"), inner.get("version")
+        self.form = type(named[0]) is str and type(named[1]) is int
+        self.right, self.read = named == kind.id, None
+        if self.right:
             with contextlib.suppress(Malformed):
                 self.read = kind.read(inner)
 

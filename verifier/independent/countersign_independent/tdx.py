@@ -128,7 +128,10 @@ class Quote:
         inner, size = r.number(2), r.number(4)
         chain = r.take(len(r.data) - r.at)
         self.certification = self.certification and inner == 5 and size == len(chain)
-        self.parts = SimpleNamespace(report=report, of_report=of_report, authentication=authentication, chain=chain)
+        zero = not any(any(report[at:end]) for at, end in ((20, 48), (96, 128), (160, 256), (260, 320)))
+        self.parts = SimpleNamespace(
+            raw=report, report=report if zero else None, of_report=of_report, authentication=authentication, chain=chain
+        )
 
 
 def raw_signed(key, data, signature):
@@ -338,12 +341,11 @@ def _platform(see, parts, certificates, rules, moment):
 def _enclave(see, quote, parts, certificates):
     """The quoting enclave, and the attestation key."""
     report = parts.report if parts else None
-    reserved = ((20, 48), (96, 128), (160, 256), (260, 320))
-    see("tdx.qe.form", not any(any(report[at:end]) for at, end in reserved) if parts else None)
-    see("tdx.qe.signature", raw_signed(p256(certificates[0]), report, parts.of_report) if certificates else None)
-    see("tdx.qe.debug", report[48] >> 1 & 1 == 0 if parts else None)
-    bound = hashlib.sha256(quote.key + parts.authentication).digest() + bytes(32) if parts else None
-    see("tdx.quote.key", report[320:384] == bound if parts else None)
+    see("tdx.qe.form", report is not None if parts else None)
+    see("tdx.qe.signature", raw_signed(p256(certificates[0]), parts.raw, parts.of_report) if certificates else None)
+    see("tdx.qe.debug", report[48] >> 1 & 1 == 0 if report else None)
+    bound = hashlib.sha256(quote.key + parts.authentication).digest() + bytes(32) if report else None
+    see("tdx.quote.key", report[320:384] == bound if report else None)
     see("tdx.quote.signature", raw_signed(point(quote.key), quote.signed, quote.signature) if quote.key else None)
 
 
@@ -391,7 +393,7 @@ def _lists(see, given, certificates, moment):
 def _statement(see, before, answer, issuers, of_root, rules, moment, kind):
     """A signed statement of Intel's: checks from form to validity; what could be read, or None."""
     said = _read(lambda data: collateral.Statement(data, kind), answer)
-    see(before + ".form", said is not None)
+    see(before + ".form", said is not None and said.form)
     found = chain(header(issuers), 2)
     if found:
         signer, root = found
@@ -404,7 +406,7 @@ def _statement(see, before, answer, issuers, of_root, rules, moment, kind):
         see(before + ".chain", False)
         for word in ("chainvalidity", "revocation", "signature"):
             see(f"{before}.{word}", None)
-    right = see(before + ".id", (said.id, said.version) == kind.id if said else None)
+    right = see(before + ".id", said.right if said and said.form else None)
     see(before + ".members", said.read is not None if right else None)
     read = said.read if said else None
     see(before + ".validity", read.issued * 1000 <= moment <= read.next * 1000 if read else None)
@@ -420,7 +422,7 @@ def _evaluation(see, before, said, rules):
 def _identity(see, parts, said):
     """The quoting enclave against its identity; its level, or None."""
     read = said.read if said else None
-    if not parts or not read:
+    if not parts or not parts.report or not read:
         for word in ("mrsigner", "isvprodid", "miscselect", "attributes", "tcb"):
             see("tdx.qe." + word, None)
         return None

@@ -22,6 +22,7 @@ from countersign_independent import (  # noqa: E402
     cose,
     digests,
     export,
+    madeup,
     platforms,
     schema,
     snp,
@@ -162,20 +163,7 @@ CAPTURED = ROOT / "verifier" / "evidence" / "vectors" / "tdx"
 
 
 def endorsements(path):
-    """Collateral in one object, as an export has it."""
-    one = json.loads(path.read_text())
-
-    def answer(member, name):
-        return f'{{"{member}":{one[name]},"signature":"{one[name + "_signature"]}"}}'.encode()
-
-    return {
-        5: answer("tcbInfo", "tcb_info"),
-        6: one["tcb_info_issuer_chain"].encode(),
-        7: answer("enclaveIdentity", "qe_identity"),
-        8: one["qe_identity_issuer_chain"].encode(),
-        9: bytes.fromhex(one["pck_crl"]),
-        10: bytes.fromhex(one["root_ca_crl"]),
-    }
+    return madeup.endorsements(json.loads(path.read_text()))
 
 
 class Tdx(unittest.TestCase):
@@ -243,6 +231,74 @@ class Tdx(unittest.TestCase):
         self.assertEqual(
             self.appraise(roots=[])[0].failed(), ["tdx.pck.root", "tdx.tcbinfo.chain", "tdx.qeidentity.chain"]
         )
+
+
+class MadeUp(unittest.TestCase):
+    """Quotes of a made-up machine, with one thing wrong."""
+
+    DATA = bytes([7]) * 64
+
+    def failed(self, change=lambda one: None, **changed):
+        one = madeup.Machine(self.DATA)
+        change(one)
+        rules = trust.trust(f'version = 1\n[tdx]\nroots = ["{one.pin()}"]\n'.encode()).tdx
+        rules = SimpleNamespace(**{**vars(rules), **changed})
+        checks, facts = tdx.appraise(one.quote(), madeup.endorsements(one.collateral()), rules, self.DATA, madeup.MILLIS)
+        self.assertEqual(facts is None, bool(checks.failed()))
+        return checks.failed() + checks.broken()
+
+    def test_a_machine_with_nothing_wrong_holds_in_every_layout(self):
+        for version, kind in ((4, 2), (5, 2), (5, 3), (5, 4)):
+            self.assertEqual(self.failed(lambda one: one.__dict__.update(version=version, kind=kind)), [])
+
+    def test_each_fault_is_found_by_its_name(self):
+        def body(at, value):
+            return lambda one: one.body.update({at: value})
+
+        def signer(role):
+            return lambda one: one.signers.update({role: madeup.STRANGER})
+
+        def kind4(at):
+            return lambda one: (one.body.update({at: b"\x01"}), one.__dict__.update(kind=4))
+
+        for wanted, change in {
+            "tdx.td.debug": body(120, b"\x01\x00\x00\x10"),
+            "tdx.td.profiling": body(120, b"\x10\x00\x00\x10"),
+            "tdx.td.migratable": body(120, b"\x00\x00\x00\x30"),
+            "tdx.td.reserved": body(120, b"\x02\x00\x00\x10"),
+            "tdx.td.septve": body(120, bytes(4)),
+            "tdx.td.features": body(120, b"\x00\x00\x00\x50"),
+            "tdx.td.vmid": kind4(648),
+            "tdx.td.servicetd": kind4(829),
+            "tdx.td.reportdata": body(520, b"\x08"),
+            "tdx.qe.signature": signer("enclave"),
+            "tdx.quote.signature": signer("quote"),
+            "tdx.pck.chain": signer("pck"),
+            "tdx.rootcrl.signature": signer("root list"),
+            "tdx.pckcrl.signature": signer("pck list"),
+            "tdx.tcbinfo.signature": signer("info"),
+            "tdx.qeidentity.signature": signer("identity"),
+            "tdx.pckca.revocation": lambda one: one.taken[1].append(2),
+            "tdx.pck.revocation": lambda one: one.taken[0].append(3),
+            "tdx.tcbinfo.fmspc": lambda one: one.info.update(fmspc="02" + "00" * 5),
+            "tdx.tcbinfo.id": lambda one: one.info.update(id="SGX"),
+            "tdx.tcbinfo.members": lambda one: one.info.update(more=1),
+            "tdx.tcbinfo.validity": lambda one: one.info.update(nextUpdate=madeup.iso(-1)),
+            "tdx.qe.mrsigner": lambda one: one.enclave.update({128: bytes(32)}),
+            "tdx.qe.isvprodid": lambda one: one.enclave.update({256: b"\x03"}),
+            "tdx.qe.tcb": lambda one: one.enclave.update({258: b"\x03"}),
+            "tdx.module.identity": body(64, b"\x01"),
+            "tdx.platform.tcb": lambda one: one.components.__setitem__(15, 0),
+            "tdx.tcb.status": lambda one: one.info["tcbLevels"][0].update(tcbStatus="OutOfDate"),
+            "tdx.platform.flags": lambda one: one.__dict__.update(flags=None),
+        }.items():
+            self.assertEqual(self.failed(change), [wanted])
+
+    def test_advisories_that_are_refused_concern_platform_and_enclave(self):
+        for statement in ("info", "identity"):
+            change = lambda one, name=statement: getattr(one, name)["tcbLevels"][0]["advisoryIDs"].append("INTEL-SA-1")  # noqa: E731
+            self.assertEqual(self.failed(change, denied_advisories=["INTEL-SA-1"]), ["tdx.tcb.advisories"])
+            self.assertEqual(self.failed(change), [])
 
 
 class Levels(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""Whole exports of trust domains, alone and below Azure's paravisor: the corpus has none. Run by ../run."""
+"""Whole exports of trust domains, alone and below Azure's paravisor, with faults that the corpus has not. Run by ../run."""
 
 import hashlib
 import io

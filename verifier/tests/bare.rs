@@ -1,0 +1,234 @@
+//! `countersign-verify evidence` on real captures, in the forms in which people have them.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A time at which most captures' chains are valid.
+const THEN: &str = "2025-06-25T00:00:00Z";
+
+fn capture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("evidence/vectors")
+        .join(name)
+}
+
+/// Exit code and JSON.
+fn judged(files: &[&str], more: &[&str]) -> (i32, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .arg("evidence")
+        .args(files.iter().map(|f| capture(f)))
+        .args(more)
+        .arg("--json")
+        .output()
+        .unwrap();
+    let code = output.status.code().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (code, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+/// Codes of checks that failed.
+fn failed(json: &Value) -> Vec<String> {
+    let parts = json["parts"].as_array().unwrap();
+    let checks = parts.iter().flat_map(|p| p["checks"].as_array().unwrap());
+    checks
+        .filter(|c| c["outcome"] == "fail")
+        .map(|c| c["code"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn each_capture_gets_the_verdict_that_its_manifest_states() {
+    let cases: [(&[&str], &str, i32, &[&str]); 14] = [
+        (
+            &[
+                "snp/captured/milan-v2-virtee.report",
+                "snp/captured/milan-v2-virtee.der",
+            ],
+            THEN,
+            3,
+            &[],
+        ),
+        (
+            &[
+                "snp/captured/milan-v2-trustee.report",
+                "snp/captured/milan-v2-trustee.der",
+            ],
+            THEN,
+            3,
+            &[],
+        ),
+        (
+            &[
+                "snp/captured/milan-v2-debug.report",
+                "snp/captured/milan-v2-debug.der",
+            ],
+            THEN,
+            1,
+            &["snp.guest.debug"],
+        ),
+        (
+            &[
+                "snp/captured/milan-v3-azure-b.report",
+                "snp/captured/milan-v3-azure-b.der",
+            ],
+            THEN,
+            3,
+            &[],
+        ),
+        // A provider's key, which nobody accepted.
+        (
+            &[
+                "snp/captured/milan-v3-aws-vlek.report",
+                "snp/captured/milan-v3-aws-vlek.der",
+            ],
+            THEN,
+            2,
+            &["snp.provider.accepted"],
+        ),
+        // The key of another chip.
+        (
+            &[
+                "snp/captured/milan-v2-virtee.report",
+                "snp/captured/milan-v2-trustee.der",
+            ],
+            THEN,
+            1,
+            &["snp.key.chip", "snp.report.signature"],
+        ),
+        (&["azure/trustee-snp/evidence-v1.json"], THEN, 3, &[]),
+        (&["azure/trustee-snp/evidence-v0.json"], THEN, 3, &[]),
+        (
+            &[
+                "tdx/dcap-qvl/tdx_quote",
+                "tdx/dcap-qvl/tdx_quote_collateral.json",
+            ],
+            THEN,
+            3,
+            &[],
+        ),
+        (
+            &[
+                "tdx/dcap-qvl/near_quote.bin",
+                "tdx/dcap-qvl/near_quote_collateral.json",
+            ],
+            "2025-09-10T00:00:00Z",
+            3,
+            &[],
+        ),
+        // The same after the collateral has expired.
+        (
+            &[
+                "tdx/dcap-qvl/tdx_quote",
+                "tdx/dcap-qvl/tdx_quote_collateral.json",
+            ],
+            "2025-08-01T00:00:00Z",
+            1,
+            &[
+                "tdx.pckcrl.validity",
+                "tdx.tcbinfo.validity",
+                "tdx.qeidentity.validity",
+            ],
+        ),
+        (
+            &["tdx/trustee/tdx_quote_4.dat"],
+            THEN,
+            1,
+            &["tdx.td.debug", "tdx.collateral.present"],
+        ),
+        (
+            &["tdx/dcap-qvl/quote-from-tappd.hex"],
+            THEN,
+            1,
+            &["tdx.collateral.present"],
+        ),
+        (&["eventlog/sb_cert_eventlog"], THEN, 3, &[]),
+    ];
+    for (files, now, code, expected) in cases {
+        let (found, json) = judged(files, &["--now", now]);
+        assert_eq!(failed(&json), expected, "{files:?}");
+        assert_eq!(found, code, "{files:?}");
+    }
+}
+
+#[test]
+fn nothing_is_verified_over_nothing() {
+    let files = [
+        "snp/captured/milan-v2-virtee.report",
+        "snp/captured/milan-v2-virtee.der",
+    ];
+    let (code, json) = judged(&files, &["--now", THEN]);
+    assert_eq!(code, 3);
+    let checks = json["parts"][0]["checks"].as_array().unwrap();
+    let data = checks
+        .iter()
+        .find(|c| c["code"] == "snp.report.data")
+        .unwrap();
+    assert_eq!(data["outcome"], "not checked");
+    let (code, json) = judged(&files, &["--now", THEN, "--expect-report-data", "00"]);
+    assert_eq!(
+        (code, failed(&json)),
+        (1, vec!["snp.report.data".to_owned()])
+    );
+}
+
+#[test]
+fn with_everything_named_a_capture_is_verified_and_one_wrong_value_is_against_policy() {
+    let directory = std::env::temp_dir().join(format!("bare-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let trust = directory.join("trust.toml");
+    let files = [
+        "snp/captured/milan-v2-virtee.report",
+        "snp/captured/milan-v2-virtee.der",
+    ];
+    let (_, json) = judged(&files, &["--now", THEN]);
+    let says = json["parts"][0]["says"].as_array().unwrap();
+    let said = |name: &str| {
+        let value = says.iter().find(|s| s["name"] == name).unwrap();
+        value["value"].as_str().unwrap().to_owned()
+    };
+    let (launch, data) = (said("measurement"), said("report data"));
+    let text = |microcode: u8| {
+        format!(
+            "version = 1\n[snp]\nrevocation = \"optional\"\nplatform_required = []\n\
+             products = [{{ name = \"Milan\", floor = {{ bootloader = 3, tee = 0, snp = 8, microcode = {microcode} }} }}]\n\
+             [reference]\nlaunch = [\"{launch}\"]\n"
+        )
+    };
+    let path = trust.to_str().unwrap();
+    let more = [
+        "--now",
+        THEN,
+        "--expect-report-data",
+        &data,
+        "--trust",
+        path,
+    ];
+    std::fs::write(&trust, text(115)).unwrap();
+    let (code, json) = judged(&files, &more);
+    assert_eq!((code, failed(&json)), (0, vec![]));
+    assert_eq!(json["parties"][0], "amd");
+    std::fs::write(&trust, text(116)).unwrap();
+    let (code, json) = judged(&files, &more);
+    assert_eq!(code, 2);
+    assert!(failed(&json).contains(&"snp.tcb.reported".to_owned()));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn what_is_no_evidence_is_usage_and_says_which_file() {
+    for files in [
+        &["snp/README.md"][..],
+        &["snp/roots/milan-ark.der"],
+        &[
+            "snp/captured/milan-v2-virtee.report",
+            "snp/captured/milan-v2-trustee.report",
+        ],
+        &["azure/trustee-snp/tpm-quote-v1.json"],
+    ] {
+        let (code, json) = judged(files, &[]);
+        assert_eq!((code, json), (4, Value::Null), "{files:?}");
+    }
+}

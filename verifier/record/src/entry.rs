@@ -265,12 +265,6 @@ impl Body {
 pub struct Extensions(Vec<(u64, Bytes)>);
 
 impl Extensions {
-    /// No extension.
-    #[must_use]
-    pub fn none() -> Option<Self> {
-        None
-    }
-
     /// Extensions by ascending key; absent if there are none or a key is repeated.
     #[must_use]
     pub fn new(mut pairs: Vec<(u64, Bytes)>) -> Option<Self> {

@@ -1,6 +1,8 @@
-//! Items that are passed over whole are as strict as those that are read.
+//! Items that are passed over whole are as strict as those that are read; and what an entry gives out is what came in.
 
+use super::example::example;
 use crate::cbor::{CborError, Reader};
+use crate::entry::{Body, Entry};
 
 fn any(bytes: &[u8]) -> Result<Vec<u8>, CborError> {
     let mut reader = Reader::new(bytes);
@@ -88,4 +90,22 @@ fn a_number_in_more_bytes_than_it_needs_is_refused_at_each_border() {
     ] {
         assert_eq!(Reader::new(bytes).uint(), Ok(number));
     }
+}
+
+#[test]
+fn an_entry_is_the_bytes_that_it_was_read_from_and_names_its_evidence() {
+    let mut with_evidence = 0;
+    for bytes in example().entries {
+        let entry = Entry::parse(&bytes).unwrap();
+        assert_eq!(entry.bytes(), bytes);
+        let named = match entry.body() {
+            Body::Base(b) => &b.evidence,
+            Body::Renewal(b) => &b.evidence,
+            Body::Close(b) => &b.evidence,
+            _ => &vec![],
+        };
+        assert_eq!(entry.body().evidence(), named.as_slice());
+        with_evidence += named.len();
+    }
+    assert_eq!(with_evidence, 3);
 }

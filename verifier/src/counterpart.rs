@@ -506,9 +506,10 @@ fn class(
         });
     }
     let pinned = named.is_some() || trust.attestation_keys.iter().any(|p| p.name == found);
-    let class = match (&facts.platform, &facts.tpm) {
-        (Some(platform), _) => platform.class,
-        (None, tpm) => EvidenceClass::of_tpm(tpm.as_ref().is_some_and(|t| t.software), pinned),
+    let software = facts.tpm.as_ref().is_some_and(|t| t.software);
+    let class = match &facts.platform {
+        Some(platform) if !software => platform.class,
+        Some(_) | None => EvidenceClass::of_tpm(software, pinned),
     };
     trust
         .accept

@@ -351,6 +351,8 @@ checks! {
     PlatformTcb = "tdx.platform.tcb",
     /// The platform's versions are not below the policy's floor.
     TcbFloor = "tdx.tcb.floor",
+    /// The joint status of platform, module and quoting enclave is not that it was taken back.
+    TcbRevoked = "tdx.tcb.revoked",
     /// The status of platform, module and quoting enclave together is one that the policy accepts.
     TcbStatus = "tdx.tcb.status",
     /// No advisory of the matched levels is one that the policy refuses.
@@ -371,7 +373,8 @@ impl TdxCheck {
     pub fn is_rule(self) -> bool {
         matches!(
             self,
-            Self::TdSeptVe
+            Self::TdMrseam
+                | Self::TdSeptVe
                 | Self::TdFeatures
                 | Self::TdXfam
                 | Self::TdMrtd

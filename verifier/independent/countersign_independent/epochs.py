@@ -219,7 +219,7 @@ def _of_platform(judge, facts):
         if known is not None:
             report.holds("launch", value in known, f"register {index}")
         elif facts.profile == schema.TDX and index < 3:
-            report.not_made("launch", f"register {index}")
+            report.unknown("launch", f"register {index}")
 
 
 def _registers(judge, facts):
@@ -504,10 +504,10 @@ def end(judge):
         if one.unexplained:
             report.fails("counter", "unexplained steps")
         if one.facts:
-            if one.facts.platform:
-                word = platforms.CLASSES[one.facts.platform.profile]
-            elif one.facts.tpm.software:
+            if one.facts.tpm and one.facts.tpm.software:
                 word = "software"
+            elif one.facts.platform:
+                word = platforms.CLASSES[one.facts.platform.profile]
             elif one.facts.tpm.ak_name in trust.attestation_keys | judge.named:
                 word = "hardware-tpm"
             else:

@@ -446,7 +446,7 @@ def _levels(see, body, of, info, of_enclave, rules, moment):
     floor = rules.tee_tcb_floor if body else None
     floored = all(above(version, floor) for version in body.versions) if floor is not None else None
     if not body or not read:
-        for word in ("module.identity", "module.tcb", "platform.tcb", "tcb.floor", "tcb.status", "tcb.advisories"):
+        for word in ("module.identity", "module.tcb", "platform.tcb", "tcb.floor", "tcb.revoked", "tcb.status", "tcb.advisories"):
             see("tdx." + word, floored if word == "tcb.floor" else None)
         return
     modules = [collateral.module(read, version) for version in body.versions]
@@ -462,12 +462,15 @@ def _levels(see, body, of, info, of_enclave, rules, moment):
     see("tdx.platform.tcb", all(one is not None for one in of_platforms) if of else None)
     see("tdx.tcb.floor", floored)
     if not reached or not of or None in of_platforms or of_enclave is None:
+        see("tdx.tcb.revoked", None)
         see("tdx.tcb.status", None)
         see("tdx.tcb.advisories", None)
         return
     status = collateral.joint(list(zip(of_platforms, of_modules)), of_enclave)
     matched = [*of_platforms, *(one for one in of_modules if one is not None), of_enclave]
-    see("tdx.tcb.status", accepted(status, matched, rules, moment))
+    revoked = status == "Revoked"
+    see("tdx.tcb.revoked", not revoked)
+    see("tdx.tcb.status", None if revoked else accepted(status, matched, rules, moment))
     see("tdx.tcb.advisories", not any(name in rules.denied_advisories for one in matched for name in one.advisories))
 
 

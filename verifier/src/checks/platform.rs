@@ -96,7 +96,7 @@ impl Checks<'_> {
                 // Without a TPM these registers alone say what was booted; the last is the guest's own.
                 None if platform.registers_tell && register < 3 => {
                     let text = format!("no reference value for register RTMR{register} was given");
-                    self.ledger.skipped(Code::Launch, index, text);
+                    self.ledger.unknown(Code::Launch, index, text);
                 }
                 None => {}
             }

@@ -309,7 +309,8 @@ impl Checks<'_> {
 
     /// How well evidence is vouched for.
     fn class(&self, facts: &Facts) -> EvidenceClass {
-        if let Some(platform) = &facts.platform {
+        let software = facts.tpm.as_ref().is_some_and(|t| t.software);
+        if let Some(platform) = facts.platform.as_ref().filter(|_| !software) {
             return platform.class;
         }
         let Some(tpm) = &facts.tpm else {

@@ -203,6 +203,16 @@ fn intel() -> Vec<Case> {
         )
         .against("platform-rules"),
         case(
+            "platform-tdx-revoked",
+            "Intel took the platform's versions back.",
+            tdx(|l| {
+                l.platform.collateral = Some(|c| {
+                    c.tcb_info = c.tcb_info.replace("\"UpToDate\"", "\"Revoked\"");
+                });
+            }),
+        )
+        .fails("evidence"),
+        case(
             "platform-azure-tdx-two-reports",
             "The quote is of another trust domain than the paravisor's report.",
             on(Profile::AzureTdx, |l| {
@@ -217,6 +227,20 @@ fn intel() -> Vec<Case> {
     ]
     .into_iter()
     .map(|case| case.trust("platform-intel", trust_intel()))
+    .chain([case(
+        "platform-tdx-registers-unknown",
+        "Nobody named values of the registers that alone say what was booted.",
+        tdx(|_| ()),
+    )
+    .trust(
+        "platform-intel-launch",
+        trust_intel()
+            .split("[reference.rtmrs]")
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    )
+    .cannot("launch")])
     .collect()
 }
 

@@ -140,6 +140,8 @@ pub(super) enum Finding {
     },
     #[error("tee tcb svn is {found}, the policy accepts {floor} and later")]
     Floor { found: TeeTcbSvn, floor: TeeTcbSvn },
+    #[error("the platform, its module or its quoting enclave was revoked")]
+    Revoked,
     #[error("status is {found}, the policy accepts {}", list(accepted))]
     Status {
         found: TcbStatus,

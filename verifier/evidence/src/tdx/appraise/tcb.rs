@@ -61,9 +61,26 @@ pub(super) fn appraise(
             enclave,
         });
     let status = matched.as_ref().map(Matched::status);
+    let kept = ledger.run(
+        TdxCheck::TcbRevoked,
+        needs(status, NO_LEVEL),
+        |status| match status {
+            TcbStatus::Revoked => Err(Finding::Revoked),
+            kept @ (TcbStatus::UpToDate
+            | TcbStatus::SwHardeningNeeded
+            | TcbStatus::ConfigurationNeeded
+            | TcbStatus::ConfigurationAndSwHardeningNeeded
+            | TcbStatus::OutOfDate
+            | TcbStatus::OutOfDateConfigurationNeeded
+            | TcbStatus::TdRelaunchAdvised
+            | TcbStatus::TdRelaunchAdvisedConfigurationNeeded) => Ok(kept),
+        },
+        |status| format!("{status}"),
+    );
+    let absent = if status.is_some() { REVOKED } else { NO_LEVEL };
     ledger.run(
         TdxCheck::TcbStatus,
-        needs(matched.as_ref().zip(status), NO_LEVEL),
+        needs(matched.as_ref().zip(kept), absent),
         |(matched, status)| accepted(matched, status, context.policy, context.at),
         Clone::clone,
     );
@@ -341,9 +358,6 @@ fn accepted(
         found,
         accepted: policy.statuses.clone(),
     };
-    if found == TcbStatus::Revoked {
-        return Err(refused());
-    }
     if policy.statuses.contains(&found) {
         return Ok(format!("{found}"));
     }
@@ -437,5 +451,7 @@ fn platform_is(found: Ppid, policy: &Policy) -> Result<Ppid, Finding> {
         Some(_) | None => Ok(found),
     }
 }
+
+const REVOKED: &str = "it was revoked, which no policy accepts";
 
 const NO_LEVEL: &str = "not all of platform, module and quoting enclave have a level";

@@ -547,15 +547,15 @@ refused! {
     a_revoked_platform_is_refused_even_if_every_status_is_named: level("Revoked").asking(|policy| {
         policy.statuses = TcbStatus::ALL.to_vec();
         policy.grace = Duration::MAX;
-    }) => ["tdx.tcb.status"];
+    }) => ["tdx.tcb.revoked"];
     a_revoked_quoting_enclave_is_refused_even_if_every_status_is_named: Case::qe_identity(
         "2025-11-13T00:00:00Z\",\"tcbStatus\":\"UpToDate\"",
         "2025-11-13T00:00:00Z\",\"tcbStatus\":\"Revoked\"",
-    ).asking(|policy| policy.statuses = TcbStatus::ALL.to_vec()) => ["tdx.tcb.status"];
+    ).asking(|policy| policy.statuses = TcbStatus::ALL.to_vec()) => ["tdx.tcb.revoked"];
     a_revoked_module_is_refused_even_if_every_status_is_named: Case::tcb_info(
         "{\"isvsvn\":6},\"tcbDate\":\"2025-11-13T00:00:00Z\",\"tcbStatus\":\"UpToDate\"",
         "{\"isvsvn\":6},\"tcbDate\":\"2025-11-13T00:00:00Z\",\"tcbStatus\":\"Revoked\"",
-    ).asking(|policy| policy.statuses = TcbStatus::ALL.to_vec()) => ["tdx.tcb.status"];
+    ).asking(|policy| policy.statuses = TcbStatus::ALL.to_vec()) => ["tdx.tcb.revoked"];
     an_empty_list_of_states_accepts_nothing:
         Case::policy(|policy| policy.statuses = vec![]) => ["tdx.tcb.status"];
     grace_that_is_over_does_not_help: old_platform().asking(|policy| {

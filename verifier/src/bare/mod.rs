@@ -11,8 +11,11 @@ mod judge;
 mod pieces;
 mod report;
 mod says;
+mod window;
 
+pub use countersign_evidence::eventlog::EventLog;
 pub use countersign_evidence::tdx::Collateral as IntelCollateral;
 pub use judge::{Asked, BareError, Given, judge};
 pub use pieces::{Piece, PieceError, Vendor, pieces, vendor};
 pub use report::{BARE_VERSION, Bare, Line, Part, Said};
+pub use window::{UnreadableReport, Window, tpm_persisted, window};

@@ -99,6 +99,12 @@ impl SealedBlob {
         .concat()
     }
 
+    /// Name of the storage key that wraps it.
+    #[must_use]
+    pub fn storage_key(&self) -> &[u8; 34] {
+        &self.storage_key
+    }
+
     /// Whether the public area is that of a secret sealed under this policy, and nothing else.
     pub(crate) fn has_policy(&self, policy: &PolicyDigest) -> bool {
         let template = sealed_template(policy);

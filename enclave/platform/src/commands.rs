@@ -19,8 +19,9 @@ pub(crate) const RH_ENDORSEMENT: u32 = 0x4000_000B;
 /// `TPM_ALG_NULL`. Source: Part 2, table 9.
 const ALG_NULL: u16 = 0x0010;
 
-/// `TPM_CAP_HANDLES`, `TPM_CAP_TPM_PROPERTIES`. Source: Part 2, table 22.
+/// `TPM_CAP_HANDLES`, `TPM_CAP_PCRS`, `TPM_CAP_TPM_PROPERTIES`. Source: Part 2, table 22.
 const CAP_HANDLES: u32 = 1;
+const CAP_PCRS: u32 = 5;
 const CAP_TPM_PROPERTIES: u32 = 6;
 
 /// `TPM_PT_VENDOR_STRING_1`, of four. Source: Part 2, table 23.
@@ -91,6 +92,35 @@ impl Connection {
             r.expect_u32("capability", CAP_TPM_PROPERTIES)?;
             let found = r.u32()?;
             (0..found).map(|_| Ok((r.u32()?, r.array()?))).collect()
+        })
+    }
+
+    /// One property of the TPM; nothing where it has none of that name.
+    pub(crate) fn property(&mut self, wanted: u32) -> Result<Option<[u8; 4]>, TpmError> {
+        let found = self.properties(wanted, 1)?;
+        let of = |(property, value): &(u32, [u8; 4])| (*property == wanted).then_some(*value);
+        Ok(found.iter().find_map(of))
+    }
+
+    /// The PCRs that the SHA-256 bank has; nothing where the bank is not allocated.
+    pub(crate) fn allocated(&mut self) -> Result<Option<PcrSet>, TpmError> {
+        const GET: Command = Command::plain(0x17A, "TPM2_GetCapability");
+        let parameters = Writer::new().u32(CAP_PCRS).u32(0).u32(1);
+        self.ask(GET, &[], parameters)?.read(|r| {
+            let _more = r.u8()?;
+            r.expect_u32("capability", CAP_PCRS)?;
+            let banks = r.u32()?;
+            let mut found = None;
+            for _ in 0..banks {
+                let hash = r.u16()?;
+                let octets = usize::from(r.u8()?);
+                let bits = r.take(octets)?;
+                // A PC client's banks have 24 registers, three octets.
+                if let (ALG_SHA256, Some(bits)) = (hash, bits.first_chunk::<3>()) {
+                    found = PcrSet::from_octets(*bits);
+                }
+            }
+            Ok(found)
         })
     }
 

@@ -14,6 +14,7 @@ use crate::session::{
 use crate::transport::{Channel, TpmAddress};
 use crate::wire::{HEADER_BYTES, Reader, WireError, Writer};
 use sha2::{Digest as _, Sha256};
+use std::io;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -134,7 +135,16 @@ pub(crate) struct Connection {
 impl Connection {
     /// Opens an address.
     pub(crate) fn open(address: &TpmAddress) -> Result<Self, TpmError> {
-        Channel::open(address)
+        Self::over(Channel::open(address), address)
+    }
+
+    /// Opens an address; a software TPM may take so long for one command.
+    pub(crate) fn open_for(address: &TpmAddress, patience: Duration) -> Result<Self, TpmError> {
+        Self::over(Channel::open_for(address, patience), address)
+    }
+
+    fn over(channel: io::Result<Channel>, address: &TpmAddress) -> Result<Self, TpmError> {
+        channel
             .map(|channel| Self { channel })
             .map_err(|error| TpmError::Unreachable {
                 address: address.to_string(),

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Handle of the storage key. Source: TCG TPM v2.0 Provisioning Guidance, 7.8.
-const STORAGE_KEY: u32 = 0x8100_0001;
+pub(crate) const STORAGE_KEY: u32 = 0x8100_0001;
 
 /// Storage key: ECC P-256, restricted decryption, AES-128-CFB, empty `unique`.
 /// Source: TCG TPM v2.0 Provisioning Guidance, 7.5.1.
@@ -958,7 +958,7 @@ impl<'a> Statement<'a> {
 }
 
 /// The measured-boot event log, where the kernel shows one.
-fn read_event_log(path: &Path) -> Result<Option<Vec<u8>>, PolicyError> {
+pub(crate) fn read_event_log(path: &Path) -> Result<Option<Vec<u8>>, PolicyError> {
     let wrong = |error: io::Error| PolicyError::EventLog {
         cause: error.kind(),
     };

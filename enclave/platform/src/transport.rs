@@ -75,6 +75,11 @@ pub(crate) enum Channel {
 impl Channel {
     /// Opens an address.
     pub(crate) fn open(address: &TpmAddress) -> io::Result<Self> {
+        Self::open_for(address, TCP_PATIENCE)
+    }
+
+    /// Opens an address; a software TPM may take so long for one command.
+    pub(crate) fn open_for(address: &TpmAddress, patience: Duration) -> io::Result<Self> {
         match address {
             TpmAddress::Device(path) => OpenOptions::new()
                 .read(true)
@@ -84,8 +89,8 @@ impl Channel {
             TpmAddress::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port))?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(TCP_PATIENCE))?;
-                stream.set_write_timeout(Some(TCP_PATIENCE))?;
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(patience))?;
                 Ok(Self::Tcp(stream))
             }
         }

@@ -18,6 +18,7 @@
 //! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
 //! | [`export`] | what of the log leaves, and how it is written |
 //! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
+//! | [`doctor`] | what is missing on this machine, in words an operator can act on |
 //! | [`commands`] | the command line |
 //!
 //! **May know:** everything in the enclave. **Must never:** decide, or put a request's
@@ -32,6 +33,7 @@ pub mod calls;
 pub mod clock;
 pub mod collateral;
 pub mod commands;
+pub mod doctor;
 pub mod doors;
 pub mod erasing;
 pub mod export;

@@ -15,6 +15,7 @@
 
 use clap::CommandFactory as _;
 use countersign::commands::Cli;
+use countersign::doctor;
 use countersign_gateway::refusal::Code;
 use countersign_policies::site::profiles::{BUILT_IN, Profile, Whose};
 use countersign_policies::site::{Site, SiteFiles, parse_settings};
@@ -111,6 +112,15 @@ fn the_page_of_commands_has_every_command_with_its_flags_and_no_other() {
             (heading, names.collect())
         })
         .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_page_of_doctor_has_every_code_in_order_and_no_other() {
+    let page = page("doctor.md");
+    let rows = page.lines().filter_map(|l| l.strip_prefix("| `"));
+    let found: Vec<&str> = rows.filter_map(|l| Some(l.split_once('`')?.0)).collect();
+    let expected: Vec<&str> = doctor::Code::ALL.iter().map(|c| c.text()).collect();
     assert_eq!(found, expected);
 }
 

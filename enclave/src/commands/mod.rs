@@ -7,6 +7,7 @@
 //! | `release sign` | the vendor | approves what may unseal |
 //! | `enrol …` | operator, then governance | makes a gateway one of the fleet |
 //! | `collateral …` | operator | keeps what hardware vendors say of the machine |
+//! | `doctor` | operator | says what is missing on this machine |
 //! | `serve` | operator | runs the gateway |
 //! | `recover …` | governance | lets a held gateway go on |
 //! | `adopt …` | governance, the recovery key's holder, then operator | lets a gateway continue the work of one that is gone |
@@ -31,6 +32,7 @@ mod bundle;
 mod client;
 mod collateral;
 mod dev;
+mod doctor;
 mod enrol;
 mod export;
 mod init;
@@ -78,6 +80,8 @@ enum Command {
     /// Keep certificates and lists of hardware vendors, which go into the evidence of each opening.
     #[command(subcommand)]
     Collateral(collateral::CollateralCommand),
+    /// Say what is missing on this machine, and what to do. Changes nothing.
+    Doctor(doctor::Doctor),
     /// Run the gateway.
     Serve(serve::Serve),
     /// Run everything on a private software TPM. For development: no hardware vouches for it.
@@ -128,6 +132,7 @@ pub fn unreadable(arguments: &[std::ffi::OsString]) -> ExitCode {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Replay(command) => return Ok(command.run()),
+        Command::Doctor(command) => return Ok(command.run()),
         Command::Init(command) => command.run(),
         Command::Bundle(command) => command.run(),
         Command::Release(command) => command.run(),

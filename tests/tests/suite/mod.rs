@@ -4,6 +4,7 @@ mod callers;
 mod connections;
 mod crash;
 mod dev;
+mod doctor;
 mod doors;
 mod faults;
 mod handover;

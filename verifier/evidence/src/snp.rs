@@ -1,7 +1,7 @@
 //! AMD SEV-SNP evidence: an attestation report, the key that signed it, and the chain to AMD's root.
 //!
 //! In: [`SnpEvidence`], the bytes as received; [`Policy`], what they have to say; [`Roots`], whom AMD's
-//! chain has to end in; a [`Moment`]. Out: [`SnpAppraisal`]: every check by name, and, only if none
+//! chain has to end in; a [`Moment`](crate::Moment). Out: [`SnpAppraisal`]: every check by name, and, only if none
 //! failed and none that is needed was left out, what is now known ([`VerifiedSnp`]).
 //!
 //! What it shows: the firmware of an AMD processor of this product, at this version, launched a guest with
@@ -9,7 +9,7 @@
 //! so is [`VerifiedSnp::parties`]: AMD alone for a key of the chip (VCEK); with a loaded key (VLEK) also the
 //! provider who holds it, and then no chip is named.
 //!
-//! What depends neither on the time nor on the policy is remembered in [`Chains`], so a second report under
+//! What depends neither on the time nor on the policy is remembered in [`Chains`](crate::Chains), so a second report under
 //! the same chain costs its own signature, and a second moment costs none.
 //!
 //! Spec: `docs/spec/snp.md`. Source: AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK certificates and key

@@ -284,7 +284,7 @@ mod tests {
         ));
         let state = tempfile::tempdir().unwrap();
         let swtpm = Swtpm::start(state.path()).unwrap();
-        let _held = Tpm::open(swtpm.address()).unwrap();
+        let held = Tpm::open(swtpm.address()).unwrap();
         assert!(matches!(
             Survey::of(&swtpm.address(), None),
             Err(TpmError::Transport {
@@ -292,5 +292,9 @@ mod tests {
                 ..
             })
         ));
+        drop(held);
+        // Whoever gave up waiting has left a connection behind, which the TPM has to get over.
+        let free = Survey::of(&swtpm.address(), None).unwrap();
+        assert_eq!(free.storage_key, Kept::InUse);
     }
 }

@@ -13,12 +13,12 @@ use crate::site::{tpm_address, tpm_address_text};
 use anyhow::Context as _;
 use clap::Args;
 use countersign_platform::policy::ReleaseKey;
-use countersign_platform::{Survey, TpmAddress};
+use countersign_platform::{Survey, TpmAddress, TpmError};
 use countersign_policies::site::settings::Settings;
 use countersign_verify::text::neutralize;
 use countersign_verify::trust::Trust;
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -79,7 +79,7 @@ fn look(directory: &Path, state: Option<&Path>, trust: Option<&(String, Trust)>)
     let now = Clock::start().now().at;
     let site = site::site(directory, now);
     let state = state.map(site::state);
-    let running = state.as_ref().is_some_and(|s| s.running);
+    let running = state.as_ref().map(|s| s.running);
     let asked = ask(site.settings.as_ref(), running);
     let survey = asked.survey();
     let profile = survey.map(|s| s.profile);
@@ -107,8 +107,8 @@ fn look(directory: &Path, state: Option<&Path>, trust: Option<&(String, Trust)>)
     Report::of(found)
 }
 
-/// Asks the TPM that the settings name, unless a gateway has it for itself.
-fn ask(settings: Option<&Settings>, running: bool) -> Asked {
+/// Asks the TPM that the settings name, unless a gateway has it for itself; `running` if that is known.
+fn ask(settings: Option<&Settings>, running: Option<bool>) -> Asked {
     let Some(settings) = settings else {
         return Asked::NoAddress;
     };
@@ -117,7 +117,8 @@ fn ask(settings: Option<&Settings>, running: bool) -> Asked {
         return Asked::NoAddress;
     };
     let shown = tpm_address_text(&address);
-    if running && matches!(address, TpmAddress::Tcp { .. }) {
+    let alone = matches!(address, TpmAddress::Tcp { .. });
+    if alone && running == Some(true) {
         return Asked::Held { address: shown };
     }
     let key = ReleaseKey::parse(&settings.release.key).ok();
@@ -126,6 +127,10 @@ fn ask(settings: Option<&Settings>, running: bool) -> Asked {
             address: shown,
             survey: Box::new(survey),
         },
+        Err(TpmError::Transport {
+            cause: ErrorKind::WouldBlock | ErrorKind::TimedOut,
+            ..
+        }) if alone && running.is_none() => Asked::Busy { address: shown },
         Err(error) => Asked::Failed {
             address: shown,
             error,

@@ -18,7 +18,7 @@ pub mod site;
 pub mod tpm;
 pub mod vendors;
 
-use countersign_verify::text::neutralize;
+use countersign_verify::text::{neutralize, neutralize_json};
 use serde::Serialize;
 use std::fmt;
 
@@ -286,7 +286,8 @@ impl Report {
             exit_code: self.exit_code(),
             findings: lines.collect(),
         };
-        serde_json::to_string_pretty(&whole).map(|mut text| {
+        serde_json::to_string_pretty(&whole).map(|text| {
+            let mut text = neutralize_json(&text);
             text.push('\n');
             text
         })

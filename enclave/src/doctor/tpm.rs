@@ -18,6 +18,11 @@ pub enum Asked {
         /// Where it is.
         address: String,
     },
+    /// It does not answer, and nobody said where the state directory is: a gateway may have it.
+    Busy {
+        /// Where it is.
+        address: String,
+    },
     /// It could not be asked.
     Failed {
         /// Where it was looked for.
@@ -40,7 +45,7 @@ impl Asked {
     pub fn survey(&self) -> Option<&Survey> {
         match self {
             Self::Found { survey, .. } => Some(survey),
-            Self::NoAddress | Self::Held { .. } | Self::Failed { .. } => None,
+            Self::NoAddress | Self::Held { .. } | Self::Busy { .. } | Self::Failed { .. } => None,
         }
     }
 }
@@ -71,6 +76,10 @@ fn reachable(asked: &Asked) -> Finding {
         Asked::Held { address } => code.unknown(
             format!("{address} belongs to the gateway that runs here; a software TPM has one client at a time"),
             "stop the gateway and ask again, or use a device of the kernel's resource manager, which is shared",
+        ),
+        Asked::Busy { address } => code.unknown(
+            format!("{address} does not answer: somebody talks to it, perhaps the gateway"),
+            "name the state directory with --state, so that it shows whether the gateway runs",
         ),
         Asked::Found { address, .. } if address.contains("/dev/tpm") && !address.contains("tpmrm") => code.warn(
             format!("{address} answers, but it is not the one of the kernel's resource manager"),
@@ -666,6 +675,77 @@ mod tests {
         assert_eq!(
             look(with(torn), false, Code::TpmEventLog).state,
             State::Warn
+        );
+    }
+
+    /// A release of this number for registers 0 to 7 and those of the profile, all with this value.
+    fn release(sequence: u64, value: u8) -> ReleasePolicy {
+        use countersign_platform::policy::{ReleaseKey, ReleaseSignature};
+        use p256::elliptic_curve::sec1::ToSec1Point as _;
+        let key = p256::SecretKey::from_slice(&[7; 32]).unwrap().public_key();
+        ReleasePolicy {
+            pcrs: registers_of(|_| [value; 32]),
+            sequence,
+            release_key: ReleaseKey::parse(key.to_sec1_point(false).as_bytes()).unwrap(),
+            signature: ReleaseSignature {
+                r: [1; 32],
+                s: [1; 32],
+            },
+        }
+    }
+
+    fn registers_of(value: impl Fn(u8) -> [u8; 32]) -> countersign_platform::PcrValues {
+        let indices = (0..8).chain([11, 12, 13]);
+        countersign_platform::PcrValues::new(indices.map(|i| (i, value(i)))).unwrap()
+    }
+
+    fn under(survey: Survey, release: &ReleasePolicy, code: Code) -> Finding {
+        let found = answered(&survey, Some(release), true);
+        found.into_iter().find(|f| f.code == code).unwrap()
+    }
+
+    #[test]
+    fn another_boot_and_a_floor_above_the_release_keep_keys_sealed() {
+        let booted = || Survey {
+            registers: Some(registers_of(|_| [5; 32])),
+            ..good()
+        };
+        let same = under(booted(), &release(4, 5), Code::TpmRegisters);
+        assert_eq!(same.state, State::Ok, "{same:?}");
+        let other = under(booted(), &release(4, 6), Code::TpmRegisters);
+        assert!(
+            other.state == State::Fail && other.found.contains("4, 5, 6, 7, 11"),
+            "{other:?}"
+        );
+        let floor = |sequence| under(booted(), &release(sequence, 5), Code::TpmFloor);
+        assert_eq!(floor(4).state, State::Ok);
+        let below = floor(3);
+        assert!(
+            below.state == State::Fail && below.found.contains("floor is 4"),
+            "{below:?}"
+        );
+    }
+
+    #[test]
+    fn an_event_log_is_compared_with_what_the_machine_booted_to() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../verifier/evidence/vectors/eventlog");
+        let bytes = fs::read(path.join("coreos_36_shielded_vm_no_secure_boot_eventlog")).unwrap();
+        let log = EventLog::parse(&bytes).unwrap();
+        let with = |registers| Survey {
+            registers: Some(registers),
+            event_log: Ok(Some(bytes.clone())),
+            ..good()
+        };
+        // User space measures into 11 after the log was written.
+        let same = registers_of(|i| if i < 8 { log.pcr(i) } else { [9; 32] });
+        let same = look(with(same), false, Code::TpmEventLog);
+        assert_eq!(same.state, State::Ok, "{same:?}");
+        let other = registers_of(|i| if i == 4 { [9; 32] } else { log.pcr(i) });
+        let other = look(with(other), false, Code::TpmEventLog);
+        assert!(
+            other.state == State::Warn && other.found.ends_with("PCR 4"),
+            "{other:?}"
         );
     }
 }

@@ -146,7 +146,11 @@ fn tcb(vendors: &Vendors<'_>, collateral: &Collateral) -> Finding {
         path: "paravisor report".to_owned(),
         bytes: report.to_vec(),
     }];
-    files.extend(collateral.iter().map(|(kind, bytes)| Given {
+    // What the site keeps for another platform would stand beside it as a second of its kind.
+    let belonging = epoch::profile(Profile::AzureSnp).endorsements();
+    let fits = |kind: &_| belonging.needed.contains(kind) || belonging.allowed.contains(kind);
+    let kept = collateral.iter().filter(|(kind, _)| fits(kind));
+    files.extend(kept.map(|(kind, bytes)| Given {
         path: format!("collateral/{kind}"),
         bytes: bytes.to_vec(),
     }));
@@ -339,6 +343,14 @@ mod tests {
         let nobody = looked(&CHAIN, Profile::AzureSnp, None, THEN).remove(2);
         assert_eq!(nobody.state, State::Unknown, "{nobody:?}");
         assert!(nobody.advice.unwrap().contains("--trust"));
+    }
+
+    #[test]
+    fn what_is_kept_for_another_platform_does_not_disturb() {
+        let intel = "tdx/dcap-qvl/tdx_quote_collateral.json";
+        let both = [CHAIN[0], CHAIN[1], CHAIN[2], intel];
+        let found = looked(&both, Profile::AzureSnp, None, THEN).remove(2);
+        assert_eq!(found.state, State::Unknown, "{found:?}");
     }
 
     #[test]

@@ -97,6 +97,13 @@ fn doctor_tells_a_machine_before_beside_and_after_its_gateway_and_changes_nothin
 
     machine.enrol(1);
     let mut gateway = machine.start();
+    let mut alone = Command::new(program("countersign"));
+    let (status, text, _) = outcome(alone.arg("doctor").arg("--site").arg(&site));
+    assert_eq!(status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("name the state directory with --state"),
+        "{text}"
+    );
     let beside = look();
     assert_eq!(beside.exit, 0, "{}", beside.text);
     assert!(beside.of("state.log").1.contains("a gateway runs"));
@@ -159,6 +166,22 @@ fn doctor_finds_another_machines_state_an_altered_boot_and_a_changed_site() {
         found.text
     );
     site.edit("sequence = 2", "sequence = 1");
+    let key = site.path().join("keys/release.key");
+    let mut sign = Command::new(program("countersign"));
+    sign.args(["release", "sign", "--site"])
+        .arg(site.path())
+        .arg("--key")
+        .arg(key);
+    sign.arg("--pcr").arg(format!("4={}", "44".repeat(32)));
+    assert!(outcome(&mut sign).0.success());
+    let found = doctor(site.path(), &machine.state());
+    assert_eq!(
+        (found.exit, found.state("tpm.registers")),
+        (1, "fail"),
+        "{}",
+        found.text
+    );
+    machine.sign_release();
     site.write("policies/more.cedar", "// another\n");
     let found = doctor(site.path(), &machine.state());
     assert_eq!(

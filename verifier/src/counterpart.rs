@@ -62,6 +62,7 @@ pub struct Counterpart {
     epoch_key: PublicKey,
     base: EntryDigest,
     binding: Binding,
+    platform: Option<PlatformFacts>,
 }
 
 /// Why a client should say nothing to whoever is there.
@@ -171,6 +172,7 @@ impl Counterpart {
             epoch_key: binding.epoch_key,
             base: digest,
             binding,
+            platform: facts.platform,
         };
         counterpart.is_at_the_end_of(shown.statement, asked)?;
         Ok(counterpart)
@@ -227,8 +229,18 @@ impl Counterpart {
             kind: kind.unwrap_or_default().to_owned(),
             digest: ArtifactDigest::of(evidence),
         }];
-        let Facts { .. } = appraised(&refs, evidence, whose, &self.binding, trust, now)?;
-        Ok(())
+        let Facts { tpm: _, platform } =
+            appraised(&refs, evidence, whose, &self.binding, trust, now)?;
+        // Without a TPM no key ties it to the opening: it has to be of the same launch.
+        match (&platform, &self.platform) {
+            (Some(later), Some(opening)) if !later.is_of(opening) => {
+                Err(CounterpartError::Evidence {
+                    why: "it is of another launch than the opening".to_owned(),
+                })
+            }
+            (Some(later), _) => platform_accepted(trust, later),
+            (None, _) => Ok(()),
+        }
     }
 
     /// Which gateway.
@@ -331,7 +343,8 @@ fn appraised(
     trust: &Trust,
     now: UnixMillis,
 ) -> Result<Facts, CounterpartError> {
-    let shown = |digest| (ArtifactDigest::of(evidence) == digest).then(|| evidence.to_vec());
+    let shown =
+        |_: &str, digest| (ArtifactDigest::of(evidence) == digest).then(|| evidence.to_vec());
     let mut chains = countersign_evidence::Chains::new();
     let mut settings = Settings {
         trust,

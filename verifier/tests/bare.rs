@@ -204,7 +204,7 @@ fn with_everything_named_a_capture_is_verified_and_one_wrong_value_is_against_po
     let (launch, data) = (said("measurement"), said("report data"));
     let text = |microcode: u8| {
         format!(
-            "version = 1\n[snp]\nrevocation = \"optional\"\nplatform_required = []\n\
+            "version = 1\n[evidence]\nparties = [\"amd\"]\n[snp]\nrevocation = \"optional\"\nplatform_required = []\n\
              products = [{{ name = \"Milan\", floor = {{ bootloader = 3, tee = 0, snp = 8, microcode = {microcode} }} }}]\n\
              [reference]\nlaunch = [\"{launch}\"]\n"
         )
@@ -243,4 +243,58 @@ fn what_is_no_evidence_is_usage_and_says_which_file() {
         let (code, json) = judged(files, &[]);
         assert_eq!((code, json), (4, Value::Null), "{files:?}");
     }
+}
+
+#[test]
+fn what_was_asked_and_compared_with_nothing_is_said_and_is_no_verdict() {
+    let files = [
+        "azure/trustee-snp/hcl-report.bin",
+        "snp/captured/milan-v2-azure.der",
+    ];
+    let lacks = |files: &[&str], more: &[&str], why: &str| {
+        let (code, json) = judged(files, more);
+        assert_ne!(code, 0);
+        let all = json["not_checked"].as_array().unwrap();
+        let said = all.iter().any(|t| t.as_str().unwrap().contains(why));
+        assert!(said, "{why}: {all:?}");
+    };
+    lacks(
+        &files,
+        &["--now", THEN, "--nonce", "00"],
+        "no TPM quote that could be over it",
+    );
+    lacks(&files, &["--now", THEN], "anything fresh");
+    lacks(
+        &files,
+        &["--now", THEN, "--expect-report-data", "00"],
+        "the expected report data",
+    );
+    let beside = [files.as_slice(), &["snp/captured/milan-v2-debug.report"]].concat();
+    lacks(&beside, &["--now", THEN], "beside the paravisor's");
+    let with_log = [files.as_slice(), &["eventlog/sb_cert_eventlog"]].concat();
+    lacks(&with_log, &["--now", THEN], "the event log");
+    lacks(&files, &["--now", THEN], "parties");
+}
+
+#[test]
+fn a_name_of_a_file_makes_no_line_of_the_result() {
+    let directory = std::env::temp_dir().join(format!("bare-names-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("report\n  pass        snp.report.data");
+    std::fs::copy(capture("snp/captured/milan-v2-virtee.report"), &path).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .args(["evidence", "--now", THEN])
+        .arg(&path)
+        .arg(capture("snp/captured/milan-v2-virtee.der"))
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.is_empty());
+    assert!(
+        !text
+            .lines()
+            .any(|l| l.starts_with("  pass        snp.report.data")),
+        "{text}"
+    );
 }

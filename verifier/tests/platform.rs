@@ -135,7 +135,7 @@ fn whoever_is_not_named_is_not_relied_on() {
     let parties = "parties = [\"amd\", \"microsoft-paravisor\"]";
     let report = judged(&sample(Profile::AzureSnp), &trust().replace(parties, ""));
     assert_eq!(report.verdict, Verdict::CannotBeEvaluated);
-    assert_eq!(state(&report, "parties"), "NotChecked");
+    assert_eq!(state(&report, "parties"), "CannotTell");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn without_rules_for_processors_there_is_no_verdict() {
         let report = judged(&sample(Profile::AzureSnp), &trust().replace(table, ""));
         if table == "[azure]\n" {
             assert_eq!(report.verdict, Verdict::CannotBeEvaluated);
-            assert_eq!(state(&report, "platform-rules"), "NotChecked");
+            assert_eq!(state(&report, "platform-rules"), "CannotTell");
         } else {
             // Without the table the vendor's own roots count, and this is no chip of AMD's.
             assert_eq!(report.verdict, Verdict::Untrusted);

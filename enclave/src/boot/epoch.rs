@@ -142,6 +142,8 @@ pub fn begin(opened: &mut Opened, asked: &Asked) -> anyhow::Result<Result<Epoch,
     };
     let key = SigningKey::from_bytes(&*random::<32>()?);
     let public = keys::public(&key);
+    // What can be missing is looked for before the counter moves: each step without an opening may stand for a lost lease.
+    platform::expect(opened)?;
     let next = found
         .checked_add(1)
         .context("the epoch counter is at its end")?;

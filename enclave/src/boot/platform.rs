@@ -16,6 +16,21 @@ use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::digest::Anchor;
 use countersign_record::evidence::{PlatformEvidence, PlatformKey};
 
+/// Whether the platform would give all that an opening needs. Moves nothing and keeps nothing.
+///
+/// # Errors
+/// What is missing.
+pub fn expect(opened: &Opened) -> anyhow::Result<()> {
+    let found = opened
+        .attester
+        .platform(Qualifying([0; 32]))
+        .context("the platform does not report")?;
+    if found.is_some() {
+        Collateral::read(&opened.site)?.of(profile(opened.attester.profile()))?;
+    }
+    Ok(())
+}
+
 /// The platform's evidence of an opening; nothing where a TPM stands alone.
 ///
 /// # Errors

@@ -201,7 +201,7 @@ def _of_platform(judge, facts):
             report.held(code)
         return
     if trust.parties is None:
-        report.not_made("parties")
+        report.unknown("parties")
     for party in facts.parties if trust.parties is not None else ():
         report.holds("parties", party in trust.parties, party)
     for code in facts.broken:
@@ -209,16 +209,16 @@ def _of_platform(judge, facts):
     if not facts.broken and platforms.has_rules(facts.profile, trust):
         report.held("platform-rules")
     elif not facts.broken:
-        report.not_made("platform-rules")
+        report.unknown("platform-rules")
     if reference.launch is None:
-        report.not_made("launch")
+        report.unknown("launch")
     else:
         report.holds("launch", facts.launch in reference.launch, "measurement")
     for index, value in enumerate(facts.registers or ()):
         known = (reference.rtmrs or {}).get(index)
         if known is not None:
             report.holds("launch", value in known, f"register {index}")
-        elif facts.profile == schema.TDX and index < 3:
+        elif facts.profile in (schema.TDX, schema.AZURE_TDX) and index < 3:
             report.unknown("launch", f"register {index}")
 
 
@@ -365,6 +365,10 @@ def _vouched(judge, entry, epoch, statement, use):
             sequences.heads(judge, entry, statement)
     body = entry.body
     facts = evidence(judge, body.evidence, epoch.binding, _vouches(use, body.statement), entry.place.at)
+    if facts and not facts.tpm:
+        first = epoch.facts.platform if epoch.facts else None
+        if first:
+            report.holds("evidence", _launch(facts.platform) == _launch(first), "another launch than the opening's")
     facts = facts.tpm if facts else None
     if not facts:
         return
@@ -378,6 +382,10 @@ def _vouched(judge, entry, epoch, statement, use):
         report.holds("counter", facts.release == opened.release, "release key")
         report.holds("reset-counts", facts.boots == opened.boots and facts.clock >= opened.clock, "within the epoch")
         report.holds("reset-counts", facts.values == opened.values, "registers")
+
+
+def _launch(facts):
+    return facts.launch, list(facts.registers or ())[:3], list(facts.parties)
 
 
 def event(judge, entry):
@@ -498,6 +506,14 @@ def is_in_force(judge, entry, reference, bundle):
 # ---------------------------------------------------------------- the end
 
 
+def _beside(judge, ak_name):
+    """Facts of the platform of the first opening with that attestation key."""
+    for one in judge.epochs:
+        if one.facts and one.facts.platform and one.facts.tpm and one.facts.tpm.ak_name == ak_name:
+            return one.facts.platform
+    return None
+
+
 def end(judge):
     report, trust = judge.report, judge.trust
     for one in judge.epochs:
@@ -508,6 +524,9 @@ def end(judge):
                 word = "software"
             elif one.facts.platform:
                 word = platforms.CLASSES[one.facts.platform.profile]
+            elif _beside(judge, one.facts.tpm.ak_name):
+                word = platforms.CLASSES[_beside(judge, one.facts.tpm.ak_name).profile]
+                report.unknown("platform-rules", "the report is left away")
             elif one.facts.tpm.ak_name in trust.attestation_keys | judge.named:
                 word = "hardware-tpm"
             else:

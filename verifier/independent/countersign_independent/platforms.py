@@ -72,7 +72,10 @@ def appraise(one, binding, attestation_key, qualifying, report_data, moment, tru
     elif said or not below_paravisor:
         report = said.hardware if said else one.report
         chain = (given[1], given[2], given[3])
-        checks, facts = snp.appraise(report, chain, given.get(4), snp.policy(trust.snp), report_data, moment)
+        rules = snp.policy(trust.snp)
+        if below_paravisor:
+            rules = SimpleNamespace(**{**vars(rules), "vmpl": 0})
+        checks, facts = snp.appraise(report, chain, given.get(4), rules, report_data, moment)
         every.append(checks)
     if below_paravisor:
         every.append(tpmkeys.appraise(one.key, said.key if said else None, attestation_key, binding.ak_name, qualifying))

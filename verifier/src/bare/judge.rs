@@ -111,15 +111,17 @@ pub fn judge(files: &[Given], asked: &Asked) -> Result<Bare, BareError> {
         chains: Chains::new(),
         parts: Vec::new(),
         parties: Vec::new(),
-        complete: true,
+        lacks: Vec::new(),
     };
     case.run()?;
+    case.accepted_parties();
     let Case {
         parts,
         parties,
-        complete,
+        lacks,
         ..
     } = case;
+    let complete = lacks.is_empty();
     let verdict = verdict(&parts, complete);
     Ok(Bare {
         evidence: BARE_VERSION,
@@ -133,7 +135,7 @@ pub fn judge(files: &[Given], asked: &Asked) -> Result<Bare, BareError> {
             sha256: Some(hex::encode(sha256(&trust.source))),
         }),
         files: said,
-        not_checked: not_checked(asked),
+        not_checked: not_checked(lacks),
         parts,
         parties: parties.iter().map(Party::to_string).collect(),
     })
@@ -152,11 +154,13 @@ fn headline(verdict: Verdict, asked: &Asked) -> String {
     format!("{}{end}", verdict.words())
 }
 
-/// What no line of a part says.
-fn not_checked(asked: &Asked) -> Vec<String> {
-    let mut out = Vec::new();
-    if asked.trust.is_none() {
-        out.push("rules of yours: no trust file was given".to_owned());
+/// What stands in the way of a verdict, and what no piece of evidence says.
+fn not_checked(lacks: Vec<String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for lack in lacks {
+        if !out.contains(&lack) {
+            out.push(lack);
+        }
     }
     out.push("whose gateway it is, and anything about a log".to_owned());
     out
@@ -204,8 +208,8 @@ struct Case<'a> {
     chains: Chains,
     parts: Vec<Part>,
     parties: Vec<Party>,
-    /// Whether everything was there and was looked at.
-    complete: bool,
+    /// What was not there, or was not looked at: with any of it there is no verdict.
+    lacks: Vec<String>,
 }
 
 impl Case<'_> {
@@ -238,7 +242,87 @@ impl Case<'_> {
             None if tdx.is_none() => self.event_log(log.as_deref()),
             None => {}
         }
+        self.unused(paravisor.is_some(), quote.is_some())
+    }
+
+    fn lack(&mut self, text: &str) {
+        self.lacks.push(text.to_owned());
+    }
+
+    /// What was given, or asked for, and was part of no appraisal.
+    fn unused(&mut self, paravisor: bool, quote: bool) -> Result<(), BareError> {
+        let snp = self
+            .heap
+            .one("an SEV-SNP report", pick!(SnpReport))?
+            .is_some();
+        let tdx = self.heap.one("a TDX quote", pick!(TdxQuote))?.is_some();
+        let log = self.heap.one("an event log", pick!(EventLog))?.is_some();
+        let registers = self
+            .heap
+            .one("lists of registers", pick!(Registers))?
+            .is_some();
+        for (is, text) in [
+            (
+                self.asked.trust.is_none(),
+                "rules of yours: no trust file was given",
+            ),
+            (
+                self.asked.nonce.is_some() && !quote,
+                "the nonce: there is no TPM quote that could be over it",
+            ),
+            (
+                self.asked.report_data.is_some() && (paravisor || !(snp || tdx)),
+                "the expected report data: below a paravisor it is the paravisor's own, and a TPM has none",
+            ),
+            (
+                paravisor && !quote,
+                "anything fresh: a paravisor's report is made at boot, and there is no TPM quote",
+            ),
+            (
+                paravisor && snp,
+                "the SEV-SNP report beside the paravisor's: it has its own inside",
+            ),
+            (
+                paravisor && log && !quote,
+                "the event log: there is no TPM quote that it could lead to",
+            ),
+            (
+                registers && !quote,
+                "the register values: nobody signed them",
+            ),
+        ] {
+            if is {
+                self.lack(text);
+            }
+        }
         Ok(())
+    }
+
+    /// Whether everybody on whom it rests is named in the trust file.
+    fn accepted_parties(&mut self) {
+        let Some(accepted) = self.trust().and_then(|t| t.parties.clone()) else {
+            if !self.parties.is_empty() {
+                self.lack("parties: your trust file does not say on whom evidence may rest");
+            }
+            return;
+        };
+        let line = |party: &Party| super::report::Line {
+            code: format!("parties.{party}"),
+            outcome: if accepted.contains(party) {
+                "pass"
+            } else {
+                "fail"
+            }
+            .to_owned(),
+            reason: "on whom it rests, and whether your trust file names it".to_owned(),
+            rule: true,
+        };
+        let checks = self.parties.iter().map(line).collect();
+        self.parts.push(Part {
+            title: "Parties",
+            checks,
+            says: Vec::new(),
+        });
     }
 
     fn trust(&self) -> Option<&Trust> {
@@ -287,7 +371,12 @@ impl Case<'_> {
         let ruled = rule.is_some() && policy.measurements.is_some();
         let at = self.at();
         let appraisal = appraise_snp(&evidence, &policy, &roots, at, &mut self.chains);
-        self.complete &= ruled && appraisal.verified().is_some();
+        if !ruled {
+            self.lack("rules or launch values for SEV-SNP: [snp] and launch of the trust file");
+        }
+        if appraisal.verified().is_none() {
+            self.lack("all that an SEV-SNP report needs: see the lines above");
+        }
         self.rests_on(appraisal.rests_on());
         let says = appraisal.claimed().map(of_snp).unwrap_or_default();
         self.parts.push(Part::of(
@@ -334,10 +423,18 @@ impl Case<'_> {
             Some(Pinned::TrustFile(roots)) => roots.clone(),
             Some(Pinned::Vendor) | None => tdx::Roots::intel(),
         };
-        let ruled = rule.is_some() && policy.mrtd.is_some();
+        let registers = policy.rtmrs.iter().take(3).all(Option::is_some);
+        let ruled = rule.is_some() && policy.mrtd.is_some() && registers;
         let at = self.at();
         let appraisal = appraise_tdx(&evidence, &policy, &roots, at, &mut self.chains);
-        self.complete &= ruled && appraisal.verified().is_some();
+        if !ruled {
+            self.lack(
+                "rules or launch values for TDX: [tdx], launch and rtmrs 0 to 2 of the trust file",
+            );
+        }
+        if appraisal.verified().is_none() {
+            self.lack("all that a TDX quote needs: see the lines above");
+        }
         self.rests_on(&[Party::Intel]);
         let says = appraisal.claimed().map(of_tdx).unwrap_or_default();
         self.parts.push(Part::of(
@@ -390,7 +487,7 @@ impl Case<'_> {
         let policy = match self.trust().and_then(|t| t.azure) {
             Some(rule) => rule.policy(kind),
             None => {
-                self.complete = false;
+                self.lack("rules for Azure's paravisor: [azure] of the trust file");
                 AzurePolicy::open(kind)
             }
         };
@@ -401,7 +498,9 @@ impl Case<'_> {
         let open = appraise_paravisor(&evidence, &AzurePolicy::open(kind));
         let key = open.verified().map(|v| v.attestation_key().clone());
         let appraisal = appraise_paravisor(&evidence, &policy);
-        self.complete &= appraisal.verified().is_some();
+        if appraisal.verified().is_none() {
+            self.lack("all that a paravisor's report needs: see the lines above");
+        }
         self.rests_on(&[Party::MicrosoftParavisor]);
         let says = appraisal
             .claimed_claims()
@@ -418,7 +517,9 @@ impl Case<'_> {
         match (hardware, quote) {
             (Some(HardwareReport::Snp(bytes)), _) => self.snp(bytes, data)?,
             (_, Some(quote)) => self.tdx(quote, data, None)?,
-            (Some(HardwareReport::Tdx(_)) | None, None) => self.complete = false,
+            (Some(HardwareReport::Tdx(_)) | None, None) => {
+                self.lack("the processor's own report below the paravisor's");
+            }
         }
         Ok(key)
     }
@@ -490,7 +591,9 @@ impl Case<'_> {
             firmware_floor: None,
         };
         let appraisal = appraise_quote(&evidence, &policy);
-        self.complete &= appraisal.verified().is_some();
+        if appraisal.verified().is_none() {
+            self.lack("all that a TPM quote needs: see the lines above");
+        }
         let says = registers
             .iter()
             .map(|(index, value)| Said::new(format!("PCR {index}"), hex::encode(value)))
@@ -507,33 +610,41 @@ impl Case<'_> {
 
     /// Whether registers have values that the auditor knows.
     fn registers_known(&mut self, found: &[(u8, [u8; 32])]) {
-        let Some(known) = self.reference().and_then(|r| r.pcrs.clone()) else {
-            self.complete = false;
-            return;
-        };
-        let line = |index: &u8, known: &Vec<[u8; 32]>| {
-            let value = found.iter().find(|(i, _)| i == index);
-            let (outcome, reason) = match value {
-                None => ("fail", "it is not among the registers".to_owned()),
-                Some((_, value)) if known.contains(value) => ("pass", "known".to_owned()),
-                Some((_, value)) => (
+        let known = self.reference().and_then(|r| r.pcrs.clone());
+        let known = known.unwrap_or_default();
+        // Software resets 16 and 23 at will, so their values say nothing.
+        let told = found.iter().filter(|(index, _)| !matches!(index, 16 | 23));
+        let mut checks = Vec::new();
+        for (index, value) in told {
+            let (outcome, reason) = match known.get(index) {
+                None => ("not checked", "nobody named values for it".to_owned()),
+                Some(values) if values.contains(value) => ("pass", "known".to_owned()),
+                Some(_) => (
                     "fail",
                     format!("{} is none that you know", hex::encode(value)),
                 ),
             };
-            super::report::Line {
+            checks.push(super::report::Line {
                 code: format!("reference.pcr.{index}"),
                 outcome: outcome.to_owned(),
                 reason,
                 rule: true,
-            }
-        };
+            });
+        }
+        for index in known.keys().filter(|i| !found.iter().any(|(f, _)| f == *i)) {
+            checks.push(super::report::Line {
+                code: format!("reference.pcr.{index}"),
+                outcome: "fail".to_owned(),
+                reason: "it is not among the registers".to_owned(),
+                rule: true,
+            });
+        }
+        if checks.iter().any(|line| line.outcome == "not checked") {
+            self.lack("values of all registers that were quoted: pcrs of the trust file");
+        }
         self.parts.push(Part {
             title: "Reference values",
-            checks: known
-                .iter()
-                .map(|(index, values)| line(index, values))
-                .collect(),
+            checks,
             says: Vec::new(),
         });
     }
@@ -543,7 +654,7 @@ impl Case<'_> {
         let Some(bytes) = log else {
             return;
         };
-        self.complete = false;
+        self.lack("who says that this was booted: nobody signed the log");
         self.parts.push(of_log(bytes));
     }
 }

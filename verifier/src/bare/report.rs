@@ -1,7 +1,7 @@
 //! What came of a bare piece of evidence, as data. Text and JSON are functions of it.
 
 use crate::report::{Source, Verdict};
-use crate::text::neutralize;
+use crate::text::{neutralize, neutralize_json};
 use countersign_evidence::appraisal::{Check, Outcome};
 use serde::Serialize;
 use std::fmt::{Display, Write as _};
@@ -125,21 +125,20 @@ impl Bare {
     /// # Errors
     /// If it cannot be written as JSON; it always can.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(self).map(|mut text| {
-            text.push('\n');
-            text
-        })
+        serde_json::to_string_pretty(self).map(|text| format!("{}\n", neutralize_json(&text)))
     }
 
     /// As text. What files say of themselves is neutralized.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut out = format!("{}\n", self.headline);
+        let mut out = String::new();
+        line(&mut out, &self.headline);
         for file in &self.files {
             line(&mut out, &format!("  {}: {}", file.name, file.value));
         }
         for part in &self.parts {
-            line(&mut out, &format!("\n{}", part.title));
+            out.push('\n');
+            line(&mut out, part.title);
             for check in &part.checks {
                 let Line {
                     code,
@@ -166,14 +165,15 @@ fn list(out: &mut String, title: &str, items: &[String]) {
     if items.is_empty() {
         return;
     }
-    line(out, &format!("\n{title}"));
+    out.push('\n');
+    line(out, title);
     for item in items {
         line(out, &format!("  {item}"));
     }
 }
 
+/// One line, whatever a file has in its names.
 fn line(out: &mut String, text: &str) {
-    let text: Vec<String> = text.split('\n').map(neutralize).collect();
     // Writing to a string does not fail.
-    let _ = writeln!(out, "{}", text.join("\n"));
+    let _ = writeln!(out, "{}", neutralize(text));
 }

@@ -252,7 +252,9 @@ impl Checks<'_> {
             out.push("that the gateway ran on hardware that keeps its operator out".to_owned());
         }
         if let Some(note) = self.ledger.tally(Code::PlatformRules).note {
-            out.push(format!("that the platform would be accepted today: {note}"));
+            out.push(format!(
+                "that the platforms would be accepted today: {note}"
+            ));
         }
         if let Some(note) = self.ledger.tally(Code::EpochEnds).note {
             out.push(format!("what happened between: {note}"));

@@ -405,10 +405,25 @@ impl Checks<'_> {
     /// Whether the counter moved by one, in the same boot.
     fn next_counter(&mut self, at: At, claimed: u64, facts: &Facts) {
         let Some(facts) = &facts.tpm else {
-            return;
+            return self.same_launch(at, facts);
         };
         self.counter_moved(at, claimed, facts);
         self.same_boot(at, facts);
+    }
+
+    /// Without a TPM there is no key that ties later evidence to the opening's: it is of the same launch, or somebody else's.
+    fn same_launch(&mut self, at: At, facts: &Facts) {
+        let opening = self.epochs.last().and_then(|e| e.facts.as_ref());
+        let Some(opening) = opening.and_then(|f| f.platform.as_ref()) else {
+            return;
+        };
+        let same = facts
+            .platform
+            .as_ref()
+            .is_some_and(|later| later.is_of(opening));
+        let text = || "it is evidence of another launch than the opening's".to_owned();
+        self.ledger
+            .observe(Code::Evidence, Some(at.index), that(same, text));
     }
 
     fn counter_moved(&mut self, at: At, claimed: u64, facts: &TpmFacts) {

@@ -7,6 +7,9 @@ use super::{At, Checks, that};
 use crate::codes::Code;
 use crate::hardware::{Facts, Judged, PlatformFacts};
 
+/// Beyond so much nothing is added to what is said beside a check.
+const MAX_NOTE_BYTES: usize = 4096;
+
 impl Checks<'_> {
     /// An opening's evidence, as far as a processor is in it.
     pub(super) fn platform(&mut self, at: At, facts: &Facts) {
@@ -31,8 +34,9 @@ impl Checks<'_> {
             super::who::push_new(&mut self.subject.rests_on, party.to_string());
         }
         let Some(accepted) = &self.trust.parties else {
+            // No result, not "not made": another epoch that has no processor's report must not stand in for this one.
             let text = "your trust file does not say on whom evidence of processors may rest";
-            return self.ledger.skipped(Code::Parties, index, text);
+            return self.ledger.unknown(Code::Parties, index, text);
         };
         for party in &platform.parties {
             let text =
@@ -46,7 +50,7 @@ impl Checks<'_> {
         let index = Some(at.index);
         match &platform.then {
             Judged::Accepted => self.ledger.held(Code::PlatformRules),
-            Judged::NotAsked(why) => self.ledger.skipped(Code::PlatformRules, index, *why),
+            Judged::NotAsked(why) => self.ledger.unknown(Code::PlatformRules, index, *why),
             Judged::Refused(texts) => {
                 for text in texts {
                     self.ledger.fail(Code::PlatformRules, index, text.clone());
@@ -56,11 +60,30 @@ impl Checks<'_> {
         // What became known later, and what has expired since, takes nothing back. It is said.
         if let Judged::Refused(texts) = &platform.today {
             let text = format!(
-                "what the platform showed was judged as of its time; today it would not be: {}",
+                "entry {}: judged as of the time that it claims, with the lists that came with it; today it would not be accepted: {}",
+                at.index,
                 texts.join("; ")
             );
-            self.ledger.note(Code::PlatformRules, text);
+            self.say(text);
         }
+        if platform.foreign_root {
+            let text = format!(
+                "entry {}: the chain ends in a root that your trust file names in the vendor's place",
+                at.index
+            );
+            self.say(text);
+        }
+    }
+
+    /// Beside what was said of other epochs; of very many the first.
+    fn say(&mut self, text: String) {
+        let before = self.ledger.tally(Code::PlatformRules).note;
+        let together = match before {
+            Some(before) if before.len() > MAX_NOTE_BYTES => before,
+            Some(before) => format!("{before}; {text}"),
+            None => text,
+        };
+        self.ledger.note(Code::PlatformRules, together);
     }
 
     fn launched(&mut self, at: At, platform: &PlatformFacts) {
@@ -68,7 +91,7 @@ impl Checks<'_> {
         match &self.reference.launch {
             None => {
                 let text = "no reference value for what was launched was given";
-                self.ledger.skipped(Code::Launch, index, text);
+                self.ledger.unknown(Code::Launch, index, text);
             }
             Some(known) => {
                 let text = || {

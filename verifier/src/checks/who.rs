@@ -118,8 +118,9 @@ impl Checks<'_> {
         whose: Use,
         binding: &Binding,
     ) -> Option<Facts> {
-        let found = |digest| {
-            let kept = self.evidence.iter().find(|e| e.digest() == digest);
+        let found = |kind: &str, digest| {
+            let mut all = self.evidence.iter();
+            let kept = all.find(|e| e.kind == kind && e.digest() == digest);
             kept.map(|e| e.bytes.0.clone())
         };
         let mut settings = Settings {
@@ -286,6 +287,7 @@ impl Checks<'_> {
             .iter()
             .filter_map(|e| e.facts.as_ref().map(|f| (e.index, self.class(f))))
             .collect();
+        self.downgrades();
         for (index, class) in classes {
             let text = || {
                 match class {
@@ -307,6 +309,28 @@ impl Checks<'_> {
         }
     }
 
+    /// Openings that leave the processor's report away although their attestation key is one beside which it belongs.
+    fn downgrades(&mut self) {
+        let key = |f: &Facts| f.tpm.as_ref().map(|t| t.ak_name.clone());
+        let facts = || {
+            self.epochs
+                .iter()
+                .filter_map(|e| Some((e.index, e.facts.as_ref()?)))
+        };
+        let beside: Vec<_> = facts()
+            .filter(|(_, f)| f.platform.is_some())
+            .filter_map(|(_, f)| key(f))
+            .collect();
+        let bare: Vec<u64> = facts()
+            .filter(|(_, f)| f.platform.is_none() && key(f).is_some_and(|k| beside.contains(&k)))
+            .map(|(index, _)| index)
+            .collect();
+        for index in bare {
+            let text = "the attestation key is that of a platform whose processor reports, and this opening has no report";
+            self.ledger.unknown(Code::PlatformRules, Some(index), text);
+        }
+    }
+
     /// How well evidence is vouched for.
     fn class(&self, facts: &Facts) -> EvidenceClass {
         let software = facts.tpm.as_ref().is_some_and(|t| t.software);
@@ -316,6 +340,14 @@ impl Checks<'_> {
         let Some(tpm) = &facts.tpm else {
             return EvidenceClass::UnendorsedTpm;
         };
+        // A key that another opening showed to be in a paravisor or hypervisor is in no chip, whoever pinned it.
+        let elsewhere = self.epochs.iter().filter_map(|e| e.facts.as_ref());
+        let elsewhere = elsewhere
+            .filter(|f| f.tpm.as_ref().is_some_and(|t| t.ak_name == tpm.ak_name))
+            .find_map(|f| f.platform.as_ref());
+        if let Some(platform) = elsewhere.filter(|_| !software) {
+            return platform.class;
+        }
         let pinned = self
             .trust
             .attestation_keys

@@ -70,7 +70,7 @@ impl Set {
         refs: &[EvidenceRef],
         profile: Profile,
         whose: Use,
-        find: impl Fn(ArtifactDigest) -> Option<Vec<u8>>,
+        find: impl Fn(&str, ArtifactDigest) -> Option<Vec<u8>>,
     ) -> Result<Self, Vec<Blame>> {
         let kinds = kinds(profile, whose);
         if refs.len() != kinds.len() {
@@ -90,7 +90,7 @@ impl Set {
                 let text = "the evidence is of a kind that the profile does not have";
                 return Err(Blame::one(Code::EvidenceSet, text));
             }
-            let bytes = find(named.digest).ok_or_else(|| {
+            let bytes = find(kind, named.digest).ok_or_else(|| {
                 let text = format!("evidence {} does not stand before the entry", named.digest);
                 Blame::one(Code::EvidenceSet, text)
             })?;

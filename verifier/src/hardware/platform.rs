@@ -62,6 +62,17 @@ pub(crate) struct PlatformFacts {
     pub(crate) foreign_root: bool,
 }
 
+impl PlatformFacts {
+    /// Whether this is of the same launch: what was launched, what booted, and on whom it rests. The last register is the guest's
+    /// own to change.
+    pub(crate) fn is_of(&self, opening: &Self) -> bool {
+        let booted = |facts: &Self| facts.rtmrs.map(|[a, b, c, _]| [a, b, c]);
+        self.launch == opening.launch
+            && booted(self) == booted(opening)
+            && self.parties == opening.parties
+    }
+}
+
 /// What the auditor's rules make of evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Judged {
@@ -90,7 +101,7 @@ pub(super) fn appraise(
         )),
         Profile::Snp => {
             let report = parts.report(binding.profile)?;
-            let processor = amd(&parts, report, report_data, settings)?;
+            let processor = amd(&parts, report, report_data, Guest::OfItself, settings)?;
             Ok(processor.facts(EvidenceClass::Processor, Vec::new()))
         }
         Profile::Tdx => {
@@ -281,7 +292,8 @@ impl Processor {
             parties,
             launch,
             rtmrs,
-            registers_tell: class == EvidenceClass::Processor,
+            // Below a paravisor they tell that nothing but the paravisor was measured there.
+            registers_tell: class != EvidenceClass::HypervisorTpm,
             then,
             today,
             foreign_root,
@@ -294,6 +306,7 @@ fn amd(
     parts: &Parts<'_>,
     report: &[u8],
     report_data: [u8; 64],
+    guest: Guest,
     settings: &mut Settings<'_>,
 ) -> Result<Processor, Vec<Blame>> {
     let evidence = SnpEvidence {
@@ -306,6 +319,10 @@ fn amd(
     let rule = settings.trust.snp.as_ref();
     let mut policy = rule.map_or_else(snp::Policy::open, |rule| rule.policy.clone());
     policy.report_data = Some(snp::ReportData(report_data));
+    if guest == Guest::BelowParavisor {
+        // The paravisor has the highest privilege; whoever asked with less is a guest that says it is one.
+        policy.vmpl = snp::Vmpl(0);
+    }
     let (roots, foreign_root) = match rule.map(|rule| &rule.roots) {
         Some(Pinned::TrustFile(roots)) => (roots.clone(), true),
         Some(Pinned::Vendor) | None => (snp::Roots::amd(), false),
@@ -416,7 +433,7 @@ fn azure(
     let data = paravisor.hardware().report_data();
     let data = data.map_err(|e| Blame::one(Code::Evidence, e.to_string()))?;
     let processor = match (paravisor.hardware().bytes(), paravisor.td_quote()) {
-        (report, None) => amd(parts, report, data, settings)?,
+        (report, None) => amd(parts, report, data, Guest::BelowParavisor, settings)?,
         (_, Some(quote)) => intel(parts, quote, data, Guest::BelowParavisor, settings)?,
     };
     let key = paravisor.attestation_key();

@@ -38,6 +38,20 @@ fn on(profile: Profile, change: impl FnOnce(&mut Mini)) -> Vec<u8> {
     log.export()
 }
 
+/// Two epochs on two profiles; the second has the attestation key of this seed.
+fn switched(first: Profile, second: Profile, seed: u8) -> Vec<u8> {
+    let mut log = Mini::new(first);
+    log.open();
+    log.enrol();
+    log.renew();
+    log.close();
+    log.device.profile = second;
+    log.device.ak_seed = seed;
+    log.open();
+    log.renew();
+    log.export()
+}
+
 fn azure(change: impl FnOnce(&mut Mini)) -> Vec<u8> {
     on(Profile::AzureSnp, change)
 }
@@ -49,6 +63,19 @@ fn genuine() -> Vec<Case> {
             "A log on SEV-SNP below Azure's paravisor is verified.",
             azure(|_| ()),
         ),
+        case(
+            "platform-snp-renewed-elsewhere",
+            "Another guest's report stands for the renewal.",
+            {
+                let mut log = Mini::new(Profile::Snp);
+                log.open();
+                log.enrol();
+                log.platform.snp = Some(|d| d.report.measurement[0] ^= 1);
+                log.renew();
+                log.export()
+            },
+        )
+        .fails("evidence"),
         case(
             "platform-snp-alone",
             "A processor alone vouches for the keys, and nobody for the counter.",
@@ -369,14 +396,55 @@ fn rules() -> Vec<Case> {
             azure(|_| ()),
         )
         .trust(none, no_parties)
-        .lacks("parties"),
+        .cannot("parties"),
+        case(
+            "platform-hidden-by-another-epoch",
+            "The trust file names no parties, and another epoch of the log needs none.",
+            switched(Profile::Tpm, Profile::AzureSnp, 1),
+        )
+        .trust(
+            "platform-no-parties-two-classes",
+            trust_platform()
+                .replace("parties = [\"amd\", \"microsoft-paravisor\"]\n", "")
+                .replace("\"processor\"", "\"processor\", \"unendorsed-tpm\", \"hardware-tpm\""),
+        )
+        .cannot("parties"),
+        case(
+            "platform-left-away",
+            "A later epoch leaves the processor's report away, with the attestation key beside which it belongs.",
+            switched(Profile::AzureSnp, Profile::Tpm, 1),
+        )
+        .cannot("platform-rules"),
+        case(
+            "platform-artifact-of-another-kind",
+            "The platform's evidence stands in the export as an artifact of another kind.",
+            azure(|_| ()),
+        )
+        .with_items(|items| {
+            let from = b"countersign.platform-evidence+cbor";
+            for (_, bytes) in items.iter_mut().filter(|(kind, _)| *kind == 1) {
+                if let Some(at) = bytes.windows(from.len()).position(|w| w == from) {
+                    // The text has four letters fewer: so has the length before it.
+                    let name = b"countersign.tpm-evidence+cbor";
+                    let start = at.saturating_sub("application/".len());
+                    let head = start.saturating_sub(2);
+                    let text = [b"application/", name.as_slice()].concat();
+                    let mut new = bytes[..head].to_vec();
+                    new.extend([0x78, u8::try_from(text.len()).unwrap_or(0)]);
+                    new.extend(&text);
+                    new.extend(&bytes[at + from.len()..]);
+                    *bytes = new;
+                }
+            }
+        })
+        .fails("evidence-set"),
         case(
             "platform-no-rules",
             "The trust file has no table for the paravisor.",
             azure(|_| ()),
         )
         .trust(table, no_table)
-        .lacks("platform-rules"),
+        .cannot("platform-rules"),
         case(
             "platform-no-list",
             "The trust file asks for a revocation list, and there is none.",

@@ -109,3 +109,25 @@ fn an_entry_is_the_bytes_that_it_was_read_from_and_names_its_evidence() {
     }
     assert_eq!(with_evidence, 3);
 }
+
+#[test]
+fn keys_of_a_map_are_in_the_order_of_their_encodings_negative_ones_last() {
+    let whole = |bytes: &[u8]| {
+        let mut reader = Reader::new(bytes);
+        reader.map(|m| m.skip_rest())?;
+        reader.finish()
+    };
+    // 0, 1, −1, −2
+    assert_eq!(
+        whole(&[0xa4, 0x00, 0x00, 0x01, 0x00, 0x20, 0x00, 0x21, 0x00]),
+        Ok(())
+    );
+    for (map, at, key) in [
+        (&[0xa2, 0x21, 0x00, 0x20, 0x00][..], 3, -1),
+        (&[0xa2, 0x20, 0x00, 0x00, 0x00], 3, 0),
+        (&[0xa2, 0x20, 0x00, 0x20, 0x00], 3, -1),
+        (&[0xa2, 0x01, 0x00, 0x00, 0x00], 3, 0),
+    ] {
+        assert_eq!(whole(map), Err(CborError::KeyOrder { at, key }));
+    }
+}

@@ -282,6 +282,25 @@ fn a_processors_report_alone_does_not_stand_for_a_platform_with_a_tpm() {
 }
 
 #[test]
+fn a_list_that_nobody_asked_for_and_a_root_that_is_no_vendors_are_said() {
+    let log = azure(|l| l.platform.snp = Some(|d| d.crl = None));
+    let allowed = trust().replace(
+        "[[snp.products]]",
+        "revocation = \"optional\"\n[[snp.products]]",
+    );
+    let report = judged(&log, &allowed);
+    assert_eq!(
+        report.verdict,
+        Verdict::Verified,
+        "{:?}",
+        report.first_failure
+    );
+    let said = report.not_proved.join("; ");
+    assert!(said.contains("no revocation list"), "{said}");
+    assert!(said.contains("in the vendor's place"), "{said}");
+}
+
+#[test]
 fn what_expired_since_is_said_and_takes_nothing_back() {
     let text = trust();
     let report = judged_at(

@@ -66,6 +66,13 @@ impl Checks<'_> {
             );
             self.say(text);
         }
+        if platform.no_list {
+            let text = format!(
+                "entry {}: no revocation list came with the evidence, which your trust file may allow: nothing was looked up",
+                at.index
+            );
+            self.say(text);
+        }
         if platform.foreign_root {
             let text = format!(
                 "entry {}: the chain ends in a root that your trust file names in the vendor's place",

@@ -60,6 +60,8 @@ pub(crate) struct PlatformFacts {
     pub(crate) today: Judged,
     /// Whether the chain ends in a root that the trust file names instead of the vendor's.
     pub(crate) foreign_root: bool,
+    /// Whether no revocation list came with it, which a trust file may allow.
+    pub(crate) no_list: bool,
 }
 
 impl PlatformFacts {
@@ -274,6 +276,7 @@ struct Processor {
     then: Judged,
     today: Judged,
     foreign_root: bool,
+    no_list: bool,
 }
 
 impl Processor {
@@ -285,6 +288,7 @@ impl Processor {
             then,
             today,
             foreign_root,
+            no_list,
         } = self;
         parties.extend(others);
         PlatformFacts {
@@ -297,6 +301,7 @@ impl Processor {
             then,
             today,
             foreign_root,
+            no_list,
         }
     }
 }
@@ -346,6 +351,7 @@ fn amd(
         then: judge(then.checks()),
         today: judge(today.checks()),
         foreign_root,
+        no_list: evidence.crl.is_none(),
     })
 }
 
@@ -409,6 +415,8 @@ fn intel(
         then: judge(then.checks()),
         today: judge(today.checks()),
         foreign_root,
+        // Lists of Intel's are part of the profile.
+        no_list: false,
     })
 }
 

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use countersign_devices::azure::{self, Claims};
+use countersign_devices::key::{Key, Rsa};
+use countersign_devices::snp::{Draft, Kind, Product};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -297,4 +300,43 @@ fn a_name_of_a_file_makes_no_line_of_the_result() {
             .any(|l| l.starts_with("  pass        snp.report.data")),
         "{text}"
     );
+}
+
+/// A guest below a paravisor can ask for a report, too, over claims that it writes itself. The report says who asked.
+#[test]
+fn below_a_paravisor_a_report_for_less_than_its_privilege_is_refused() {
+    let tpm = Key::rsa(Rsa::Tpm);
+    let claims = Claims::new(&tpm, &Key::rsa(Rsa::Endorsement)).to_json();
+    let directory = std::env::temp_dir().join(format!("bare-vmpl-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let judged_at = |vmpl: u32, paravisor: bool| {
+        let draft = Draft::new(Product::Milan, Kind::Vcek).with(|draft| {
+            draft.report.vmpl = vmpl;
+            draft.report.report_data = azure::report_data(&claims);
+        });
+        let evidence = draft.build();
+        let report = if paravisor {
+            azure::Report::around(evidence.report, 2, &claims).to_bytes()
+        } else {
+            evidence.report
+        };
+        let files = [
+            ("report.bin", report),
+            ("key.der", evidence.key),
+            ("issuer.der", evidence.issuer),
+            ("root.der", evidence.root),
+        ];
+        let paths = files.map(|(name, bytes)| {
+            let path = directory.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path.to_str().unwrap().to_owned()
+        });
+        let (_, json) = judged(&paths.each_ref().map(String::as_str), &["--now", THEN]);
+        failed(&json).contains(&"snp.vmpl".to_owned())
+    };
+    assert!(judged_at(1, true));
+    assert!(!judged_at(0, true));
+    // Without a paravisor and without rules nothing is asked of a guest's privilege.
+    assert!(!judged_at(1, false));
+    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -1,10 +1,5 @@
 //! Real certificates and foreign signatures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests")]
 
 use countersign_certificates::algorithm::Hash;
 use countersign_certificates::rsa::RsaKey;

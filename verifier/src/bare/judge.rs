@@ -230,7 +230,7 @@ impl Case<'_> {
             key = self.paravisor(paravisor, tdx.as_deref())?;
         } else {
             if let Some(report) = &snp {
-                self.snp(report, self.asked.report_data)?;
+                self.snp(report, self.asked.report_data, None)?;
             }
             if let Some(quote_of_tdx) = &tdx {
                 let log = log.as_deref().filter(|_| quote.is_none());
@@ -350,7 +350,12 @@ impl Case<'_> {
 /// Processors.
 impl Case<'_> {
     /// A report of AMD's, over these bytes.
-    fn snp(&mut self, report: &[u8], data: Option<[u8; 64]>) -> Result<(), BareError> {
+    fn snp(
+        &mut self,
+        report: &[u8],
+        data: Option<[u8; 64]>,
+        vmpl: Option<snp::Vmpl>,
+    ) -> Result<(), BareError> {
         let mut ders = self.heap.all(pick!(Certificate));
         // What is given comes first; a name that two have is no one's.
         if SnpCertificates::of(&ders).is_err() {
@@ -362,6 +367,7 @@ impl Case<'_> {
         let rule: Option<&SnpRule> = self.trust().and_then(|t| t.snp.as_ref());
         let mut policy = rule.map_or_else(snp::Policy::open, |r| r.policy.clone());
         policy.report_data = data.map(snp::ReportData);
+        policy.vmpl = vmpl.unwrap_or(policy.vmpl);
         let launch = self.reference().and_then(|r| r.launch.clone());
         policy.measurements = launch.map(|l| l.into_iter().map(snp::LaunchMeasurement).collect());
         let roots = match rule.map(|r| &r.roots) {
@@ -515,7 +521,10 @@ impl Case<'_> {
         self.parts.push(part);
         let data = hardware.and_then(|h| h.report_data().ok());
         match (hardware, quote) {
-            (Some(HardwareReport::Snp(bytes)), _) => self.snp(bytes, data)?,
+            (Some(HardwareReport::Snp(bytes)), _) => {
+                // The paravisor has the highest privilege, whatever a trust file allows of guests.
+                self.snp(bytes, data, Some(snp::Vmpl(0)))?;
+            }
             (_, Some(quote)) => self.tdx(quote, data, None)?,
             (Some(HardwareReport::Tdx(_)) | None, None) => {
                 self.lack("the processor's own report below the paravisor's");

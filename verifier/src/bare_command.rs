@@ -38,8 +38,8 @@ exit codes
   3  cannot be evaluated: something needed is missing, or nobody said what is accepted
   4  usage, or a file that is none of the above
 
-What it shows is what it shows of a machine. Whose gateway it is, and whether a log is whole,
-only an export shows.
+What it shows is what it shows of a machine. Whose gateway it is, whether a log is whole, and
+whether its class of evidence is accepted (evidence.accept), only an export shows.
 ";
 
 #[derive(Debug, Default)]

@@ -36,8 +36,8 @@ pub struct Shown<'a> {
     pub statement: &'a [u8],
     /// The entry that opened its epoch.
     pub base: &'a [u8],
-    /// The evidence that the entry names.
-    pub evidence: &'a [u8],
+    /// The pieces of evidence that the entry names, in any order. One that it does not name is refused.
+    pub evidence: &'a [&'a [u8]],
     /// The signed fleet statement that lists it, if it has one.
     pub fleet: Option<&'a [u8]>,
 }
@@ -230,7 +230,7 @@ impl Counterpart {
             digest: ArtifactDigest::of(evidence),
         }];
         let Facts { tpm: _, platform } =
-            appraised(&refs, evidence, whose, &self.binding, trust, now)?;
+            appraised(&refs, &[evidence], whose, &self.binding, trust, now)?;
         // Without a TPM no key ties it to the opening: it has to be of the same launch.
         match (&platform, &self.platform) {
             (Some(later), Some(opening)) if !later.is_of(opening) => {
@@ -315,11 +315,10 @@ impl Opened {
         })
     }
 
-    /// What the evidence of the opening shows. It is one container here: a client that meets a gateway whose opening has
-    /// two is told that one is missing.
+    /// What the evidence of the opening shows: exactly the pieces of its profile, by the code that reads an export's.
     fn facts(
         &self,
-        evidence: &[u8],
+        evidence: &[&[u8]],
         trust: &Trust,
         now: UnixMillis,
     ) -> Result<Facts, CounterpartError> {
@@ -337,14 +336,23 @@ impl Opened {
 
 fn appraised(
     refs: &[EvidenceRef],
-    evidence: &[u8],
+    evidence: &[&[u8]],
     whose: Use,
     binding: &Binding,
     trust: &Trust,
     now: UnixMillis,
 ) -> Result<Facts, CounterpartError> {
-    let shown =
-        |_: &str, digest| (ArtifactDigest::of(evidence) == digest).then(|| evidence.to_vec());
+    // What nobody names would be carried along unread.
+    if evidence.len() > refs.len() {
+        let (shown, named) = (evidence.len(), refs.len());
+        return Err(CounterpartError::Evidence {
+            why: format!("{shown} pieces are shown, {named} are named"),
+        });
+    }
+    let shown = |_: &str, digest| {
+        let piece = evidence.iter().find(|e| ArtifactDigest::of(e) == digest);
+        piece.map(|piece| piece.to_vec())
+    };
     let mut chains = countersign_evidence::Chains::new();
     let mut settings = Settings {
         trust,

@@ -185,19 +185,24 @@ pub(super) async fn connection(State(gateway): State<Arc<Gateway>>, request: Req
     let body = object!({
         "statement": STANDARD.encode(signed),
         "base": STANDARD.encode(base),
-        "evidence": STANDARD.encode(evidence),
+        "evidence": evidence.iter().map(|piece| STANDARD.encode(piece)).collect::<Vec<_>>(),
         "fleet": gateway.fleet.as_ref().map(|f| STANDARD.encode(f)),
     });
     json(StatusCode::OK, body.to_string().into_bytes())
 }
 
-/// The entry that opened the epoch, and its evidence.
-fn opening(gateway: &Gateway, serving: &Serving) -> Option<(Vec<u8>, Vec<u8>)> {
+/// The entry that opened the epoch, and every piece of evidence that it names, in its order. A part of them would show
+/// nothing.
+fn opening(gateway: &Gateway, serving: &Serving) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
     let entry = gateway.journal.entry(serving.base.index).ok()?;
     let parsed = Entry::parse(&entry.bytes).ok()?;
-    let evidence = parsed.body().evidence().first()?.digest;
-    let evidence = gateway.journal.artifact(evidence).ok()??;
-    Some((entry.bytes, evidence.bytes.0))
+    let named = parsed.body().evidence().iter();
+    let pieces = named.map(|named| {
+        let piece = gateway.journal.artifact(named.digest).ok()??;
+        Some(piece.bytes.0)
+    });
+    let pieces = pieces.collect::<Option<Vec<_>>>()?;
+    Some((entry.bytes, pieces))
 }
 
 /// `GET /healthz`: what the gateway does at this moment.

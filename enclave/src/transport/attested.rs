@@ -19,9 +19,12 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Longest answer that is read here, in bytes (1 MiB). Evidence, base and fleet statement take some 20 KiB; an event
-/// log of a device some 100 KiB more.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// Longest answer that is read here, in bytes (4 MiB). Evidence, base and fleet statement take some 20 KiB; an event
+/// log of a device some 100 KiB more, and so do answers and lists of a processor's vendor, each in base64.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most pieces of evidence that are looked at. No profile has more than two.
+const MAX_PIECES: usize = 8;
 
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,7 +50,7 @@ pub struct Attested {
 struct Answer {
     statement: String,
     base: String,
-    evidence: String,
+    evidence: Vec<String>,
     fleet: Option<String>,
 }
 
@@ -105,10 +108,18 @@ async fn appraise(
     .await?
     .context("the gateway was asked too often")?;
     let fleet = answer.fleet.as_deref().map(decoded).transpose()?;
+    ensure!(
+        answer.evidence.len() <= MAX_PIECES,
+        "whoever is there shows {} pieces of evidence, no gateway has more than {MAX_PIECES}",
+        answer.evidence.len()
+    );
+    let evidence = answer.evidence.iter().map(|piece| decoded(piece));
+    let evidence = evidence.collect::<anyhow::Result<Vec<_>>>()?;
+    let evidence: Vec<&[u8]> = evidence.iter().map(Vec::as_slice).collect();
     let shown = Shown {
         statement: &decoded(&answer.statement)?,
         base: &decoded(&answer.base)?,
-        evidence: &decoded(&answer.evidence)?,
+        evidence: &evidence,
         fleet: fleet.as_deref(),
     };
     let asked = Asked {

@@ -112,8 +112,15 @@ impl Met {
         }
     }
 
+    /// A piece by its name; of the evidence, which a software TPM has one of, that one.
     fn piece(&self, name: &str) -> Vec<u8> {
-        STANDARD.decode(self.shown[name].as_str().unwrap()).unwrap()
+        let shown = &self.shown[name];
+        let text = match shown.as_array() {
+            Some(pieces) if pieces.len() == 1 => &pieces[0],
+            Some(pieces) => panic!("{} pieces", pieces.len()),
+            None => shown,
+        };
+        STANDARD.decode(text.as_str().unwrap()).unwrap()
     }
 
     fn asked(&self) -> Asked {
@@ -131,7 +138,12 @@ impl Met {
     /// The same with one piece taken from elsewhere.
     fn with(&self, name: &str, piece: &[u8]) -> Self {
         let mut shown = self.shown.clone();
-        shown[name] = Value::String(STANDARD.encode(piece));
+        let text = Value::String(STANDARD.encode(piece));
+        shown[name] = if shown[name].is_array() {
+            Value::Array(vec![text])
+        } else {
+            text
+        };
         Self {
             connection: knock(
                 &Ca::make(tempfile::tempdir().unwrap().path()).client(),
@@ -147,7 +159,7 @@ impl Met {
         let shown = Shown {
             statement: &self.piece("statement"),
             base: &self.piece("base"),
-            evidence: &self.piece("evidence"),
+            evidence: &[&self.piece("evidence")],
             fleet: Some(&fleet),
         };
         Counterpart::appraise(&shown, trust, asked)

@@ -1,0 +1,261 @@
+//! What a client makes of a gateway at the other end of its connection, where a processor's report belongs to the
+//! opening: the same appraisal as an export's, under a fake vendor's roots, which the trust file names.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[expect(
+    dead_code,
+    reason = "shared by several programs, each of which uses a part"
+)]
+mod common;
+
+use common::platform::{launch, trust_intel, trust_platform, trust_snp};
+use common::{Mini, NOW, epoch_key, gateway};
+use countersign_record::binding::{FreshStatement, LogHead, Profile};
+use countersign_record::cbor::Cbor as _;
+use countersign_record::channel::{CHANNEL_TYP, ChannelStatement};
+use countersign_record::digest::{
+    ChannelBinding, EntryDigest, NodeHash, Nonce, Qualifying, UnixMillis,
+};
+use countersign_record::entry::Body;
+use countersign_verify::counterpart::{Asked, Counterpart, CounterpartError, Shown};
+use countersign_verify::trust::{EvidenceClass, Trust};
+
+const ASKED: Asked = Asked {
+    nonce: Nonce([0x2a; 32]),
+    channel: ChannelBinding([0x2b; 32]),
+    now: NOW,
+};
+
+/// What a gateway shows on a connection.
+struct Gateway {
+    base: Vec<u8>,
+    digest: EntryDigest,
+    evidence: Vec<Vec<u8>>,
+    fleet: Vec<u8>,
+    log: Mini,
+}
+
+impl Gateway {
+    fn start(profile: Profile) -> Self {
+        Self::changed(profile, |_| {})
+    }
+
+    /// One whose platform was changed before it opened its epoch.
+    fn changed(profile: Profile, change: impl FnOnce(&mut Mini)) -> Self {
+        let mut log = Mini::new(profile);
+        change(&mut log);
+        let opened = log.open();
+        log.enrol();
+        let Body::Base(base) = log.leaves[0].payload.body.clone() else {
+            panic!("the first entry opens the epoch");
+        };
+        let Body::Enrol(enrol) = log.leaves[1].payload.body.clone() else {
+            panic!("the second entry enrols");
+        };
+        let found = base.evidence.iter().map(|named| {
+            let piece = log.artifacts.iter().find(|a| a.digest() == named.digest);
+            piece.unwrap().bytes.0.clone()
+        });
+        Self {
+            base: log.leaves[0].bytes.clone(),
+            digest: opened.digest,
+            evidence: found.collect(),
+            fleet: enrol.statement.0,
+            log,
+        }
+    }
+
+    fn appraised(&self, trust: &str) -> Result<Counterpart, CounterpartError> {
+        self.appraised_with(&self.evidence, trust)
+    }
+
+    fn appraised_with(
+        &self,
+        evidence: &[Vec<u8>],
+        trust: &str,
+    ) -> Result<Counterpart, CounterpartError> {
+        let statement = ChannelStatement {
+            gateway: gateway(),
+            base: self.digest,
+            nonce: ASKED.nonce,
+            channel: ASKED.channel,
+            at: NOW,
+        };
+        let evidence: Vec<&[u8]> = evidence.iter().map(Vec::as_slice).collect();
+        let shown = Shown {
+            statement: &epoch_key(1).statement(CHANNEL_TYP, statement.to_bytes()),
+            base: &self.base,
+            evidence: &evidence,
+            fleet: Some(&self.fleet),
+        };
+        Counterpart::appraise(&shown, &Trust::parse(trust.as_bytes()).unwrap(), &ASKED)
+    }
+
+    fn why(&self, trust: &str) -> String {
+        self.appraised(trust).unwrap_err().to_string()
+    }
+
+    /// Fresh evidence of a processor alone, over a challenge.
+    fn fresh(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let statement = FreshStatement {
+            base: self.digest,
+            nonce: ASKED.nonce,
+            head: LogHead {
+                size: 2,
+                root: NodeHash([1; 32]),
+            },
+        };
+        let Qualifying(qualifying) = statement.qualifying();
+        let mut data = [0; 64];
+        data[..32].copy_from_slice(&qualifying);
+        let device = self.log.device.clone();
+        let platform = &mut self.log.platform;
+        let evidence = platform.evidence(&device, data, Qualifying(qualifying));
+        (statement.to_bytes(), evidence.to_bytes())
+    }
+}
+
+/// Each profile with a processor's report, what its auditor trusts, and how many pieces its opening has.
+fn platforms() -> [(Profile, String, EvidenceClass, usize); 4] {
+    use EvidenceClass::{ParavisorTpm, Processor};
+    [
+        (Profile::AzureSnp, trust_platform(), ParavisorTpm, 2),
+        (Profile::AzureTdx, trust_intel(), ParavisorTpm, 2),
+        (Profile::Snp, trust_platform(), Processor, 1),
+        (Profile::Tdx, trust_intel(), Processor, 1),
+    ]
+}
+
+#[test]
+fn an_opening_with_two_pieces_of_evidence_is_appraised_like_an_exports() {
+    for (profile, trust, class, pieces) in platforms() {
+        let there = Gateway::start(profile);
+        assert_eq!(there.evidence.len(), pieces, "{profile}");
+        let counterpart = there.appraised(&trust).unwrap();
+        assert_eq!(counterpart.gateway(), gateway());
+        assert_eq!(counterpart.name(), Some("shop-1"));
+        assert_eq!(counterpart.class(), class);
+        let turned: Vec<Vec<u8>> = there.evidence.iter().rev().cloned().collect();
+        assert!(there.appraised_with(&turned, &trust).is_ok(), "{profile}");
+    }
+}
+
+#[test]
+fn a_piece_that_is_missing_exchanged_doubled_or_unnamed_is_refused() {
+    for (profile, trust, _, _) in platforms() {
+        let there = Gateway::start(profile);
+        let refused = |evidence: &[Vec<u8>]| {
+            let refused = there.appraised_with(evidence, &trust);
+            assert!(
+                matches!(refused, Err(CounterpartError::Evidence { .. })),
+                "{profile}: {refused:?}"
+            );
+        };
+        for at in 0..there.evidence.len() {
+            let mut without = there.evidence.clone();
+            without.remove(at);
+            refused(&without);
+            let mut exchanged = there.evidence.clone();
+            exchanged[at] =
+                Gateway::changed(profile, |log| log.device.counter += 1).evidence[at].clone();
+            if exchanged != there.evidence {
+                refused(&exchanged);
+            }
+            let mut doubled = there.evidence.clone();
+            doubled.push(there.evidence[at].clone());
+            refused(&doubled);
+        }
+        refused(&[]);
+        let mut unnamed = there.evidence.clone();
+        unnamed.push(b"more".to_vec());
+        refused(&unnamed);
+    }
+}
+
+#[test]
+fn every_changed_byte_of_a_piece_is_refused() {
+    for (profile, trust, _, _) in platforms() {
+        let there = Gateway::start(profile);
+        for (which, piece) in there.evidence.iter().enumerate() {
+            for at in (0..piece.len()).step_by(piece.len().div_ceil(97)) {
+                let mut evidence = there.evidence.clone();
+                evidence[which][at] ^= 1;
+                let refused = there.appraised_with(&evidence, &trust);
+                assert!(refused.is_err(), "{profile}: piece {which}, byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn genuine_evidence_that_the_client_does_not_accept_is_refused_by_name() {
+    let there = Gateway::start(Profile::AzureSnp);
+    let trust = trust_platform();
+    let nobody = trust.replace(", \"microsoft-paravisor\"", "");
+    assert!(there.why(&nobody).contains("microsoft-paravisor"));
+    let unsaid = trust.replace("parties = [\"amd\", \"microsoft-paravisor\"]", "");
+    let no = |what| CounterpartError::NoReference { what };
+    assert_eq!(there.appraised(&unsaid).unwrap_err(), no("parties"));
+    let unknown = trust.replace(&launch(), &"ab".repeat(48));
+    assert!(there.why(&unknown).contains("launch measurement"));
+    let line = format!("launch = [\"{}\"]", launch());
+    let unpinned = trust.replace(&line, "");
+    assert_eq!(
+        there.appraised(&unpinned).unwrap_err(),
+        no("what was launched")
+    );
+    let floor = trust.replace("microcode = 1 ", "microcode = 255 ");
+    assert!(there.why(&floor).contains("snp.tcb.reported"));
+    let vendor = trust.replace(&trust_snp(), "");
+    assert!(there.why(&vendor).contains("snp.root.pinned"));
+    let azure = trust.replace("[azure]\n", "");
+    assert!(there.why(&azure).contains("no table [azure]"));
+    let class = trust.replace("\"processor\", \"paravisor-tpm\"", "\"processor\"");
+    assert!(there.why(&class).contains("paravisor-tpm"));
+}
+
+#[test]
+fn a_report_of_another_paravisor_key_or_opening_is_refused() {
+    let debugged = Gateway::changed(Profile::AzureSnp, |log| {
+        log.platform.snp = Some(|draft| draft.report.policy |= 1 << 19);
+    });
+    assert!(debugged.why(&trust_platform()).contains("snp.guest.debug"));
+    let certified = Gateway::changed(Profile::AzureSnp, |log| {
+        log.platform.certify = Some(|statement| statement.qualifying[0] ^= 1);
+    });
+    let why = certified.why(&trust_platform());
+    assert!(why.contains("tpm.certify.qualifying"), "{why}");
+    let replayed = Gateway::changed(Profile::Snp, |log| {
+        log.platform.snp = Some(|draft| draft.report.report_data[63] ^= 1);
+    });
+    assert!(replayed.why(&trust_platform()).contains("snp.report.data"));
+}
+
+#[test]
+fn fresh_evidence_of_a_processor_alone_has_to_be_of_the_same_launch() {
+    let trust = Trust::parse(trust_platform().as_bytes()).unwrap();
+    let mut there = Gateway::start(Profile::Snp);
+    let counterpart = there.appraised(&trust_platform()).unwrap();
+    let alive = |(statement, evidence): (Vec<u8>, Vec<u8>), nonce, now| {
+        counterpart.is_alive(&statement, &evidence, nonce, &trust, now)
+    };
+    assert_eq!(alive(there.fresh(), ASKED.nonce, NOW), Ok(()));
+    assert_eq!(
+        alive(there.fresh(), Nonce([3; 32]), NOW),
+        Err(CounterpartError::OtherChallenge)
+    );
+    let late = alive(there.fresh(), ASKED.nonce, UnixMillis(1_900_000_000_000));
+    assert!(late.unwrap_err().to_string().contains("snp.chain.validity"));
+    there.log.platform.snp = Some(|draft| draft.report.measurement = [1; 48]);
+    let other = alive(there.fresh(), ASKED.nonce, NOW);
+    assert!(other.unwrap_err().to_string().contains("another launch"));
+    there.log.platform.snp = Some(|draft| draft.report.report_data[0] ^= 1);
+    let stale = alive(there.fresh(), ASKED.nonce, NOW);
+    assert!(stale.unwrap_err().to_string().contains("snp.report.data"));
+}

@@ -1,12 +1,15 @@
-"""Runs cargo-mutants piece by piece, remembers what each mutant came to, and compares survivors with their explanations.
+"""Judges the mutants of cargo-mutants, remembers what each came to, and compares survivors with their explanations.
 
 In: the packages to run; `survivors.toml`. Out: progress, the survivors that nobody explained, an exit code (see `run`).
-Mutants are made in a copy below `target/mutants`, so a run that is killed leaves no changed source behind.
+Mutants are made in a copy below `target/mutants`, so a run that is killed leaves no changed source behind. Most are built
+together and switched on one at a time (`weave.py`, `switched.py`); the rest cargo-mutants builds and judges one by one.
 """
 
 import argparse
 import collections
+import concurrent.futures
 import dataclasses
+import fcntl
 import fnmatch
 import hashlib
 import json
@@ -20,6 +23,9 @@ import time
 import tomllib
 from pathlib import Path
 
+from switched import WORKERS, Judge, Tree, write
+from weave import Change
+
 HERE = Path(__file__).resolve().parent
 VERIFIER = HERE.parent
 ROOT = VERIFIER.parent
@@ -31,6 +37,9 @@ EXPLANATIONS = HERE / "survivors.toml"
 NEEDED = ("verifier", "docs", "measurements", "README.md")
 PACKAGES = ("signatures", "record", "verify", "certificates", "timestamps", "evidence")
 DEFAULT = ("signatures", "record", "verify")
+# Whose tests judge a package; its own alone if it is not here. What stands below the verifier and is used by it alone is
+# also judged by what the verifier says of whole exports.
+JUDGES = {"certificates": ("certificates", "verify"), "evidence": ("evidence", "verify")}
 # What decides a verdict comes first; files that are not here follow in the order of their names.
 FIRST = ("src/checks/*", "src/keys.rs", "src/ledger.rs", "src/fleet.rs", "src/trust.rs", "src/query.rs", "src/receipts.rs")
 # Mutants for one call of cargo-mutants: a call costs about a second, a stopped one is lost if it is killed outright.
@@ -38,6 +47,8 @@ BATCH = 20
 # A mutant that takes this much longer than the tests of unchanged code is caught: it hangs. On a busy machine `--patience`
 # keeps slow from being taken for hanging.
 TIMEOUT_FACTOR, SHORTEST_TIMEOUT = 6, 20
+# Seconds between two times that a run of woven code says and stores how far it is.
+STORE_EVERY = 20
 OUTCOMES = ("caught", "timeout", "unviable", "missed")
 PASSED, UNEXPLAINED, NOT_ALL, USAGE = 0, 1, 3, 4
 
@@ -145,15 +156,26 @@ def copy():
     for name in sorted(names):
         target, content = TREE / name, (ROOT / name).read_bytes()
         digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
-        if not target.exists() or target.read_bytes() != content:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        write(target, content)
     return digest.hexdigest()
 
 
+def parse_changes(listed):
+    """What cargo-mutants would change, from its list as JSON."""
+
+    def span(of):
+        return tuple((of[end]["line"], of[end]["column"]) for end in ("start", "end"))
+
+    return [
+        Change(m["name"], m["file"], span(m["span"]), m["replacement"], span(m["function"]["span"]) if m["function"] else None)
+        for m in json.loads(listed)
+    ]
+
+
 def list_mutants(package):
+    """(mutants by name, changes)"""
     listed = subprocess.run(
-        ["cargo", "mutants", "--list", "--package", f"countersign-{package}"],
+        ["cargo", "mutants", "--list", "--json", "--package", f"countersign-{package}"],
         cwd=TREE / "verifier", check=True, capture_output=True, text=True, env=environment(),
     ).stdout
     lines = {}
@@ -163,17 +185,22 @@ def list_mutants(package):
             lines[file] = (TREE / "verifier" / file).read_text().split("\n")
         return lines[file]
 
-    return parse_list(listed.splitlines(), read_lines)
+    changes = parse_changes(listed)
+    return parse_list([change.name for change in changes], read_lines), changes
 
 
-def tests_of(package):
-    """Arguments of `cargo test`: every test of the package but those in its documentation."""
-    return ["--package", f"countersign-{package}", "--locked", "--lib", "--bins", "--tests"]
+def judges_of(package):
+    return JUDGES.get(package, (package,))
+
+
+def directory_of(package):
+    return WORK / "woven/verifier" / ("" if package == "verify" else package)
 
 
 def baseline(package):
     """Seconds that the tests of unchanged code take; they must pass."""
-    test = ["cargo", "test", "--quiet", "--profile", "mutants", *tests_of(package)]
+    packages = [f"--package=countersign-{judge}" for judge in judges_of(package)]
+    test = ["cargo", "test", "--quiet", "--profile", "mutants", "--locked", "--lib", "--bins", "--tests", *packages]
     subprocess.run([*test, "--no-run"], cwd=TREE / "verifier", check=True, env=environment())
     started = time.monotonic()
     done = subprocess.run(test, cwd=TREE / "verifier", env=environment(), capture_output=True, text=True)
@@ -189,7 +216,7 @@ def run_batch(package, names, timeout):
     out.mkdir(parents=True)
     command = [
         "cargo", "mutants", "--in-place", "--baseline", "skip", "--timeout", str(timeout),
-        "--package", f"countersign-{package}", "--output", str(out), "--colors", "never",
+        "--package", f"countersign-{package}", *[f"--test-package=countersign-{judge}" for judge in judges_of(package)], "--output", str(out), "--colors", "never",
         "--re", "|".join(f"^{re.escape(name)}$" for name in names),
         "--", "--locked", "--lib", "--bins", "--tests",
     ]  # fmt: skip
@@ -220,7 +247,7 @@ class Package:
 
     def __init__(self, name, explanations):
         self.name = name
-        self.mutants = list_mutants(name)
+        self.mutants, self.changes = list_mutants(name)
         self.state = State(name)
         files = {m.file for m in self.mutants.values()}
         self.explained, self.complaints = explain([e for e in explanations if e[0] in files], self.mutants.values())
@@ -249,11 +276,8 @@ class Package:
             f"| {explained} | {count['missed'] - explained} | {count[None]} |"
         )
 
-    def run(self, sources, globs, deadline, patience):
-        """Runs what is open; whether it was stopped."""
-        names = self.open(globs)
-        if not names:
-            return False
+    def run_one_by_one(self, names, sources, deadline, patience):
+        """Has cargo-mutants judge these; whether it was stopped."""
         if self.state.baseline[0] != sources:
             self.state.baseline = [sources, baseline(self.name)]
             self.state.store()
@@ -270,12 +294,73 @@ class Package:
                 return True
             spent, reached = spent + time.monotonic() - started, reached + len(batch)
             left = spent / reached * (len(names) - reached) / 60
-            files = ", ".join(sorted({self.mutants[n].file for n in batch}))
-            print(
-                f"{self.name}: {reached} of {len(names)}, {len(self.unexplained())} survive, about {left:.0f} min left ({files})",
-                flush=True,
-            )
+            print(f"{self.name}: {reached} of {len(names)} one by one, {len(self.unexplained())} survive, about {left:.0f} min left", flush=True)
         return False
+
+    def run_switched(self, names, switches, judge, deadline, patience):
+        """Judges these in woven code, several at a time; whether it was stopped."""
+        tests = judge.tests_of({directory_of(judging) for judging in judges_of(self.name)}, patience)
+        stored = started = time.monotonic()
+
+        def one(name):
+            if time.monotonic() > deadline:
+                return None
+            return judge.judge(switches[name], tests, patience)
+
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            try:
+                for reached, (name, outcome) in enumerate(zip(names, pool.map(one, names)), 1):
+                    if outcome is None:
+                        self.state.store()
+                        return True
+                    self.state.outcomes[self.mutants[name]] = outcome
+                    now = time.monotonic()
+                    if now - stored > STORE_EVERY or reached == len(names):
+                        stored, left = now, (now - started) / reached * (len(names) - reached) / 60
+                        self.state.store()
+                        print(f"{self.name}: {reached} of {len(names)}, {len(self.unexplained())} survive, about {left:.0f} min left", flush=True)
+            except BaseException:
+                judge.close()
+                pool.shutdown(cancel_futures=True)
+                self.state.store()
+                raise
+        return False
+
+
+class Unwoven:
+    """Mutants whose function does not build with a switch in it, on disk: what they come to, cargo-mutants says."""
+
+    def __init__(self):
+        self.path = WORK / "state" / "unwoven.json"
+        self.mutants = {Mutant(*key) for key in json.loads(self.path.read_text())} if self.path.exists() else set()
+
+    def store(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(sorted(dataclasses.astuple(mutant) for mutant in self.mutants), indent=0))
+
+
+def run_packages(packages, sources, asked, deadline):
+    """Runs what is open of all packages: first those that can be switched; whether it was stopped."""
+    wanted = {package.name: package.open(asked.file) for package in packages}
+    if not any(wanted.values()):
+        return False
+    if not asked.one_by_one:
+        unwoven = Unwoven()
+        known = {n for package in packages for n, m in package.mutants.items() if package.outcome(n) == "unviable" or m in unwoven.mutants}
+        tree = Tree(WORK, TREE, [change for package in packages for change in package.changes], known)
+        switches = tree.settle()
+        for package in packages:
+            package.state.outcomes |= {m: "unviable" for n, m in package.mutants.items() if n in tree.unbuildable}
+            package.state.store()
+            unwoven.mutants |= {m for n, m in package.mutants.items() if n in tree.unwoven}
+        unwoven.store()
+        judge = Judge(tree, tree.programs(sorted({judging for package in packages for judging in judges_of(package.name)})))
+        for package in packages:
+            names = [name for name in wanted[package.name] if name in switches]
+            wanted[package.name] = [n for n in wanted[package.name] if n not in switches and n not in tree.unbuildable]
+            if names and package.run_switched(names, switches, judge, deadline, asked.patience):
+                return True
+    return any(package.run_one_by_one(wanted[package.name], sources, deadline, asked.patience) for package in packages if wanted[package.name])
 
 
 def arguments(given):
@@ -284,6 +369,7 @@ def arguments(given):
     parser.add_argument("--file", action="append", default=[], help="only files that match, below verifier/")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--patience", type=int, default=SHORTEST_TIMEOUT, help="seconds that tests may take at the least")
+    parser.add_argument("--one-by-one", action="store_true", help="build each mutant by itself")
     parser.add_argument("--again", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--status", action="store_true", help="run nothing")
     try:
@@ -301,10 +387,23 @@ def stop(*_):
     raise KeyboardInterrupt
 
 
+def only_run():
+    """A lock that goes with the process: two runs would change each other's copies."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    lock = (WORK / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run is going on here", file=sys.stderr)
+        sys.exit(USAGE)
+    return lock
+
+
 def main(given):
     asked = arguments(given)
     signal.signal(signal.SIGTERM, stop)
     deadline = time.monotonic() + asked.minutes * 60
+    _alone = only_run()
     sources = copy()
     explanations = parse_explanations(EXPLANATIONS.read_text())
     if asked.again:
@@ -314,7 +413,7 @@ def main(given):
     stopped = False
     if not asked.status:
         try:
-            stopped = any(package.run(sources, asked.file, deadline, asked.patience) for package in packages)
+            stopped = run_packages(packages, sources, asked, deadline)
         except KeyboardInterrupt:
             stopped = True
     print("\n| package | mutants | caught | do not build | explained | unexplained | not yet run |\n|---|---|---|---|---|---|---|")

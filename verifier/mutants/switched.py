@@ -1,0 +1,289 @@
+"""Builds all mutants of some packages at once and judges each with the tests that reach it.
+
+In: a copy of the sources and the changes of cargo-mutants. Out: what each mutant came to, as soon as it is known. A mutant
+in whose own copy of a body the compiler finds an error does not build; of what cannot be woven nothing is said.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from weave import weave
+
+SWITCH = Path(__file__).resolve().parent / "switch.rs"
+MANIFEST = '[package]\nname = "countersign-switch"\nversion = "0.0.0"\nedition = "2024"\n'
+# Rounds of leaving out what does not build: names and types, borrows, what follows from those.
+ROUNDS = 12
+MOST_MEMORY = 6 * 2**30
+# Tests that caught others of the same function, run before the rest.
+LIKELY = 3
+STARTED = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. ")
+WORKERS = max(1, os.cpu_count() or 1)
+
+
+def write(path, content):
+    """Files that are the same keep their time, so little is built again."""
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def places(message):
+    """(file, line) of what an error is about, and of the calls of macros that made it."""
+    spans, out = [span for span in message["spans"] if span["is_primary"]], []
+    while spans:
+        span = spans.pop()
+        out.append((span["file_name"], span["line_start"]))
+        if span["expansion"]:
+            spans.append(span["expansion"]["span"])
+    return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    """One test function; and what it reaches: functions that hold mutants."""
+
+    program: Path
+    name: str
+    seconds: float
+    reached: frozenset
+
+
+class Tree:
+    """Woven sources of all packages together and what was built of them."""
+
+    def __init__(self, work, plain, changes, left_out):
+        self.plain, self.root, self.build, self.work = plain, work / "woven", work / "woven-build", work
+        self.changes = [change for change in changes if change.name not in left_out]
+        # Names of changes that do not build, and of those whose function does not build with a switch in it.
+        self.unbuildable, self.unwoven = set(), set()
+        self.woven = {}
+
+    def environment(self):
+        kept = {k: v for k, v in os.environ.items() if k != "UPDATE_GOLDEN" and not k.startswith(("CARGO_MUTANTS", "COUNTERSIGN_MUTANT"))}
+        return kept | {"CARGO_TARGET_DIR": str(self.build), "RUSTFLAGS": "--cap-lints allow", "RUST_MIN_STACK": str(16 * 2**20)}
+
+    def cargo(self, *arguments):
+        """Messages of a build, and whether it succeeded."""
+        command = ["cargo", *arguments, "--profile", "mutants", "--message-format", "json"]
+        done = subprocess.run(command, cwd=self.root / "verifier", env=self.environment(), capture_output=True, text=True)
+        messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode and not any(m["reason"] == "compiler-message" for m in messages):
+            sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+        return messages, done.returncode == 0
+
+    def weave(self):
+        """Writes the sources with every change but those that do not build."""
+        wanted = collections.defaultdict(list)
+        for change in self.changes:
+            if change.name not in self.unbuildable | self.unwoven:
+                wanted[change.file].append(change)
+        verifier = self.plain / "verifier"
+        self.woven = {file: weave((verifier / file).read_text(), changes) for file, changes in wanted.items()}
+        names = set()
+        for path in [path for path in self.plain.rglob("*") if path.is_file()]:
+            name = path.relative_to(self.plain)
+            names.add(name)
+            woven = self.woven.get(str(name.relative_to("verifier"))) if name.parts[0] == "verifier" else None
+            content = woven.text.encode() if woven else path.read_bytes()
+            if name.name == "Cargo.toml" and b"\n[dependencies]\n" in content:
+                way = "/".join([".."] * (len(name.parts) - 2) + ["switch"])
+                content = content.replace(b"\n[dependencies]\n", f'\n[dependencies]\ncountersign-switch = {{ path = "{way}" }}\n'.encode())
+            write(self.root / name, content)
+        switch = Path("verifier/switch")
+        for path in [path for path in self.root.rglob("*") if path.is_file()]:
+            name = path.relative_to(self.root)
+            if name not in names and switch not in name.parents:
+                path.unlink()
+        write(self.root / switch / "Cargo.toml", MANIFEST.encode())
+        write(self.root / switch / "src/lib.rs", SWITCH.read_bytes())
+
+    def blame(self, messages):
+        """Leaves out the changes that errors are about; how many."""
+        own, shared, rest = set(), set(), []
+        for message in messages:
+            if message["reason"] != "compiler-message" or message["message"]["level"] != "error":
+                continue
+            blamed = [self.woven[file].blamed(line) for file, line in places(message["message"]) if file in self.woven]
+            own |= {names[0] for names in blamed if len(names) == 1}
+            shared |= {name for names in blamed for name in names}
+            if not any(blamed):
+                rest.append(message["message"]["rendered"])
+        # What is wrong with a whole function may follow from what is wrong in one copy of its body.
+        self.unbuildable |= own
+        self.unwoven |= set() if own else shared
+        if not own | shared:
+            sys.exit("woven code does not build, for no change's sake:\n" + "\n".join(rest))
+        return len(own or shared)
+
+    def settle(self):
+        """Weaves what builds. Gives the switch of each mutant by its name."""
+        for _ in range(ROUNDS):
+            self.weave()
+            messages, built = self.cargo("check", "--workspace", "--lib", "--bins", "--keep-going")
+            if built:
+                return {name: switch for woven in self.woven.values() for name, switch in woven.switches.items()}
+            print(f"woven code: {self.blame(messages)} more mutants do not build", flush=True)
+        return sys.exit(f"woven code does not build after {ROUNDS} rounds")
+
+    def programs(self, packages):
+        """Test programs of `packages`: path, the directory they run in, and a digest of all they may run."""
+        wanted = [f"--package=countersign-{package}" for package in packages]
+        messages, built = self.cargo("test", "--no-run", "--lib", "--bins", "--tests", *wanted)
+        if not built:
+            errors = [m["message"]["rendered"] for m in messages if m["reason"] == "compiler-message" and m["message"]["level"] == "error"]
+            sys.exit("tests of woven code do not build:\n" + "\n".join(errors))
+        artifacts = [m for m in messages if m["reason"] == "compiler-artifact" and m["executable"]]
+        binaries = b"".join(hashlib.sha256(Path(m["executable"]).read_bytes()).digest() for m in artifacts if not m["profile"]["test"])
+        out = []
+        for m in artifacts:
+            if m["profile"]["test"]:
+                path = Path(m["executable"])
+                digest = hashlib.sha256(path.read_bytes() + binaries).hexdigest()
+                out.append((path, Path(m["manifest_path"]).parent, digest))
+        return out
+
+
+def kill(child):
+    """A test and the programs that it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def limit_memory(child):
+    """A mutant that allocates without end shall end itself and not the machine."""
+    try:
+        resource.prlimit(child.pid, resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    except ProcessLookupError:
+        pass
+
+
+class Judge:
+    """Runs tests of woven code, alone or together, and remembers which caught what."""
+
+    def __init__(self, tree, programs):
+        self.tree = tree
+        self.directories = {path: directory for path, directory, _ in programs}
+        self.digests = {path: digest for path, _, digest in programs}
+        # Programs that write in the build's scratch directory, under fixed names, run one at a time.
+        scratch = str(tree.build / "tmp").encode()
+        self.alone = {path: threading.Lock() for path in self.directories if scratch in path.read_bytes()}
+        self.running, self.closing = set(), threading.Event()
+        self.killers = collections.defaultdict(collections.Counter)
+        self.surveyed = {}
+
+    def close(self):
+        """Ends what runs, and lets nothing start."""
+        self.closing.set()
+        for child in list(self.running):
+            kill(child)
+
+    def run(self, program, names, seconds, extra):
+        """(whether all passed, the name of the last that ran)."""
+        with self.alone.get(program, threading.Lock()), tempfile.TemporaryFile("w+") as said:
+            if self.closing.is_set():
+                return None, None
+            directory = self.directories[program]
+            environment = self.tree.environment() | {"CARGO_MANIFEST_DIR": str(directory)} | extra
+            child = subprocess.Popen(
+                [program, "--exact", "--test-threads", "1", *names], cwd=directory, env=environment, process_group=0,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace",
+            )  # fmt: skip
+            self.running.add(child)
+            limit_memory(child)
+            late = threading.Timer(seconds, kill, [child])
+            late.start()
+            last, failed = None, False
+            for line in child.stdout:
+                if found := STARTED.match(line):
+                    last = found[1]
+                if line.endswith(" FAILED\n"):
+                    failed = True
+                    kill(child)
+                    break
+            child.wait()
+            late.cancel()
+            kill(child)
+            child.stdout.close()
+            self.running.discard(child)
+            if self.closing.is_set():
+                return None, None
+            return not failed and child.returncode == 0, last
+
+    def tests_of(self, directories, patience):
+        """Every test of the packages in `directories`."""
+        out = []
+        for program, directory in self.directories.items():
+            if directory in directories:
+                if program not in self.surveyed:
+                    self.surveyed[program] = self.survey(program, patience)
+                out += self.surveyed[program]
+        return out
+
+    def survey(self, program, patience):
+        """Tests of a program with what they reach, each run by itself; remembered until it is built anew."""
+        digest = self.digests[program]
+        kept = self.tree.work / "reached" / f"{program.name}.json"
+        if kept.exists():
+            stored = json.loads(kept.read_text())
+            if stored["digest"] == digest:
+                return [Test(program, name, seconds, frozenset(reached)) for name, seconds, reached in stored["tests"]]
+        listed = subprocess.run(
+            [program, "--list", "--format", "terse"], cwd=self.directories[program], env=self.tree.environment(), check=True, capture_output=True, text=True
+        ).stdout
+        names = [line.removesuffix(": test") for line in listed.splitlines() if line.endswith(": test")]
+
+        def one(name):
+            with tempfile.TemporaryDirectory() as scratch:
+                reached = Path(scratch) / "reached"
+                started = time.monotonic()
+                passed, _ = self.run(program, [name], max(patience, 600), {"COUNTERSIGN_MUTANT_REACHED": str(reached)})
+                seconds = time.monotonic() - started
+                lines = reached.read_text().split() if reached.exists() else []
+            if passed is False:
+                sys.exit(f"{program.name}: {name} fails before anything is changed")
+            return Test(program, name, seconds, frozenset(int(line) for line in lines))
+
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            tests = list(pool.map(one, names))
+        if self.closing.is_set():
+            return []
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({"digest": digest, "tests": [[t.name, t.seconds, sorted(t.reached)] for t in tests]}))
+        return tests
+
+    def judge(self, switch, tests, patience):
+        """`caught`, `timeout` or `missed`; nothing if it was stopped."""
+        reaching = [test for test in tests if switch.function in test.reached]
+        by_program = collections.defaultdict(list)
+        for test in reaching:
+            by_program[test.program].append(test)
+        killers = [test for test, _ in self.killers[switch.function].most_common(LIKELY)]
+        groups = [[test] for test in killers]
+        groups += sorted(by_program.values(), key=lambda tests: sum(test.seconds for test in tests))
+        for group in groups:
+            seconds = max(patience, 6 * sum(test.seconds for test in group))
+            started = time.monotonic()
+            passed, last = self.run(group[0].program, [t.name for t in group], seconds, {"COUNTERSIGN_MUTANT": str(switch)})
+            if passed is None:
+                return None
+            if not passed:
+                for test in group:
+                    if test.name == last:
+                        self.killers[switch.function][test] += 1
+                return "timeout" if time.monotonic() - started >= seconds else "caught"
+        return "missed"

@@ -1,0 +1,123 @@
+"""Weaves many mutants into one source text, each behind a switch, so that they are built together.
+
+In: a file's text and the changes that cargo-mutants would make to it. Out: a text in which the body of each function is
+there once as it is and once for each of its changes; `switch.rs` says at run time which of them runs. Whole bodies are
+copied, so a woven mutant is, character by character, what cargo-mutants would have built: no precedence, type or borrow
+comes out otherwise.
+"""
+
+import dataclasses
+import hashlib
+import re
+
+# What may hold a brace that opens or closes nothing, and the braces that do.
+TOKEN = re.compile(
+    r"""//[^\n]* | /\*.*?\*/ | \b[bc]?r(\#*)".*?"\1 | "(?:\\.|[^"\\])*" | '(?:\\.[^']*|[^'\\])' | [{}]""", re.S | re.X
+)
+# Functions in which no switch can stand: they run at compile time, or the type of their result is that of one body.
+UNSWITCHABLE = re.compile(r"\bconst\s+(unsafe\s+)?fn\b|->.*\bimpl\b", re.S)
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What cargo-mutants would do: the characters of `span` become `replacement`."""
+
+    name: str
+    file: str
+    # From, to: (line, column), from 1, the end excluded.
+    span: tuple
+    replacement: str
+    # Span of the function around it, doc comment included; none for a constant.
+    function: tuple | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Switch:
+    """What turns a woven mutant on: the function it is in, and its number there."""
+
+    function: int
+    number: int
+
+    def __str__(self):
+        return f"{self.function} {self.number}"
+
+
+@dataclasses.dataclass
+class Woven:
+    text: str
+    # By name of the change.
+    switches: dict
+    # (first line, last line, names): errors of the compiler between these lines are about these changes.
+    regions: list
+
+    def blamed(self, line):
+        """Names of the changes that an error in this line is about; the shortest region knows best."""
+        around = [region for region in self.regions if region[0] <= line <= region[1]]
+        return min(around, key=lambda region: region[1] - region[0])[2] if around else []
+
+
+def opening(text, start, end):
+    """Where the brace opens that the last character before `end` closes."""
+    depth, opened = 0, None
+    for token in TOKEN.finditer(text, start, end):
+        if token[0] == "{":
+            if depth == 0:
+                opened = token.start()
+            depth += 1
+        elif token[0] == "}":
+            depth -= 1
+            if depth == 0 and token.end() == end:
+                return opened
+    raise ValueError(f"no body ends at character {end}")
+
+
+def outermost(changes):
+    """Changes by the span of the outermost function around them, in the order of the text."""
+    spans = sorted({change.function for change in changes if change.function}, key=lambda span: (span[0], [-n for n in span[1]]))
+    kept = []
+    for span in spans:
+        if not kept or span[0] >= kept[-1][1]:
+            kept.append(span)
+    return {span: [c for c in changes if c.function and span[0] <= c.function[0] and c.function[1] <= span[1]] for span in kept}
+
+
+def weave(text, changes):
+    """`text` with all `changes` of it that can be switched."""
+    lines = [0]
+    for line in text.split("\n"):
+        lines.append(lines[-1] + len(line) + 1)
+
+    def offset(place):
+        return lines[place[0] - 1] + place[1] - 1
+
+    out, regions, switches, at, line = [], [], {}, 0, 1
+
+    def emit(piece):
+        nonlocal line
+        out.append(piece)
+        line += piece.count("\n")
+
+    for nth, (span, inside) in enumerate(outermost(changes).items()):
+        start, end = offset(span[0]), offset(span[1])
+        opened = opening(text, start, end)
+        head = re.sub(r"//[^\n]*", "", text[start:opened])
+        if UNSWITCHABLE.search(head):
+            continue
+        # A change of another file leaves the number of this function, and so what was built of it.
+        function = int.from_bytes(hashlib.sha256(f"{inside[0].file} {nth}".encode()).digest()[:7])
+        emit(text[at:opened])
+        first = line
+        emit(f"{{ match ::countersign_switch::chosen({function}) {{\n")
+        for number, change in enumerate(inside, 1):
+            from_, to = offset(change.span[0]), offset(change.span[1])
+            before = line
+            emit(f"{number} => {text[opened:from_]}{change.replacement}{text[to:end]},\n")
+            regions.append((before, line - 1, [change.name]))
+            switches[change.name] = Switch(function, number)
+        emit("_ => ")
+        emit(text[opened:end])
+        emit("\n} }")
+        regions.append((first, line, [change.name for change in inside]))
+        at = end
+    emit(text[at:])
+    return Woven("".join(out), switches, regions)

@@ -137,7 +137,7 @@ codes! {
         "name the printed parties in [evidence] parties of the trust file, if you do rely on them";
     PlatformRules = "platform-rules", Who, Policy, Required,
         "the processor, its firmware, and how the guest was launched are as your trust file asks, at the time of each opening",
-        "write [snp], [tdx] or [azure] into the trust file; if they are there, have the machine updated or set up as they ask";
+        "write [snp], [tdx], [azure] or [gcp] into the trust file; if they are there, have the machine updated or set up as they ask";
     ReleaseKey = "release-key", Who, Policy, Optional,
         "what may unseal the gateway's keys is decided by a release key that you accept",
         "compare the printed release key with the vendor's, and put it into [release] of the trust file";

@@ -387,14 +387,20 @@ fn platform_accepted(trust: &Trust, platform: &PlatformFacts) -> Result<(), Coun
         Judged::Refused(texts) => return refused(texts.join("; ")),
     }
     let known = trust.reference.launch.as_ref();
-    let known = known.ok_or(CounterpartError::NoReference {
-        what: "what was launched",
-    })?;
-    if !known.contains(&platform.launch) {
-        return Err(CounterpartError::Unknown {
-            what: "launch measurement",
-            found: hex::encode(platform.launch),
-        });
+    match known.and_then(|values| values.of(platform.profile)) {
+        Some(known) if known.contains(&platform.launch) => {}
+        Some(_) => {
+            return Err(CounterpartError::Unknown {
+                what: "launch measurement",
+                found: hex::encode(platform.launch),
+            });
+        }
+        None if platform.endorsed => {}
+        None => {
+            return Err(CounterpartError::NoReference {
+                what: "what was launched",
+            });
+        }
     }
     let registers = platform.rtmrs.filter(|_| platform.registers_tell);
     for (register, value) in (0_u8..3).zip(registers.into_iter().flatten()) {

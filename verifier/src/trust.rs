@@ -38,14 +38,15 @@
 //! [reference]                             # or a file of its own, given with --reference
 //! build = ["<64 hex digits>"]
 //! configuration = ["<64 hex digits>"]
-//! launch = ["<96 hex digits>"]            # launch measurement of SEV-SNP, MRTD of TDX
 //! [reference.pcrs]
 //! 7 = ["<64 hex digits>"]
+//! [reference.launch]                      # by profile: launch measurement of SEV-SNP, MRTD of TDX
+//! azure-snp = ["<96 hex digits>"]
 //! [reference.rtmrs]
 //! 1 = ["<96 hex digits>"]
 //! ```
 //!
-//! What processors have to be like stands in `[snp]`, `[tdx]` and `[azure]`: [`platform`].
+//! What processors have to be like stands in `[snp]`, `[tdx]`, `[azure]` and `[gcp]`: [`platform`].
 
 pub mod platform;
 
@@ -54,7 +55,8 @@ use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey, sha256};
 use countersign_record::note::{NoteKey, Role};
 use countersign_timestamps::{Authority, RootError};
 use platform::{
-    AzureRule, AzureTable, LaunchValues, RtmrValues, SnpRule, SnpTable, TdxRule, TdxTable,
+    AzureRule, AzureTable, GcpRule, GcpTable, LaunchValues, RtmrValues, SnpRule, SnpTable, TdxRule,
+    TdxTable,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -238,6 +240,8 @@ pub struct Trust {
     pub tdx: Option<TdxRule>,
     /// What is accepted of Azure's paravisor.
     pub azure: Option<AzureRule>,
+    /// What is accepted of Google's machines.
+    pub gcp: Option<GcpRule>,
     /// Attestation keys that were checked.
     pub attestation_keys: Vec<AkPin>,
     /// Release keys, if any are pinned.
@@ -334,6 +338,7 @@ struct TrustFile {
     snp: Option<SnpTable>,
     tdx: Option<TdxTable>,
     azure: Option<AzureTable>,
+    gcp: Option<GcpTable>,
     release: Option<KeysTable>,
     bundles: Option<BundlesTable>,
     #[serde(default)]
@@ -418,7 +423,7 @@ struct WitnessTable {
 struct ReferenceTable {
     build: Option<Vec<String>>,
     configuration: Option<Vec<String>>,
-    launch: Option<Vec<String>>,
+    launch: Option<BTreeMap<String, Vec<String>>>,
     pcrs: Option<BTreeMap<String, Vec<String>>>,
     rtmrs: Option<BTreeMap<String, Vec<String>>>,
 }
@@ -429,7 +434,7 @@ struct ReferenceFile {
     version: u64,
     build: Option<Vec<String>>,
     configuration: Option<Vec<String>>,
-    launch: Option<Vec<String>>,
+    launch: Option<BTreeMap<String, Vec<String>>>,
     pcrs: Option<BTreeMap<String, Vec<String>>>,
     rtmrs: Option<BTreeMap<String, Vec<String>>>,
 }
@@ -448,6 +453,7 @@ impl Trust {
             snp,
             tdx,
             azure,
+            gcp,
             release,
             bundles,
             witnesses,
@@ -476,6 +482,7 @@ impl Trust {
             snp: snp.map(platform::snp_rule).transpose()?,
             tdx: tdx.map(platform::tdx_rule).transpose()?,
             azure: azure.as_ref().map(platform::azure_rule),
+            gcp: gcp.map(platform::gcp_rule).transpose()?,
             attestation_keys: evidence
                 .attestation_keys
                 .iter()
@@ -762,9 +769,7 @@ fn reference_values(table: ReferenceTable) -> Result<Reference, TrustError> {
         build: digests("build", build)?,
         configuration: digests("configuration", configuration)?,
         pcrs: pcrs.map(registers).transpose()?,
-        launch: launch
-            .map(|list| platform::measurements("launch", &list))
-            .transpose()?,
+        launch: launch.as_ref().map(platform::launch).transpose()?,
         rtmrs: rtmrs.as_ref().map(platform::rtmrs).transpose()?,
     })
 }

@@ -209,7 +209,7 @@ fn with_everything_named_a_capture_is_verified_and_one_wrong_value_is_against_po
         format!(
             "version = 1\n[evidence]\nparties = [\"amd\"]\n[snp]\nrevocation = \"optional\"\nplatform_required = []\n\
              products = [{{ name = \"Milan\", floor = {{ bootloader = 3, tee = 0, snp = 8, microcode = {microcode} }} }}]\n\
-             [reference]\nlaunch = [\"{launch}\"]\n"
+             [reference.launch]\nsnp = [\"{launch}\"]\n"
         )
     };
     let path = trust.to_str().unwrap();

@@ -9,7 +9,10 @@
 )]
 mod common;
 
-use common::platform::{launch, trust_intel, trust_platform as trust, trust_snp};
+use common::platform::{
+    endorsement_table, launch, trust_google, trust_google_intel, trust_intel,
+    trust_platform as trust, trust_snp,
+};
 use common::{Mini, NOW, fill, sample};
 use countersign_record::binding::Profile;
 use countersign_record::cbor::Bytes;
@@ -160,9 +163,11 @@ fn the_launch_measurement_has_to_be_known() {
         &trust().replace(&launch(), &"ab".repeat(48)),
     );
     assert_eq!(report.first_failure, Some("launch"));
-    let line = format!("launch = [\"{}\"]", launch());
+    let line = format!("azure-snp = [\"{}\"]", launch());
+    // What is right for another platform says nothing on this one.
     let report = judged(&sample(Profile::AzureSnp), &trust().replace(&line, ""));
     assert_eq!(report.verdict, Verdict::CannotBeEvaluated);
+    assert!(reasons(&report, "launch").contains("what azure-snp launches"));
 }
 
 #[test]
@@ -316,4 +321,166 @@ fn what_expired_since_is_said_and_takes_nothing_back() {
     );
     let said = report.not_proved.iter().find(|t| t.contains("today"));
     assert!(said.unwrap().contains("snp.chain.validity"), "{said:?}");
+}
+
+/// A log with one call on Google's machines, with a change of its platform.
+fn google(change: impl FnOnce(&mut Mini)) -> Mini {
+    let mut log = Mini::new(Profile::GcpSnp);
+    change(&mut log);
+    fill(&mut log);
+    log
+}
+
+#[test]
+fn a_gateway_on_googles_machines_is_verified_and_what_joins_both_is_said() {
+    for (profile, trust, processor) in [
+        (Profile::GcpSnp, trust_google(), "amd"),
+        (Profile::GcpTdx, trust_google_intel(), "intel"),
+    ] {
+        let report = judged(&sample(profile), &trust);
+        assert_eq!(
+            report.verdict,
+            Verdict::Verified,
+            "{:?}",
+            report.first_failure
+        );
+        assert_eq!(report.subject.rests_on, [processor, "google-hypervisor"]);
+        assert!(report.headline.contains("a TPM in the hypervisor"));
+        let said = report.not_proved.join("; ");
+        assert!(said.contains("nothing but the anchor"), "{said}");
+        assert!(said.contains("not proven on captured evidence"), "{said}");
+    }
+}
+
+#[test]
+fn what_googles_certificate_does_not_say_is_refused() {
+    type Change = fn(&mut Mini);
+    let changes: [(Change, &str); 6] = [
+        (
+            |l| l.platform.snp = Some(|d| d.report.report_data[63] ^= 1),
+            "snp.report.data",
+        ),
+        (
+            |l| {
+                l.platform.key_chain = Some(|c| {
+                    c.leaf.key = countersign_devices::key::Key::p256(9).spki();
+                });
+            },
+            "tpm.certify.signer.vouched",
+        ),
+        (
+            |l| l.platform.key_chain = Some(|c| c.keys.reverse()),
+            "tpm.chain.path",
+        ),
+        (
+            |l| l.platform.key_chain = Some(|c| c.leaf.not_after = 1_769_904_000_000),
+            "tpm.chain.validity",
+        ),
+        (
+            |l| {
+                l.platform.key_chain = Some(|c| {
+                    c.leaf.extensions[1] = countersign_devices::x509::Extension::usage(0x20);
+                });
+            },
+            "tpm.chain.purpose",
+        ),
+        (
+            |l| l.platform.certify = Some(|s| s.qualifying[0] ^= 1),
+            "tpm.certify.qualifying",
+        ),
+    ];
+    for (change, why) in changes {
+        let report = judged(&google(change), &trust_google());
+        assert_eq!(report.first_failure, Some("evidence"), "{why}");
+        assert!(
+            reasons(&report, "evidence").contains(why),
+            "{}",
+            reasons(&report, "evidence")
+        );
+    }
+}
+
+#[test]
+fn a_key_under_another_root_than_googles_vouches_for_nothing() {
+    let root = trust_google();
+    let root = root.lines().find(|l| l.starts_with("roots = [\"")).unwrap();
+    let report = judged(&sample(Profile::GcpSnp), &trust_google().replace(root, ""));
+    assert_eq!(report.first_failure, Some("evidence"));
+    assert!(reasons(&report, "evidence").contains("tpm.chain.root"));
+}
+
+#[test]
+fn machines_that_are_named_are_the_only_ones() {
+    let named = |id: u64| {
+        let line = format!("[gcp]\ninstances = [{{ project = \"project\", id = {id} }}]");
+        trust_google().replace("[gcp]", &line)
+    };
+    let report = judged(&sample(Profile::GcpSnp), &named(42));
+    assert_eq!(report.verdict, Verdict::Verified);
+    let report = judged(&sample(Profile::GcpSnp), &named(43));
+    assert_eq!(report.first_failure, Some("platform-rules"));
+    assert!(reasons(&report, "platform-rules").contains("tpm.chain.instance"));
+}
+
+#[test]
+fn googles_word_on_the_firmware_can_stand_for_a_reference_value() {
+    let launched = format!("gcp-snp = [\"{}\"]", launch());
+    let with = |line: &str| {
+        let table = format!("{}{line}\n[reference]", endorsement_table());
+        trust_google()
+            .replace("[reference]", &table)
+            .replace(&launched, "")
+    };
+    let log = google(|l| l.platform.launch = Some(|_| ()));
+    let report = judged(&log, &with("stands_for_launch = true"));
+    assert_eq!(
+        report.verdict,
+        Verdict::Verified,
+        "{}",
+        reasons(&report, "platform-rules")
+    );
+    let said = report.not_proved.join("; ");
+    assert!(said.contains("stands for one"), "{said}");
+    // Unless it is said to stand for it, it does not.
+    let report = judged(&log, &with(""));
+    assert_eq!(state(&report, "launch"), "CannotTell");
+    // A reference value that was given decides.
+    let other = launched.replace(&launch(), &"ab".repeat(48));
+    let table = "[reference.launch]\n";
+    let other = with("stands_for_launch = true").replace(table, &format!("{table}{other}\n"));
+    assert_eq!(judged(&log, &other).first_failure, Some("launch"));
+    // Who asks for a statement and gets none has a named failure.
+    let report = judged(&sample(Profile::GcpSnp), &with("stands_for_launch = true"));
+    assert_eq!(report.first_failure, Some("platform-rules"));
+    assert!(reasons(&report, "platform-rules").contains("none came"));
+}
+
+#[test]
+fn a_statement_about_other_firmware_is_refused_whether_it_is_asked_for_or_not() {
+    let asked = trust_google().replace("[reference]", &(endorsement_table() + "[reference]"));
+    for trust in [trust_google(), asked.clone()] {
+        let log = google(|l| {
+            l.platform.launch = Some(|e| {
+                e.snp = countersign_devices::google::snp_measurements(5, &[7; 48]);
+            });
+        });
+        let report = judged(&log, &trust);
+        assert_eq!(report.first_failure, Some("evidence"));
+        assert!(reasons(&report, "evidence").contains("gcp.endorsement.measurement"));
+    }
+    let old = google(|l| {
+        l.platform.launch = Some(|e| {
+            let mut measurement = [0; 48];
+            measurement.copy_from_slice(&hex::decode(common::platform::launch()).unwrap());
+            e.snp = countersign_devices::google::snp_measurements(4, &measurement);
+        });
+    });
+    let report = judged(&old, &asked);
+    assert_eq!(report.first_failure, Some("platform-rules"));
+    assert!(reasons(&report, "platform-rules").contains("gcp.endorsement.svn"));
+    // Nobody asked: it is genuine in itself, and a report says that it was compared with nobody's root.
+    let log = google(|l| l.platform.launch = Some(|_| ()));
+    let report = judged(&log, &trust_google());
+    assert_eq!(report.verdict, Verdict::Verified);
+    assert!(report.not_proved.join("; ").contains("names no root"));
 }

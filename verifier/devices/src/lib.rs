@@ -18,6 +18,7 @@
 
 pub mod azure;
 pub mod der;
+pub mod google;
 pub mod key;
 pub mod rsa;
 pub mod snp;

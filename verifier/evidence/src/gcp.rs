@@ -16,7 +16,7 @@
 //! ([`EndorsementCheck::Proven`]).
 //!
 //! Checks: form, certificate and issuers, root, validity at the time, signature, firmware, measurement.
-//! Spec: `docs/spec/azure.md`, "Google Cloud".
+//! Spec: `docs/spec/gcp.md`.
 
 mod endorsement;
 mod protobuf;
@@ -65,6 +65,18 @@ pub struct EndorsementPolicy {
     pub firmware: Option<Vec<[u8; 48]>>,
     /// Lowest security version that is accepted; `None` checks nothing, and says so.
     pub svn_floor: Option<u32>,
+}
+
+impl EndorsementPolicy {
+    /// Nobody may endorse: the checks of form, path and signature run, and nothing is verified.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self {
+            roots: Vec::new(),
+            firmware: None,
+            svn_floor: None,
+        }
+    }
 }
 
 /// Everything that came of an appraisal.
@@ -146,6 +158,22 @@ crate::appraisal::checks! {
         Svn = "gcp.endorsement.svn",
         /// This format was met in captured evidence. It was not, and this is never more than not checked.
         Proven = "gcp.endorsement.proven",
+    }
+}
+
+impl EndorsementCheck {
+    /// Whether an auditor may see it one way or the other: not what makes the endorsement genuine.
+    #[must_use]
+    pub fn is_rule(self) -> bool {
+        match self {
+            Self::Root | Self::Firmware | Self::Svn | Self::Proven => true,
+            Self::Structure
+            | Self::Path
+            | Self::Validity
+            | Self::Signature
+            | Self::SignedBefore
+            | Self::Measurement => false,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use countersign_evidence::tpm::{
     Selection, VouchedKey, appraise_quote,
 };
 use countersign_evidence::{Chains, Moment};
+use countersign_record::binding::Profile;
 use countersign_record::digest::{UnixMillis, sha256};
 use thiserror::Error;
 
@@ -367,8 +368,16 @@ impl Case<'_> {
         let rule: Option<&SnpRule> = self.trust().and_then(|t| t.snp.as_ref());
         let mut policy = rule.map_or_else(snp::Policy::open, |r| r.policy.clone());
         policy.report_data = data.map(snp::ReportData);
+        let below_paravisor = vmpl.is_some();
         policy.vmpl = vmpl.unwrap_or(policy.vmpl);
-        let launch = self.reference().and_then(|r| r.launch.clone());
+        // A report that the guest asked for itself can be of either.
+        let profiles: &[Profile] = if below_paravisor {
+            &[Profile::AzureSnp]
+        } else {
+            &[Profile::Snp, Profile::GcpSnp]
+        };
+        let launch = self.reference().and_then(|r| r.launch.as_ref());
+        let launch = launch.and_then(|values| values.of_any(profiles));
         policy.measurements = launch.map(|l| l.into_iter().map(snp::LaunchMeasurement).collect());
         let roots = match rule.map(|r| &r.roots) {
             Some(Pinned::TrustFile(roots)) => roots.clone(),
@@ -411,16 +420,21 @@ impl Case<'_> {
         let rule: Option<&TdxRule> = self.trust().and_then(|t| t.tdx.as_ref());
         let mut policy = rule.map_or_else(tdx::Policy::open, |r| r.policy.clone());
         policy.report_data = data.map(tdx::ReportData);
-        if self
-            .heap
-            .one("a paravisor's report", pick!(Paravisor))?
-            .is_some()
-        {
+        let paravisor = self.heap.one("a paravisor's report", pick!(Paravisor))?;
+        let below_paravisor = paravisor.is_some();
+        if below_paravisor {
             policy.sept_ve = tdx::SeptVe::AzureParavisor;
         }
         let measurements = |l: &Vec<[u8; 48]>| l.iter().copied().map(tdx::Measurement).collect();
         let reference = self.reference();
-        policy.mrtd = reference.and_then(|r| r.launch.as_ref()).map(measurements);
+        let profiles: &[Profile] = if below_paravisor {
+            &[Profile::AzureTdx]
+        } else {
+            &[Profile::Tdx, Profile::GcpTdx]
+        };
+        let launch = reference.and_then(|r| r.launch.as_ref());
+        let launch = launch.and_then(|values| values.of_any(profiles));
+        policy.mrtd = launch.as_ref().map(measurements);
         for (register, slot) in (0_u8..).zip(policy.rtmrs.iter_mut()) {
             let known = reference.and_then(|r| r.rtmrs.as_ref());
             *slot = known.and_then(|r| r.get(&register)).map(measurements);

@@ -66,19 +66,8 @@ impl Checks<'_> {
             );
             self.say(text);
         }
-        if platform.no_list {
-            let text = format!(
-                "entry {}: no revocation list came with the evidence, which your trust file may allow: nothing was looked up",
-                at.index
-            );
-            self.say(text);
-        }
-        if platform.foreign_root {
-            let text = format!(
-                "entry {}: the chain ends in a root that your trust file names in the vendor's place",
-                at.index
-            );
-            self.say(text);
+        for remark in &platform.remarks {
+            self.say(format!("entry {}: {}", at.index, remark.text()));
         }
     }
 
@@ -95,9 +84,19 @@ impl Checks<'_> {
 
     fn launched(&mut self, at: At, platform: &PlatformFacts) {
         let index = Some(at.index);
-        match &self.reference.launch {
+        let known = self.reference.launch.as_ref();
+        match known.and_then(|values| values.of(platform.profile)) {
+            None if platform.endorsed => {
+                self.ledger.held(Code::Launch);
+                let text = format!(
+                    "entry {}: no reference value was given for what was launched; the provider's statement that it is its firmware stands for one, as your trust file says",
+                    at.index
+                );
+                self.say(text);
+            }
             None => {
-                let text = "no reference value for what was launched was given";
+                let profile = platform.profile;
+                let text = format!("no reference value for what {profile} launches was given");
                 self.ledger.unknown(Code::Launch, index, text);
             }
             Some(known) => {

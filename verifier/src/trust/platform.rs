@@ -1,4 +1,4 @@
-//! What an auditor accepts of processors: tables `[snp]`, `[tdx]` and `[azure]` of the trust file.
+//! What an auditor accepts of processors: tables `[snp]`, `[tdx]`, `[azure]` and `[gcp]` of the trust file.
 //!
 //! In: the tables. Out: policies of `countersign-evidence`, without the report data, which come from what is
 //! verified, and without measurements, which are reference values; and the roots that chains have to end in.
@@ -24,12 +24,21 @@
 //! secure_boot = true                         # the default of this and the next two
 //! tpm_persisted = true
 //! console_off = true
+//! [gcp]
+//! instances = [{ project = "acme", id = 4711 }]   # optional: machines that are accepted
+//! [gcp.endorsement]                          # optional: Google's statement about the firmware has to be there
+//! roots = ["<96 hex digits>"]                # SHA-384 of the key that may make it; none is built in
+//! svn_floor = 5
+//! stands_for_launch = true                   # in place of a reference value; false otherwise
 //! ```
 
 use super::TrustError;
 use countersign_evidence::azure::{AzurePolicy, Demand, Hardware, KeyOperationPolicy};
+use countersign_evidence::gcp::EndorsementPolicy;
 use countersign_evidence::party::{Party, PartyName};
+use countersign_evidence::tpm::{AkRoot, AkRootKind, AkRoots, InstanceId};
 use countersign_evidence::{snp, tdx};
+use countersign_record::binding::Profile;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,8 +93,47 @@ impl AzureRule {
     }
 }
 
-/// Measurements of what was launched, SHA-384.
-pub type LaunchValues = Vec<[u8; 48]>;
+/// What is accepted of Google's machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GcpRule {
+    /// Machines that are accepted, if any are named.
+    pub instances: Option<Vec<InstanceId>>,
+    /// Who certifies keys of their TPMs.
+    pub roots: Pinned<AkRoots>,
+    /// What a statement about the firmware has to be, if one has to be there.
+    pub endorsement: Option<EndorsementRule>,
+}
+
+/// What a statement of Google's about the firmware has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndorsementRule {
+    /// Who may make it, about what.
+    pub policy: EndorsementPolicy,
+    /// Whether it stands for a reference value of what was launched.
+    pub stands_for_launch: bool,
+}
+
+/// Measurements of what was launched, SHA-384, each for the profile on which it may have been.
+///
+/// What Azure launches is its paravisor, what Google launches its firmware, and a value that is right for one says nothing on
+/// another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LaunchValues(BTreeMap<Profile, Vec<[u8; 48]>>);
+
+impl LaunchValues {
+    /// Those of a profile, if there are any.
+    #[must_use]
+    pub fn of(&self, profile: Profile) -> Option<&[[u8; 48]]> {
+        self.0.get(&profile).map(Vec::as_slice)
+    }
+
+    /// Those of any of these profiles, if there are any.
+    #[must_use]
+    pub fn of_any(&self, profiles: &[Profile]) -> Option<Vec<[u8; 48]>> {
+        let lists: Vec<_> = profiles.iter().filter_map(|p| self.of(*p)).collect();
+        (!lists.is_empty()).then(|| lists.concat())
+    }
+}
 
 /// Registers of trust domains, by number.
 pub type RtmrValues = BTreeMap<u8, Vec<[u8; 48]>>;
@@ -235,6 +283,31 @@ pub(super) struct AzureTable {
     console_off: bool,
     #[serde(default)]
     old_key_operation: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GcpTable {
+    instances: Option<Vec<InstanceTable>>,
+    roots: Option<Vec<String>>,
+    endorsement: Option<EndorsementTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstanceTable {
+    project: String,
+    id: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndorsementTable {
+    roots: Vec<String>,
+    firmware: Option<Vec<String>>,
+    svn_floor: Option<u32>,
+    #[serde(default)]
+    stands_for_launch: bool,
 }
 
 fn yes() -> bool {
@@ -542,8 +615,72 @@ pub(super) fn azure_rule(table: &AzureTable) -> AzureRule {
     }
 }
 
-/// Measurements of what was launched.
-pub(super) fn measurements(key: &'static str, list: &[String]) -> Result<LaunchValues, TrustError> {
+pub(super) fn gcp_rule(table: GcpTable) -> Result<GcpRule, TrustError> {
+    let GcpTable {
+        instances,
+        roots,
+        endorsement,
+    } = table;
+    let instance = |InstanceTable { project, id }| InstanceId {
+        project,
+        instance: id,
+    };
+    let google = |key| AkRoot {
+        key,
+        kind: AkRootKind::Google,
+    };
+    Ok(GcpRule {
+        instances: instances.map(|list| list.into_iter().map(instance).collect()),
+        roots: match roots {
+            None => Pinned::Vendor,
+            Some(list) => Pinned::TrustFile(AkRoots::of(
+                measurements("[gcp] roots", &list)?
+                    .into_iter()
+                    .map(google)
+                    .collect(),
+            )),
+        },
+        endorsement: endorsement.map(endorsement_rule).transpose()?,
+    })
+}
+
+fn endorsement_rule(table: EndorsementTable) -> Result<EndorsementRule, TrustError> {
+    let EndorsementTable {
+        roots,
+        firmware,
+        svn_floor,
+        stands_for_launch,
+    } = table;
+    Ok(EndorsementRule {
+        policy: EndorsementPolicy {
+            roots: measurements("[gcp.endorsement] roots", &roots)?,
+            firmware: firmware
+                .map(|list| measurements("[gcp.endorsement] firmware", &list))
+                .transpose()?,
+            svn_floor,
+        },
+        stands_for_launch,
+    })
+}
+
+/// Measurements of what was launched, by the names of profiles that have a processor's report.
+pub(super) fn launch(table: &BTreeMap<String, Vec<String>>) -> Result<LaunchValues, TrustError> {
+    let values = table.iter().map(|(name, values)| {
+        let profile = Profile::from_name(name)
+            .filter(|profile| profile.has_report())
+            .ok_or_else(|| {
+                wrong(
+                    "launch",
+                    name,
+                    "a platform profile with a processor's report",
+                )
+            })?;
+        Ok((profile, measurements("launch", values)?))
+    });
+    values.collect::<Result<_, _>>().map(LaunchValues)
+}
+
+fn measurements(key: &'static str, list: &[String]) -> Result<Vec<[u8; 48]>, TrustError> {
     list.iter().map(|t| digits(key, t)).collect()
 }
 

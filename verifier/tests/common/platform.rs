@@ -2,8 +2,8 @@
 //! ones. A trust file that names these roots believes in nobody's hardware.
 
 use super::device::{self, Device};
-use countersign_devices::azure::TdReport;
-use countersign_devices::azure::{Claims, Report as Hcl, report_data};
+use countersign_devices::azure::{Claims, Report as Hcl, TdReport, report_data};
+use countersign_devices::google::{self, KeyChain, Launch};
 use countersign_devices::key::{Key, Rsa};
 use countersign_devices::rsa::Hash;
 use countersign_devices::snp::{Draft, Evidence, Kind, Product};
@@ -27,6 +27,10 @@ pub struct Platform {
     pub collateral: Option<fn(&mut Collateral)>,
     /// Of the paravisor's claims.
     pub claims: Option<fn(&mut Claims)>,
+    /// Of the chain of Google's key.
+    pub key_chain: Option<fn(&mut KeyChain)>,
+    /// Of Google's statement about the firmware, which comes with every opening where this is there.
+    pub launch: Option<fn(&mut Launch)>,
     /// Of the statement about the attestation key.
     pub certify: Option<fn(&mut Statement)>,
     /// Of the container.
@@ -51,8 +55,16 @@ pub fn trust_platform() -> String {
         )
         .replace(
             "[reference]",
-            &format!("{}[azure]\n[reference]\nlaunch = [\"{}\"]", trust_snp(), launch()),
+            &format!("{}[azure]\n[reference]", trust_snp()),
         )
+        + &launch_table(&["snp", "azure-snp", "gcp-snp"], &launch())
+}
+
+/// One reference value of what was launched, for each of these profiles.
+pub fn launch_table(profiles: &[&str], value: &str) -> String {
+    let line = |profile| format!("{profile} = [\"{value}\"]\n");
+    let lines: String = profiles.iter().map(line).collect();
+    format!("[reference.launch]\n{lines}")
 }
 
 /// The trust file of an auditor of gateways on Intel's processors.
@@ -69,9 +81,39 @@ pub fn trust_intel() -> String {
     trust_platform()
         .replace("\"amd\"", "\"intel\"")
         .replace(&trust_snp(), &tdx)
-        .replace(&launch(), &hex::encode(Quote::default().td.mrtd))
+        .replace(
+            &launch_table(&["snp", "azure-snp", "gcp-snp"], &launch()),
+            &launch_table(
+                &["tdx", "azure-tdx", "gcp-tdx"],
+                &hex::encode(Quote::default().td.mrtd),
+            ),
+        )
         + "[reference.rtmrs]\n"
         + &registers
+}
+
+/// The trust file of an auditor of gateways on Google's machines, on AMD's processors.
+pub fn trust_google() -> String {
+    google_of(&trust_platform())
+}
+
+/// The same, on Intel's.
+pub fn trust_google_intel() -> String {
+    google_of(&trust_intel())
+}
+
+fn google_of(text: &str) -> String {
+    let root = KeyChain::of(&Key::rsa(Rsa::Tpm)).root_digest();
+    let root = hex::encode(root);
+    text.replace("\"paravisor-tpm\"", "\"hypervisor-tpm\"")
+        .replace("\"microsoft-paravisor\"", "\"google-hypervisor\"")
+        .replace("[azure]\n", &format!("[gcp]\nroots = [\"{root}\"]\n"))
+}
+
+/// The table that asks for the fake Google's statement about the firmware.
+pub fn endorsement_table() -> String {
+    let root = hex::encode(Launch::of([0; 48], [0; 48]).root_digest());
+    format!("[gcp.endorsement]\nroots = [\"{root}\"]\nsvn_floor = 5\n")
 }
 
 /// The launch measurement of the fake guest, in digits.
@@ -95,11 +137,12 @@ impl Platform {
     ) -> PlatformEvidence {
         let (report, paravisor, key, endorsements) = match device.profile {
             Profile::AzureSnp | Profile::AzureTdx => self.azure(device, qualifying),
-            Profile::Tdx | Profile::GcpTdx => {
+            Profile::GcpSnp | Profile::GcpTdx => self.google(device, data, qualifying),
+            Profile::Tdx => {
                 let quote = self.quote(data).to_bytes();
                 (Some(quote), None, None, self.intel())
             }
-            Profile::Swtpm | Profile::Tpm | Profile::Snp | Profile::GcpSnp => {
+            Profile::Swtpm | Profile::Tpm | Profile::Snp => {
                 let endorsed = self.processor(data);
                 let report = endorsed.report.clone();
                 (Some(report), None, None, endorsements(endorsed))
@@ -125,7 +168,8 @@ impl Platform {
             edit(&mut claims);
         }
         let claims = claims.to_json();
-        let key = self.vouch(&platform, device, qualifying);
+        let public = Public::of(&platform, device::AK_ATTRIBUTES);
+        let key = self.vouch(&platform, &public, device, qualifying);
         if device.profile == Profile::AzureSnp {
             let endorsed = self.processor(report_data(&claims));
             let hcl = Hcl::around(endorsed.report.clone(), 2, &claims).to_bytes();
@@ -134,6 +178,44 @@ impl Platform {
         let quote = self.quote(report_data(&claims));
         let hcl = Hcl::around(td_report(&quote).to_bytes(), 4, &claims).to_bytes();
         (Some(quote.to_bytes()), Some(hcl), Some(key), self.intel())
+    }
+
+    fn google(&mut self, device: &Device, data: [u8; 64], qualifying: Qualifying) -> Said {
+        let platform = Key::rsa(Rsa::Tpm);
+        let mut chain = KeyChain::of(&platform);
+        if let Some(edit) = self.key_chain.take() {
+            edit(&mut chain);
+        }
+        let public = Public::of(&platform, google::AK_ATTRIBUTES);
+        let key = self.vouch(&platform, &public, device, qualifying);
+        let (report, measured, mut endorsed) = if device.profile == Profile::GcpTdx {
+            let quote = self.quote(data);
+            (quote.to_bytes(), quote.td.mrtd, self.intel())
+        } else {
+            let draft = self.draft(data);
+            let measured = draft.report.measurement;
+            let of = draft.build();
+            (of.report.clone(), measured, endorsements(of))
+        };
+        let certificates = chain
+            .build()
+            .map(|der| (EndorsementKind::KeyCertificate, der));
+        let launch = self.launch.map(|edit| {
+            let mut launch = Launch::of(measured, measured);
+            edit(&mut launch);
+            (EndorsementKind::GoogleLaunch, launch.build())
+        });
+        endorsed.extend(
+            certificates
+                .into_iter()
+                .chain(launch)
+                .map(|(kind, bytes)| Endorsement {
+                    kind,
+                    bytes: Bytes(bytes),
+                }),
+        );
+        endorsed.sort_by_key(|it| it.kind);
+        (Some(report), None, Some(key), endorsed)
     }
 
     fn quote(&mut self, data: [u8; 64]) -> Quote {
@@ -187,17 +269,26 @@ impl Platform {
     }
 
     fn processor(&mut self, data: [u8; 64]) -> Evidence {
+        self.draft(data).build()
+    }
+
+    fn draft(&mut self, data: [u8; 64]) -> Draft {
         let mut draft = Draft::new(Product::Genoa, Kind::Vcek);
         draft.report.report_data = data;
         if let Some(edit) = self.snp.take() {
             edit(&mut draft);
         }
-        draft.build()
+        draft
     }
 
     /// The platform's key about the attestation key.
-    fn vouch(&mut self, by: &Key, device: &Device, qualifying: Qualifying) -> PlatformKey {
-        let public = Public::of(by, device::AK_ATTRIBUTES);
+    fn vouch(
+        &mut self,
+        by: &Key,
+        public: &Public,
+        device: &Device,
+        qualifying: Qualifying,
+    ) -> PlatformKey {
         let name = device.ak_name();
         let attested = certified(&name, &device::qualified(0x4000_000b, &name));
         let signer = public.qualified_name(0x4000_000b);

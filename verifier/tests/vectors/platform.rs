@@ -1,10 +1,18 @@
 //! Processors that make reports, alone and below a paravisor: under a fake vendor's root, which the trust file names.
 
 use super::case::*;
-use super::common::platform::{launch, trust_intel, trust_platform, trust_snp};
+use super::common::platform::{
+    endorsement_table, launch, trust_google, trust_google_intel, trust_intel, trust_platform,
+    trust_snp,
+};
 use super::common::*;
 use countersign_devices::azure::Claims;
-use countersign_devices::key::{Key as VendorKey, Rsa};
+use countersign_devices::google::{
+    KeyChain, Launch, alternative_name, purpose, snp_measurements, tdx_measurements, varint,
+};
+use countersign_devices::key::{Key as VendorKey, Rsa, Scheme};
+use countersign_devices::rsa::Hash;
+use countersign_devices::x509::Extension;
 use countersign_record::binding::Profile;
 use countersign_record::cbor::Bytes;
 use countersign_record::evidence::{Endorsement, EndorsementKind};
@@ -16,6 +24,8 @@ pub fn cases() -> Vec<Case> {
         processors(),
         intel(),
         paravisors(),
+        google(),
+        firmware(),
         sets(),
         rules(),
     ]
@@ -305,6 +315,302 @@ fn paravisors() -> Vec<Case> {
     ]
 }
 
+fn gcp(change: impl FnOnce(&mut Mini)) -> Vec<u8> {
+    on(Profile::GcpSnp, change)
+}
+
+fn google() -> Vec<Case> {
+    let chain = |change: fn(&mut KeyChain)| gcp(|l| l.platform.key_chain = Some(change));
+    let machine = |id: u64| {
+        let line = format!("[gcp]\ninstances = [{{ project = \"project\", id = {id} }}]");
+        trust_google().replace("[gcp]", &line)
+    };
+    let roots = trust_google();
+    let roots = roots.lines().find(|l| l.starts_with("roots = [\""));
+    let vendor = trust_google().replace(roots.unwrap_or_default(), "");
+    let table = format!("[gcp]\n{}\n", roots.unwrap_or_default());
+    [
+        case(
+            "accept-platform-gcp-snp",
+            "A log on SEV-SNP with the TPM of Google's hypervisor is verified.",
+            gcp(|_| ()),
+        ),
+        case(
+            "accept-platform-gcp-tdx",
+            "A log on TDX with the TPM of Google's hypervisor is verified.",
+            on(Profile::GcpTdx, |_| ()),
+        )
+        .trust("platform-google-intel", trust_google_intel()),
+        case(
+            "platform-gcp-over-another-anchor",
+            "The processor's report is over another anchor, and nothing else joins it to the TPM.",
+            gcp(|l| l.platform.snp = Some(|d| d.report.report_data[63] ^= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-other-key",
+            "Google's certificate is of another key than the one that vouches for the attestation key.",
+            chain(|c| c.leaf.key = VendorKey::p256(9).spki()),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-word-of-another-opening",
+            "Google's key vouched for the attestation key over another anchor.",
+            gcp(|l| l.platform.certify = Some(|s| s.qualifying[0] ^= 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-issuer",
+            "Another key than the issuer's signed the key's certificate.",
+            chain(|c| c.keys[1] = VendorKey::rsa(Rsa::Tpm)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-root-signature",
+            "The root did not sign its own certificate.",
+            chain(|c| c.root.key = VendorKey::rsa(Rsa::Tpm).spki()),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-expired",
+            "The key's certificate had expired when the epoch opened.",
+            chain(|c| c.leaf.not_after = 1_769_904_000_000),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-issuer-expired",
+            "The issuer's certificate had expired when the epoch opened.",
+            chain(|c| c.issuer.not_after = 1_769_904_000_000),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-endorsement-key",
+            "The certificate is of a key that enciphers: an endorsement key's.",
+            chain(|c| c.leaf.extensions[1] = Extension::usage(0x20)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-purpose",
+            "The certificate is for something else than a TPM's keys.",
+            chain(|c| c.leaf.extensions[2] = purpose("2")),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-no-maker",
+            "The certificate names no maker of a TPM.",
+            chain(|c| c.leaf.extensions[3].value = alternative_name(&[("2.23.133.2.2", "vTPM")])),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-machine-malformed",
+            "What the certificate says of its machine is malformed, and nobody asks.",
+            chain(|c| c.leaf.extensions[4].value.push(0)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-another-root",
+            "The trust file names no root, and the chain ends in none of Google's.",
+            gcp(|_| ()),
+        )
+        .trust("platform-google-vendor", vendor)
+        .fails("evidence"),
+        case(
+            "platform-gcp-no-table",
+            "The trust file has no rules for Google's machines, and the chain ends in none of Google's roots.",
+            gcp(|_| ()),
+        )
+        .trust("platform-no-gcp", trust_google().replace(&table, ""))
+        .fails("evidence"),
+        case(
+            "accept-platform-gcp-machine",
+            "The certificate is of a machine that the trust file names.",
+            gcp(|_| ()),
+        )
+        .trust("platform-google-machine", machine(42)),
+        case(
+            "platform-gcp-machine",
+            "The certificate is of another machine than the trust file names.",
+            gcp(|_| ()),
+        )
+        .trust("platform-google-other-machine", machine(43))
+        .against("platform-rules"),
+        case(
+            "platform-gcp-set-no-certificate",
+            "No certificate of the platform's key is there.",
+            gcp(|l| {
+                l.platform.after = Some(|e| {
+                    e.endorsements
+                        .retain(|it| it.kind != EndorsementKind::KeyCertificate);
+                });
+            }),
+        )
+        .fails("evidence-set"),
+        case(
+            "platform-gcp-set-nine-certificates",
+            "More certificates of the platform's key are there than may be.",
+            gcp(|l| {
+                l.platform.after = Some(|e| {
+                    let more = vec![e.endorsements[3].clone(); 9];
+                    e.endorsements.truncate(3);
+                    e.endorsements.extend(more);
+                });
+            }),
+        )
+        .fails("evidence-set"),
+        case(
+            "platform-gcp-six-certificates",
+            "The chain is longer than one may be.",
+            gcp(|l| {
+                l.platform.after = Some(|e| {
+                    let more = vec![e.endorsements[e.endorsements.len() - 1].clone(); 3];
+                    e.endorsements.extend(more);
+                });
+            }),
+        )
+        .fails("evidence"),
+    ]
+    .into_iter()
+    .map(|case| match case.trust.0 {
+        "hardware" => case.trust("platform-google", trust_google()),
+        _ => case,
+    })
+    .collect()
+}
+
+/// Google's statement about the firmware.
+fn firmware() -> Vec<Case> {
+    let with = |change: fn(&mut Launch)| gcp(|l| l.platform.launch = Some(change));
+    let asked = |line: &str| {
+        let table = format!("{}{line}[reference]", endorsement_table());
+        trust_google().replace("[reference]", &table)
+    };
+    let unknown = format!("gcp-snp = [\"{}\"]\n", launch());
+    let stands = asked("stands_for_launch = true\n").replace(&unknown, "");
+    let named = asked(&format!("firmware = [\"{}\"]\n", "ab".repeat(48)));
+    [
+        case(
+            "accept-platform-gcp-firmware",
+            "Google's statement about the firmware holds, and stands for a reference value.",
+            with(|_| ()),
+        )
+        .trust("platform-google-stands", stands.clone()),
+        case(
+            "accept-platform-gcp-firmware-tdx",
+            "Google's statement about the firmware of a trust domain holds.",
+            on(Profile::GcpTdx, |l| l.platform.launch = Some(|_| ())),
+        )
+        .trust(
+            "platform-google-intel-firmware",
+            trust_google_intel().replace("[reference]", &(endorsement_table() + "[reference]")),
+        ),
+        case(
+            "accept-platform-gcp-firmware-unasked",
+            "Nobody asks for Google's statement about the firmware, and it holds as far as it goes.",
+            with(|_| ()),
+        )
+        .trust("platform-google", trust_google()),
+        case(
+            "platform-gcp-firmware-stands-for-nothing",
+            "Google's statement about the firmware holds, and the trust file does not let it stand for a reference value.",
+            with(|_| ()),
+        )
+        .trust("platform-google-no-launch", asked("").replace(&unknown, ""))
+        .cannot("launch"),
+        case(
+            "platform-gcp-firmware-missing",
+            "The trust file asks for Google's statement about the firmware, and none came.",
+            gcp(|_| ()),
+        )
+        .against("platform-rules"),
+        case(
+            "platform-gcp-firmware-another-measurement",
+            "Google's statement is about other measurements than what was launched.",
+            with(|e| e.snp = snp_measurements(5, &[7; 48])),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-another-technology",
+            "Google's statement has the measurement, as one of trust domains.",
+            with(|e| {
+                e.tdx = tdx_measurements(6, &e.snp[62..110]);
+                e.snp = snp_measurements(5, &[7; 48]);
+            }),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-signature",
+            "Another key signed the statement about the firmware.",
+            with(|e| e.signer = VendorKey::rsa(Rsa::Other)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-scheme",
+            "The statement about the firmware is signed by another scheme.",
+            with(|e| e.scheme = Scheme::Pkcs1(Hash::Sha256)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-issuer",
+            "Another key than the root's signed the endorser's certificate.",
+            with(|e| e.root_key = VendorKey::rsa(Rsa::Other)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-expired",
+            "The endorser's certificate had expired when the epoch opened.",
+            with(|e| e.certificate.not_after = 1_769_904_000_000),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-later",
+            "The statement about the firmware was signed after the time that the opening claims.",
+            with(|e| e.timestamp = varint(1, 1_790_000_000)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-malformed",
+            "The statement about the firmware has a field that is not known.",
+            with(|e| e.more = varint(9, 1)),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-firmware-root",
+            "The statement about the firmware is under another root than the trust file names.",
+            with(|e| {
+                e.root.key = VendorKey::rsa(Rsa::Other).spki();
+                e.root_key = VendorKey::rsa(Rsa::Other);
+            }),
+        )
+        .against("platform-rules"),
+        case(
+            "platform-gcp-firmware-version",
+            "The firmware's security version is below the floor of the trust file.",
+            with(|e| e.snp = [varint(1, 4), e.snp[2..].to_vec()].concat()),
+        )
+        .against("platform-rules"),
+        case(
+            "platform-gcp-firmware-another",
+            "The firmware is none that the trust file names.",
+            with(|_| ()),
+        )
+        .trust("platform-google-firmware-named", named)
+        .against("platform-rules"),
+        case(
+            "platform-gcp-firmware-broken-and-unasked",
+            "Nobody asks for Google's statement about the firmware, and its signature does not hold.",
+            with(|e| e.signer = VendorKey::rsa(Rsa::Other)),
+        )
+        .trust("platform-google", trust_google())
+        .fails("evidence"),
+    ]
+    .into_iter()
+    .map(|case| match case.trust.0 {
+        "hardware" => case.trust("platform-google-firmware", asked("")),
+        _ => case,
+    })
+    .collect()
+}
+
 fn sets() -> Vec<Case> {
     vec![
         case(
@@ -390,6 +696,16 @@ fn rules() -> Vec<Case> {
         )
         .trust(other, unknown)
         .fails("launch"),
+        case(
+            "platform-launch-of-another-platform",
+            "What was launched is known as what another platform launches.",
+            azure(|_| ()),
+        )
+        .trust(
+            "platform-launch-elsewhere",
+            trust_platform().replace(&format!("azure-snp = [\"{}\"]\n", launch()), ""),
+        )
+        .cannot("launch"),
         case(
             "platform-no-parties",
             "The trust file does not say on whom evidence may rest.",

@@ -1,3 +1,4 @@
+use countersign_devices::google::{Launch, bytes, snp_measurements, tdx_measurements, varint};
 use countersign_devices::key::{Key, Rsa, Scheme as Signing};
 use countersign_devices::rsa::Hash as Digest;
 use countersign_devices::x509;
@@ -9,145 +10,14 @@ const AT: Moment = Moment(1_750_000_000_000);
 const SNP: [u8; 48] = [0x11; 48];
 const TDX: [u8; 48] = [0x22; 48];
 
-fn number(value: u64) -> Vec<u8> {
-    let (mut out, mut rest) = (vec![], value);
-    loop {
-        let byte = u8::try_from(rest & 0x7f).unwrap();
-        rest >>= 7;
-        if rest == 0 {
-            out.push(byte);
-            return out;
-        }
-        out.push(byte | 0x80);
-    }
+fn good() -> Launch {
+    Launch::of(SNP, TDX)
 }
 
-fn varint(field: u64, value: u64) -> Vec<u8> {
-    [number(field << 3), number(value)].concat()
-}
-
-fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
-    let length = number(value.len().try_into().unwrap());
-    [number(field << 3 | 2), length, value.to_vec()].concat()
-}
-
-/// An endorsement under a root of this test's; every part is a test's to change.
-#[derive(Clone)]
-struct Draft {
-    timestamp: Vec<u8>,
-    certificate: x509::Certificate,
-    root: x509::Certificate,
-    root_key: Key,
-    firmware: Vec<u8>,
-    snp: Vec<u8>,
-    tdx: Vec<u8>,
-    /// Fields after all others.
-    more: Vec<u8>,
-    signer: Key,
-    scheme: Signing,
-    issuers: Option<Vec<u8>>,
-}
-
-fn pem(der: &[u8]) -> String {
-    use base64::Engine as _;
-    let digits = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> = digits
-        .as_bytes()
-        .chunks(64)
-        .map(|line| core::str::from_utf8(line).unwrap())
-        .collect();
-    format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        lines.join("\n")
-    )
-}
-
-fn snp() -> Vec<u8> {
-    let entry =
-        |count, measurement: &[u8]| bytes(2, &[varint(1, count), bytes(2, measurement)].concat());
-    [
-        varint(1, 5),
-        entry(1, &[0x10; 48]),
-        entry(2, &SNP),
-        bytes(3, &[3; 16]),
-        bytes(4, &[4; 16]),
-        varint(5, 0x7_0000),
-    ]
-    .concat()
-}
-
-fn tdx() -> Vec<u8> {
-    let machine = [varint(1, 4), varint(2, 1), bytes(3, &TDX)].concat();
-    [
-        varint(1, 6),
-        bytes(2, &bytes(3, &[0x20; 48])),
-        bytes(2, &machine),
-    ]
-    .concat()
-}
-
-impl Draft {
-    fn good() -> Self {
-        let name = |text| x509::common_name(text);
-        let certificate = x509::Certificate {
-            serial: vec![2],
-            issuer: name("root"),
-            subject: name("signer"),
-            not_before: 1_700_000_000_000,
-            not_after: 1_800_000_000_000,
-            key: Key::rsa(Rsa::Tpm).spki(),
-            extensions: vec![x509::Extension::no_issuer(), x509::Extension::usage(0x80)],
-            scheme: Signing::Pkcs1(Digest::Sha256),
-        };
-        let root = x509::Certificate {
-            serial: vec![1],
-            subject: name("root"),
-            key: Key::rsa(Rsa::Endorsement).spki(),
-            extensions: vec![x509::Extension::issuer(None), x509::Extension::usage(0x04)],
-            ..certificate.clone()
-        };
-        Self {
-            timestamp: [varint(1, 1_740_000_000), varint(2, 5_000_000)].concat(),
-            certificate,
-            root,
-            root_key: Key::rsa(Rsa::Endorsement),
-            firmware: vec![0xf0; 48],
-            snp: snp(),
-            tdx: tdx(),
-            more: vec![],
-            signer: Key::rsa(Rsa::Tpm),
-            scheme: Signing::Pss(Digest::Sha256, 32),
-            issuers: None,
-        }
-    }
-
-    fn with(change: impl FnOnce(&mut Self)) -> Self {
-        let mut draft = Self::good();
-        change(&mut draft);
-        draft
-    }
-
-    fn golden(&self) -> Vec<u8> {
-        let root = self.root.sign(&self.root_key);
-        let issuers = self.issuers.clone();
-        [
-            bytes(1, &self.timestamp),
-            varint(2, 99),
-            bytes(4, &self.certificate.sign(&self.root_key)),
-            bytes(5, &self.firmware),
-            bytes(6, &issuers.unwrap_or_else(|| pem(&root).into_bytes())),
-            bytes(7, &self.snp),
-            bytes(8, &self.tdx),
-            self.more.clone(),
-        ]
-        .concat()
-    }
-
-    fn build(&self) -> Vec<u8> {
-        let golden = self.golden();
-        let signature = self.signer.sign(self.scheme, &golden);
-        [bytes(1, &golden), bytes(2, &signature)].concat()
-    }
+fn with(change: impl FnOnce(&mut Launch)) -> Launch {
+    let mut draft = good();
+    change(&mut draft);
+    draft
 }
 
 fn policy() -> EndorsementPolicy {
@@ -174,7 +44,7 @@ fn appraise(
     appraisal
 }
 
-fn failures(draft: &Draft) -> Vec<&'static str> {
+fn failures(draft: &Launch) -> Vec<&'static str> {
     let appraisal = appraise(&draft.build(), LaunchMeasurement::Snp(SNP), AT);
     let codes: Vec<_> = appraisal.failures().map(|it| it.code.as_str()).collect();
     assert_eq!(appraisal.verified().is_some(), codes.is_empty());
@@ -183,7 +53,7 @@ fn failures(draft: &Draft) -> Vec<&'static str> {
 
 #[test]
 fn an_endorsement_names_the_firmware_of_a_measurement_and_says_that_it_is_unproven() {
-    let endorsement = Draft::good().build();
+    let endorsement = good().build();
     for (measurement, svn) in [
         (LaunchMeasurement::Snp(SNP), 5),
         (LaunchMeasurement::Tdx(TDX), 6),
@@ -202,7 +72,7 @@ fn an_endorsement_names_the_firmware_of_a_measurement_and_says_that_it_is_unprov
 
 #[test]
 fn every_field_is_read() {
-    let endorsement = Draft::good().build();
+    let endorsement = good().build();
     let parsed = LaunchEndorsement::parse(&endorsement).unwrap();
     assert_eq!(parsed.golden.changelist, 99);
     let snp = parsed.golden.snp.unwrap();
@@ -222,7 +92,7 @@ fn every_field_is_read() {
 
 #[test]
 fn messages_of_another_form_are_refused() {
-    let changes: [fn(&mut Draft); 13] = [
+    let changes: [fn(&mut Launch); 13] = [
         |it| it.more = varint(9, 1),
         |it| it.more = bytes(2, b"x"),
         |it| it.more = varint(2, 99),
@@ -231,7 +101,7 @@ fn messages_of_another_form_are_refused() {
         |it| it.timestamp = varint(2, 1_000_000_000),
         |it| it.timestamp = varint(3, 1),
         |it| it.timestamp = varint(1, u64::MAX),
-        |it| it.snp = [snp(), varint(1, 5)].concat(),
+        |it| it.snp = [snp_measurements(5, &SNP), varint(1, 5)].concat(),
         |it| {
             it.snp
                 .extend(bytes(2, &[varint(1, 2), bytes(2, &SNP)].concat()))
@@ -241,12 +111,9 @@ fn messages_of_another_form_are_refused() {
         |it| it.tdx = bytes(2, &varint(2, 2)),
     ];
     for change in changes {
-        assert_eq!(
-            failures(&Draft::with(change)),
-            ["gcp.endorsement.structure"]
-        );
+        assert_eq!(failures(&with(change)), ["gcp.endorsement.structure"]);
     }
-    let good = Draft::good().build();
+    let good = good().build();
     for bad in [
         &[][..],
         &bytes(1, &[]),
@@ -268,7 +135,7 @@ fn messages_of_another_form_are_refused() {
 
 #[test]
 fn certificates_that_lead_nowhere_are_refused() {
-    let changes: [fn(&mut Draft); 8] = [
+    let changes: [fn(&mut Launch); 8] = [
         |it| it.certificate.extensions[1] = x509::Extension::usage(0x20),
         |it| it.root_key = Key::rsa(Rsa::Tpm),
         |it| it.root.extensions.remove(0).value.clear(),
@@ -282,19 +149,19 @@ fn certificates_that_lead_nowhere_are_refused() {
         |it| it.issuers = Some(vec![0xff]),
     ];
     for change in changes {
-        assert_eq!(failures(&Draft::with(change)), ["gcp.endorsement.path"]);
+        assert_eq!(failures(&with(change)), ["gcp.endorsement.path"]);
     }
 }
 
 #[test]
 fn a_root_that_is_not_pinned_is_refused_and_an_empty_list_pins_none() {
-    let draft = Draft::with(|it| {
+    let draft = with(|it| {
         it.root.key = Key::rsa(Rsa::Other).spki();
         it.root_key = Key::rsa(Rsa::Other);
     });
     assert_eq!(failures(&draft), ["gcp.endorsement.root"]);
     let evidence = EndorsementEvidence {
-        endorsement: &Draft::good().build(),
+        endorsement: &good().build(),
         measurement: LaunchMeasurement::Snp(SNP),
     };
     let none = EndorsementPolicy {
@@ -308,7 +175,7 @@ fn a_root_that_is_not_pinned_is_refused_and_an_empty_list_pins_none() {
 
 #[test]
 fn certificates_are_valid_at_the_time_and_not_at_another() {
-    let endorsement = Draft::good().build();
+    let endorsement = good().build();
     let failures_at = |at| {
         let appraisal = appraise(&endorsement, LaunchMeasurement::Snp(SNP), at);
         appraisal
@@ -324,38 +191,35 @@ fn certificates_are_valid_at_the_time_and_not_at_another() {
         failures_at(Moment(1_699_999_999_999)),
         ["gcp.endorsement.validity", "gcp.endorsement.time"]
     );
-    let root = Draft::with(|it| it.root.not_after = 1_740_000_000_000);
+    let root = with(|it| it.root.not_after = 1_740_000_000_000);
     assert_eq!(failures(&root), ["gcp.endorsement.validity"]);
 }
 
 #[test]
 fn other_signatures_are_refused() {
-    let changes: [fn(&mut Draft); 3] = [
+    let changes: [fn(&mut Launch); 3] = [
         |it| it.signer = Key::rsa(Rsa::Endorsement),
         |it| it.scheme = Signing::Pkcs1(Digest::Sha256),
         |it| it.scheme = Signing::Pss(Digest::Sha384, 48),
     ];
     for change in changes {
-        assert_eq!(
-            failures(&Draft::with(change)),
-            ["gcp.endorsement.signature"]
-        );
+        assert_eq!(failures(&with(change)), ["gcp.endorsement.signature"]);
     }
 }
 
 #[test]
 fn an_endorsement_of_a_later_time_is_refused() {
-    let draft = Draft::with(|it| it.timestamp = varint(1, 1_750_000_001));
+    let draft = with(|it| it.timestamp = varint(1, 1_750_000_001));
     assert_eq!(failures(&draft), ["gcp.endorsement.time"]);
 }
 
 #[test]
 fn a_measurement_that_is_not_endorsed_is_refused() {
-    let other = Draft::with(|it| it.snp = bytes(2, &bytes(2, &[0; 48])));
+    let other = with(|it| it.snp = bytes(2, &bytes(2, &[0; 48])));
     let svn = "gcp.endorsement.measurement";
     assert_eq!(failures(&other), [svn]);
     // Of the other kind of hardware it is another value.
-    let endorsement = Draft::good().build();
+    let endorsement = good().build();
     for measurement in [LaunchMeasurement::Snp(TDX), LaunchMeasurement::Tdx(SNP)] {
         let appraisal = appraise(&endorsement, measurement, AT);
         let codes: Vec<_> = appraisal.failures().map(|it| it.code.as_str()).collect();
@@ -365,15 +229,15 @@ fn a_measurement_that_is_not_endorsed_is_refused() {
 
 #[test]
 fn firmware_that_is_not_named_or_below_the_floor_is_refused() {
-    let draft = Draft::with(|it| it.firmware = vec![0; 48]);
+    let draft = with(|it| it.firmware = vec![0; 48]);
     assert_eq!(failures(&draft), ["gcp.endorsement.firmware"]);
-    let draft = Draft::with(|it| it.snp = [varint(1, 4), snp()[2..].to_vec()].concat());
+    let draft = with(|it| it.snp = snp_measurements(4, &SNP));
     assert_eq!(failures(&draft), ["gcp.endorsement.svn"]);
 }
 
 #[test]
 fn every_single_bit_of_an_endorsement_is_refused() {
-    let good = Draft::good().build();
+    let good = good().build();
     // Chains remembers what holds; a changed byte is another link.
     let mut chains = Chains::new();
     for bit in 0..good.len() * 8 {
@@ -392,7 +256,10 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(endorsement: Vec<u8>, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)) {
         prop_assert!(appraise(&endorsement, LaunchMeasurement::Snp(SNP), AT).verified().is_none());
-        let mut golden = [bytes(7, &snp()), bytes(8, &tdx())].concat();
+        let mut golden = [
+            bytes(7, &snp_measurements(5, &SNP)),
+            bytes(8, &tdx_measurements(6, &TDX)),
+        ].concat();
         for (at, value) in changes {
             let at = at.index(golden.len());
             golden[at] = value;

@@ -1,4 +1,5 @@
 use countersign_devices::der;
+use countersign_devices::google::{KeyChain, alternative_name, purpose};
 use countersign_devices::key::{Key, Rsa, Scheme};
 use countersign_devices::rsa::Hash;
 use countersign_devices::tpm::{AK_ATTRIBUTES, Public};
@@ -19,80 +20,22 @@ const GOOGLE_INTERMEDIATE: &[u8] =
 const THEN: Moment = Moment(1_633_046_400_000);
 const AT: Moment = Moment(1_750_000_000_000);
 
-/// Root, issuer and key of this test's; every part is a test's to change.
+/// A chain and its lists; every part is a test's to change.
 #[derive(Clone)]
 struct Draft {
-    root: x509::Certificate,
-    issuer: x509::Certificate,
-    leaf: x509::Certificate,
-    keys: [Key; 2],
+    chain: KeyChain,
     lists: Vec<x509::Crl>,
     /// Who signs each list.
     list_keys: Vec<Key>,
     pinned: Key,
 }
 
-fn alternative_name(parts: &[(&str, &str)]) -> Vec<u8> {
-    let name = x509::name(parts);
-    der::sequence(&[&der::element(0xa4, &name)])
-}
-
-fn instance() -> Vec<u8> {
-    der::sequence(&[
-        &der::utf8("us-central1-a"),
-        &der::number(117),
-        &der::utf8("project"),
-        &der::number(42),
-        &der::utf8("machine"),
-        &der::explicit(0, &der::sequence(&[])),
-    ])
-}
-
-fn purpose(last: &str) -> Extension {
-    let oid = der::oid(&format!("2.23.133.8.{last}"));
-    Extension::new("2.5.29.37", der::sequence(&[&oid]))
-}
-
 impl Draft {
     fn good() -> Self {
-        let name = x509::common_name;
-        let (root_key, issuer_key) = (Key::rsa(Rsa::Other), Key::rsa(Rsa::Endorsement));
-        let root = x509::Certificate {
-            serial: vec![1],
-            issuer: name("root"),
-            subject: name("root"),
-            not_before: 1_700_000_000_000,
-            not_after: 1_800_000_000_000,
-            key: root_key.spki(),
-            extensions: vec![Extension::issuer(None), Extension::usage(0x06)],
-            scheme: Scheme::Pkcs1(Hash::Sha256),
-        };
-        let issuer = x509::Certificate {
-            serial: vec![2],
-            subject: name("issuer"),
-            key: issuer_key.spki(),
-            extensions: vec![Extension::issuer(Some(0)), Extension::usage(0x06)],
-            ..root.clone()
-        };
-        let leaf = x509::Certificate {
-            serial: vec![3],
-            issuer: name("issuer"),
-            subject: der::sequence(&[]),
-            key: Key::rsa(Rsa::Tpm).spki(),
-            extensions: vec![
-                Extension::no_issuer(),
-                Extension::usage(0x80),
-                purpose("1"),
-                Extension::critical(
-                    "2.5.29.17",
-                    alternative_name(&[("2.23.133.2.1", "id:474F4F47"), ("2.23.133.2.2", "vTPM")]),
-                ),
-                Extension::new("1.3.6.1.4.1.11129.2.1.21", instance()),
-            ],
-            ..root.clone()
-        };
+        let chain = KeyChain::of(&Key::rsa(Rsa::Tpm));
+        let [root_key, issuer_key] = chain.keys.clone();
         let list = |issuer: &str| x509::Crl {
-            issuer: name(issuer),
+            issuer: x509::common_name(issuer),
             this_update: 1_749_000_000_000,
             next_update: Some(1_751_000_000_000),
             revoked: vec![],
@@ -100,10 +43,7 @@ impl Draft {
             scheme: Scheme::Pkcs1(Hash::Sha256),
         };
         Self {
-            root,
-            issuer,
-            leaf,
-            keys: [root_key.clone(), issuer_key.clone()],
+            chain,
             lists: vec![list("issuer"), list("root")],
             list_keys: vec![issuer_key, root_key.clone()],
             pinned: root_key,
@@ -124,10 +64,10 @@ impl Draft {
     }
 
     fn build(&self) -> Bytes {
-        let [root_key, issuer_key] = &self.keys;
+        let [certificate, issuer, root] = self.chain.build();
         Bytes {
-            certificate: self.leaf.sign(issuer_key),
-            issuers: vec![self.issuer.sign(root_key), self.root.sign(root_key)],
+            certificate,
+            issuers: vec![issuer, root],
             lists: self
                 .lists
                 .iter()
@@ -336,10 +276,10 @@ fn malformed_and_too_many_certificates_are_refused() {
 #[test]
 fn an_issuer_that_did_not_or_may_not_issue_is_refused() {
     let changes: [fn(&mut Draft); 4] = [
-        |it| it.keys[1] = Key::rsa(Rsa::Tpm),
-        |it| it.issuer.extensions[0] = Extension::no_issuer(),
-        |it| it.leaf.issuer = x509::common_name("other"),
-        |it| it.root.extensions[0] = Extension::issuer(Some(0)),
+        |it| it.chain.keys[1] = Key::rsa(Rsa::Tpm),
+        |it| it.chain.issuer.extensions[0] = Extension::no_issuer(),
+        |it| it.chain.leaf.issuer = x509::common_name("other"),
+        |it| it.chain.root.extensions[0] = Extension::issuer(Some(0)),
     ];
     for change in changes {
         let mut draft = Draft::good();
@@ -370,10 +310,10 @@ fn a_root_that_is_not_pinned_is_refused_and_an_empty_list_pins_none() {
 #[test]
 fn each_certificate_has_to_be_valid_at_the_time() {
     let changes: [fn(&mut Draft); 4] = [
-        |it| it.leaf.not_after = 1_749_000_000_000,
-        |it| it.leaf.not_before = 1_751_000_000_000,
-        |it| it.issuer.not_after = 1_749_000_000_000,
-        |it| it.root.not_after = 1_749_000_000_000,
+        |it| it.chain.leaf.not_after = 1_749_000_000_000,
+        |it| it.chain.leaf.not_before = 1_751_000_000_000,
+        |it| it.chain.issuer.not_after = 1_749_000_000_000,
+        |it| it.chain.root.not_after = 1_749_000_000_000,
     ];
     for change in changes {
         let mut draft = Draft::good();
@@ -427,19 +367,19 @@ fn a_list_that_nobody_asks_for_still_says_what_it_says() {
 #[test]
 fn a_certificate_for_something_else_is_refused() {
     let changes: [fn(&mut Draft); 7] = [
-        |it| it.leaf.extensions[0] = Extension::issuer(None),
-        |it| it.leaf.extensions[1] = Extension::usage(0x20),
-        |it| it.leaf.extensions[1] = Extension::usage(0xa0),
+        |it| it.chain.leaf.extensions[0] = Extension::issuer(None),
+        |it| it.chain.leaf.extensions[1] = Extension::usage(0x20),
+        |it| it.chain.leaf.extensions[1] = Extension::usage(0xa0),
         |it| {
-            it.leaf.extensions.remove(1);
+            it.chain.leaf.extensions.remove(1);
         },
-        |it| it.leaf.extensions[2] = purpose("2"),
+        |it| it.chain.leaf.extensions[2] = purpose("2"),
         |it| {
-            it.leaf.extensions.remove(2);
+            it.chain.leaf.extensions.remove(2);
         },
         |it| {
             let unknown = Extension::critical("1.2.3", vec![5, 0]);
-            it.leaf.extensions.push(unknown);
+            it.chain.leaf.extensions.push(unknown);
         },
     ];
     for change in changes {
@@ -448,7 +388,7 @@ fn a_certificate_for_something_else_is_refused() {
         assert_eq!(failures(&draft), ["tpm.chain.purpose"]);
     }
     assert_eq!(
-        failures(&Draft::with(|it| it.leaf.extensions[2] = purpose("3"))),
+        failures(&Draft::with(|it| it.chain.leaf.extensions[2] = purpose("3"))),
         [""; 0]
     );
 }
@@ -464,11 +404,11 @@ fn a_certificate_that_names_no_maker_is_refused() {
         der::sequence(&[&der::ia5("x")]),
         vec![],
     ] {
-        let draft = Draft::with(|it| it.leaf.extensions[3].value = value);
+        let draft = Draft::with(|it| it.chain.leaf.extensions[3].value = value);
         assert_eq!(failures(&draft), ["tpm.chain.maker"]);
     }
     let draft = Draft::with(|it| {
-        it.leaf.extensions.remove(3);
+        it.chain.leaf.extensions.remove(3);
     });
     assert_eq!(failures(&draft), ["tpm.chain.maker"]);
 }
@@ -497,7 +437,7 @@ fn machines_that_are_named_are_the_only_ones() {
         assert_eq!(codes(&appraisal), expected);
     }
     let silent = Draft::with(|it| {
-        it.leaf.extensions.pop();
+        it.chain.leaf.extensions.pop();
     });
     assert_eq!(failures(&silent), [""; 0]);
     let policy = AkPolicy {
@@ -506,7 +446,7 @@ fn machines_that_are_named_are_the_only_ones() {
     };
     let appraisal = appraise(&silent.build(), &policy, &roots, AT);
     assert_eq!(codes(&appraisal), ["tpm.chain.instance"]);
-    let malformed = Draft::with(|it| it.leaf.extensions[4].value.push(0));
+    let malformed = Draft::with(|it| it.chain.leaf.extensions[4].value.push(0));
     assert_eq!(failures(&malformed), ["tpm.chain.instance"]);
 }
 
@@ -514,7 +454,7 @@ fn machines_that_are_named_are_the_only_ones() {
 fn a_key_that_no_tpm_attests_with_is_refused() {
     let mut spki = Key::p256(3).spki();
     *spki.last_mut().unwrap() ^= 1;
-    let draft = Draft::with(|it| it.leaf.key = spki);
+    let draft = Draft::with(|it| it.chain.leaf.key = spki);
     assert_eq!(failures(&draft), ["tpm.chain.key"]);
 }
 
@@ -548,7 +488,7 @@ fn an_endorsement_keys_certificate_vouches_for_what_the_policy_says_was_activate
         .name();
     let key = Key::rsa(Rsa::Tpm);
     for usage in [0x20, 0x08] {
-        let draft = Draft::with(|it| it.leaf.extensions[1] = Extension::usage(usage));
+        let draft = Draft::with(|it| it.chain.leaf.extensions[1] = Extension::usage(usage));
         let appraisal = endorsement(&draft, &public, &[(&key, name)]);
         assert_eq!(codes(&appraisal), [""; 0]);
         let verified = appraisal.verified().unwrap().key();
@@ -566,7 +506,7 @@ fn an_endorsement_keys_certificate_vouches_for_what_the_policy_says_was_activate
 
 #[test]
 fn beside_an_endorsement_keys_certificate_the_attestation_key_is_one() {
-    let draft = Draft::with(|it| it.leaf.extensions[1] = Extension::usage(0x20));
+    let draft = Draft::with(|it| it.chain.leaf.extensions[1] = Extension::usage(0x20));
     let key = Key::rsa(Rsa::Tpm);
     let unrestricted = Public::of(&Key::p256(7), 0x0004_0472).to_bytes();
     for public in [&unrestricted[..], &[]] {
@@ -584,8 +524,8 @@ fn beside_an_endorsement_keys_certificate_the_attestation_key_is_one() {
     let appraisal = endorsement(&Draft::good(), &public, &[(&key, name)]);
     assert_eq!(codes(&appraisal), ["tpm.chain.purpose"]);
     let aik = Draft::with(|it| {
-        it.leaf.extensions[1] = Extension::usage(0x20);
-        it.leaf.extensions[2] = purpose("3");
+        it.chain.leaf.extensions[1] = Extension::usage(0x20);
+        it.chain.leaf.extensions[2] = purpose("3");
     });
     let appraisal = endorsement(&aik, &public, &[(&key, name)]);
     assert_eq!(codes(&appraisal), ["tpm.chain.purpose"]);
@@ -597,10 +537,10 @@ fn every_single_bit_of_certificates_and_lists_is_refused() {
     // Shorter keys, for the sake of time.
     let draft = Draft::with(|it| {
         let (root, issuer) = (Key::rsa(Rsa::Endorsement), Key::rsa(Rsa::Tpm));
-        it.root.key = root.spki();
-        it.issuer.key = issuer.spki();
-        it.leaf.key = Key::p256(3).spki();
-        it.keys = [root.clone(), issuer.clone()];
+        it.chain.root.key = root.spki();
+        it.chain.issuer.key = issuer.spki();
+        it.chain.leaf.key = Key::p256(3).spki();
+        it.chain.keys = [root.clone(), issuer.clone()];
         it.list_keys = vec![issuer, root.clone()];
         it.pinned = root;
     });

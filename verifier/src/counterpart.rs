@@ -15,6 +15,7 @@
 
 use crate::hardware::{Facts, Judged, PlatformFacts, Set, Settings, TpmFacts, Use, kinds};
 use crate::keys::{self, Claim};
+use crate::today::Today;
 use crate::trust::{EvidenceClass, Trust};
 use countersign_record::binding::{
     BINDING_VERSION, Binding, FreshStatement, anchor_of, epoch_message,
@@ -358,6 +359,7 @@ fn appraised(
         trust,
         then: now,
         now,
+        today: &Today::default(),
         chains: &mut chains,
     };
     Set::read(refs, binding.profile, whose, shown)

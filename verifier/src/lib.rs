@@ -33,6 +33,7 @@ pub mod report;
 pub mod selftest;
 pub mod stream;
 pub mod text;
+pub mod today;
 pub mod trust;
 
 mod hardware;

@@ -16,6 +16,7 @@ use countersign_verify::receipts::split as split_receipts;
 use countersign_verify::report::{Report, Verdict};
 use countersign_verify::selftest::{self, SelfTest};
 use countersign_verify::text::{Detail, neutralize, render, render_fleet};
+use countersign_verify::today::Today;
 use countersign_verify::trust::{Reference, Trust};
 use countersign_verify::{Depth, MAX_GIVEN, Options, time, verify};
 use meter::{Meter, Show};
@@ -55,6 +56,9 @@ usage: countersign-verify FILE... --trust TRUST.toml [options]
                        the time that a fleet's exports must cover
   --query K=V,...      count Decision Records, and say whether that is all of them; keys:
                        capability, verdict, code, mode, agent
+  --today FILE         a revocation list, TCB information or identity of the quoting enclave
+                       that you fetched from AMD or Intel (with its certificates): old evidence
+                       is judged at its own time, and today by these. May be given several times
   --now TIME           take TIME as now: RFC 3339 (2026-03-04T05:06:07Z) or
                        milliseconds since 1970. Default: this machine's clock
   --threads N          threads that check signatures. Default: one for each processor
@@ -108,6 +112,7 @@ struct Arguments {
     reference: Option<String>,
     receipts: Vec<String>,
     checkpoints: Vec<String>,
+    today: Vec<String>,
     now: Option<UnixMillis>,
     threads: Option<usize>,
     self_test: bool,
@@ -188,6 +193,7 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--reference" => once(&mut out.reference, value()?, "--reference")?,
             "--receipts" => out.receipts.push(value()?),
             "--checkpoint" => out.checkpoints.push(value()?),
+            "--today" => out.today.push(value()?),
             "--now" => once(&mut out.now, moment(&value()?, "--now")?, "--now")?,
             "--from" => once(&mut out.from, moment(&value()?, "--from")?, "--from")?,
             "--until" => once(&mut out.until, moment(&value()?, "--until")?, "--until")?,
@@ -279,6 +285,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     for path in &arguments.checkpoints {
         checkpoints.push((path.clone(), read(path)?));
     }
+    if arguments.today.len() > MAX_GIVEN {
+        return Err(format!("--today is given more than {MAX_GIVEN} times"));
+    }
+    let mut today = Today::default();
+    for path in &arguments.today {
+        today
+            .take(&read(path)?)
+            .map_err(|e| format!("{path}: {e}"))?;
+    }
     let threads = arguments
         .threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from));
@@ -289,6 +304,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         receipts,
         query: arguments.query.clone(),
         sizes: Vec::new(),
+        today,
         checkpoints,
         threads: threads.unwrap_or(1),
         depth: arguments.depth,

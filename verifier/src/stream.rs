@@ -11,6 +11,7 @@ use crate::parallel::{JOB_BYTES, JOB_LEAVES, Keyring, Leaf, Pool, RING_KEYS};
 use crate::progress::Progress;
 use crate::query::Query;
 use crate::report::Report;
+use crate::today::Today;
 use crate::trust::{Reference, Trust};
 use countersign_record::binding::Binding;
 use countersign_record::body::TenantProof;
@@ -61,6 +62,8 @@ pub struct Options {
     pub receipts: Vec<Vec<u8>>,
     /// Checkpoints that the auditor has from elsewhere, each with the path of its file.
     pub checkpoints: Vec<(String, Vec<u8>)>,
+    /// What vendors say today, as the auditor fetched it.
+    pub today: Today,
     /// A question about calls.
     pub query: Option<Query>,
     /// Sizes at which another export of the same gateway ends.

@@ -10,7 +10,7 @@
 mod common;
 
 use common::platform::{
-    endorsement_table, launch, trust_google, trust_google_intel, trust_intel,
+    endorsement_table, intel_answers, launch, trust_google, trust_google_intel, trust_intel,
     trust_platform as trust, trust_snp,
 };
 use common::{Mini, NOW, fill, sample};
@@ -483,4 +483,93 @@ fn a_statement_about_other_firmware_is_refused_whether_it_is_asked_for_or_not() 
     let report = judged(&log, &trust_google());
     assert_eq!(report.verdict, Verdict::Verified);
     assert!(report.not_proved.join("; ").contains("names no root"));
+}
+
+/// 2026-08-01: half a year after the logs of these tests.
+const LATER: u64 = 1_785_542_400_000;
+
+fn judged_with(log: &Mini, trust: &str, files: &[Vec<u8>]) -> (Report, String) {
+    let mut options = Options::default();
+    for file in files {
+        options.today.take(file).unwrap();
+    }
+    let trust = Trust::parse(trust.as_bytes()).unwrap();
+    let now = UnixMillis(LATER);
+    let report = verify(log.export().as_slice(), &trust, &options, now);
+    let said = report.not_proved.join("; ");
+    (report, said)
+}
+
+/// AMD's list of the later time, with or without the issuer of the signing key.
+fn list_of_later(revoked: bool) -> Vec<u8> {
+    use countersign_devices::snp::{Draft, Kind, Product};
+    let draft = Draft::new(Product::Genoa, Kind::Vcek);
+    let mut list = draft.crl.clone().unwrap();
+    list.this_update = LATER - 86_400_000;
+    list.next_update = Some(LATER + 86_400_000);
+    if revoked {
+        list.revoked
+            .push((draft.issuer.serial, LATER - 864_000_000));
+    }
+    list.sign(&draft.crl_by)
+}
+
+#[test]
+fn what_was_revoked_since_is_said_by_the_auditors_own_list_and_takes_nothing_back() {
+    let log = sample(Profile::AzureSnp);
+    let (report, said) = judged_with(&log, &trust(), &[list_of_later(true)]);
+    assert_eq!(report.verdict, Verdict::Verified);
+    assert!(said.contains("by what you gave"), "{said}");
+    assert!(said.contains("snp.chain.revocation"), "{said}");
+    let (report, said) = judged_with(&log, &trust(), &[list_of_later(false)]);
+    assert_eq!(report.verdict, Verdict::Verified);
+    assert!(said.contains("nothing speaks against it"), "{said}");
+    // Without it nobody knows.
+    let (_, said) = judged_with(&log, &trust(), &[]);
+    assert!(!said.contains("what you gave"), "{said}");
+}
+
+#[test]
+fn a_list_about_something_else_is_not_taken_for_one_about_this() {
+    let of_intel = countersign_devices::tdx::Collateral::default();
+    let list = of_intel.root_crl.sign(&of_intel.root_crl_by);
+    let (_, said) = judged_with(&sample(Profile::AzureSnp), &trust(), &[list]);
+    assert!(said.contains("nothing that you gave"), "{said}");
+    let (_, said) = judged_with(
+        &sample(Profile::Tdx),
+        &trust_intel(),
+        &[list_of_later(false)],
+    );
+    assert!(said.contains("nothing that you gave"), "{said}");
+}
+
+#[test]
+fn intels_collateral_of_today_is_the_auditors() {
+    let mut of = countersign_devices::tdx::Collateral::default();
+    for text in [&mut of.tcb_info, &mut of.qe_identity] {
+        *text = text.replace("2026-01-27", "2026-08-27");
+    }
+    for list in [&mut of.root_crl, &mut of.pck_crl] {
+        list.next_update = Some(LATER + 86_400_000);
+    }
+    let log = sample(Profile::Tdx);
+    let (_, said) = judged_with(&log, &trust_intel(), &intel_answers(&of));
+    assert!(said.contains("nothing speaks against it"), "{said}");
+    // The platform lacks updates by now.
+    of.tcb_info = of.tcb_info.replace("\"UpToDate\"", "\"OutOfDate\"");
+    let (report, said) = judged_with(&log, &trust_intel(), &intel_answers(&of));
+    assert!(said.contains("tdx.tcb"), "{said}");
+    assert_eq!(state(&report, "platform-rules"), "Pass");
+    // About another family of platforms it says nothing.
+    of.tcb_info = of
+        .tcb_info
+        .replace("\"fmspc\":\"", "\"fmspc\":\"ff")
+        .replace("\"ff00", "\"ff");
+    let [info, ..] = intel_answers(&of);
+    let (_, said) = judged_with(&log, &trust_intel(), &[info]);
+    assert!(said.contains("nothing that you gave"), "{said}");
+    // What cannot be read is no success.
+    let broken = br#"{"enclaveIdentity":{},"signature":"zz"}"#.to_vec();
+    let (_, said) = judged_with(&log, &trust_intel(), &[broken]);
+    assert!(said.contains("cannot be read"), "{said}");
 }

@@ -1,13 +1,11 @@
 //! Which appraisals a set of pieces calls for, and what comes of them.
 
-use super::pieces::{Piece, PieceError, pieces};
+use super::pieces::{Piece, PieceError, armour, pieces};
 use super::report::{BARE_VERSION, Bare, Part, Said, verdict};
 use super::says::{of_claims, of_log, of_snp, of_tdx};
 use crate::report::{Source, Verdict};
 use crate::trust::platform::{Pinned, SnpRule, TdxRule};
 use crate::trust::{Reference, Trust};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use countersign_certificates::{Certificate, Crl};
 use countersign_evidence::azure::{
     AzureCheck, AzureEvidence, AzurePolicy, HardwareReport, ParavisorReport, appraise_paravisor,
@@ -692,9 +690,4 @@ fn told_apart<'a>(lists: &'a [Vec<u8>], certificates: &[Vec<u8>]) -> Option<(&'a
     let of_root = lists.iter().find(is_root)?;
     let other = lists.iter().find(|der| !is_root(der))?;
     Some((of_root, other))
-}
-
-fn armour(der: &[u8]) -> String {
-    let digits = STANDARD.encode(der);
-    format!("-----BEGIN CERTIFICATE-----\n{digits}\n-----END CERTIFICATE-----\n")
 }

@@ -15,6 +15,8 @@ mod window;
 
 pub use countersign_evidence::eventlog::EventLog;
 pub use countersign_evidence::tdx::Collateral as IntelCollateral;
+pub(crate) use pieces::armour;
+
 pub use judge::{Asked, BareError, Given, judge};
 pub use pieces::{Piece, PieceError, Vendor, pieces, vendor};
 pub use report::{BARE_VERSION, Bare, Line, Part, Said};

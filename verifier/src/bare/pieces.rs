@@ -282,6 +282,12 @@ fn armoured(text: &str) -> Result<Vec<Piece>, PieceError> {
     Ok(blocks.into_iter().map(make).collect())
 }
 
+/// A certificate in PEM.
+pub(crate) fn armour(der: &[u8]) -> String {
+    let digits = STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE-----\n{digits}\n-----END CERTIFICATE-----\n")
+}
+
 /// Hexadecimal digits, or Base64 of either alphabet; white space does not count.
 fn encoded(text: &str) -> Option<Vec<u8>> {
     let digits: String = text.split_ascii_whitespace().collect();

@@ -6,6 +6,7 @@
 use super::{At, Checks, that};
 use crate::codes::Code;
 use crate::hardware::{Facts, Judged, PlatformFacts};
+use crate::today::Newer;
 
 /// Beyond so much nothing is added to what is said beside a check.
 const MAX_NOTE_BYTES: usize = 4096;
@@ -57,17 +58,35 @@ impl Checks<'_> {
                 }
             }
         }
-        // What became known later, and what has expired since, takes nothing back. It is said.
-        if let Judged::Refused(texts) = &platform.today {
-            let text = format!(
-                "entry {}: judged as of the time that it claims, with the lists that came with it; today it would not be accepted: {}",
-                at.index,
-                texts.join("; ")
-            );
-            self.say(text);
-        }
+        self.said_of_today(at, platform);
         for remark in &platform.remarks {
             self.say(format!("entry {}: {}", at.index, remark.text()));
+        }
+    }
+
+    /// What became known later, and what has expired since, takes nothing back. It is said.
+    fn said_of_today(&mut self, at: At, platform: &PlatformFacts) {
+        let by = match platform.newer {
+            Newer::Used => "by what you gave of today's lists and collateral",
+            Newer::NotGiven => "by the lists and collateral that came with it",
+            Newer::Elsewhere => {
+                "by the lists and collateral that came with it, for nothing that you gave of today's is about this platform"
+            }
+        };
+        let index = at.index;
+        match &platform.today {
+            Judged::Refused(texts) => {
+                let why = texts.join("; ");
+                self.say(format!(
+                    "entry {index}: judged as of the time that it claims; today, {by}, it would not be accepted: {why}"
+                ));
+            }
+            Judged::Accepted | Judged::NotAsked(_) if platform.newer != Newer::NotGiven => {
+                self.say(format!(
+                    "entry {index}: judged as of the time that it claims; today, {by}, nothing speaks against it that did not then"
+                ));
+            }
+            Judged::Accepted | Judged::NotAsked(_) => {}
         }
     }
 

@@ -127,6 +127,7 @@ impl Checks<'_> {
             trust: self.trust,
             then: at.time,
             now: self.now,
+            today: &self.options.today,
             chains: &mut self.chains,
         };
         let facts = Set::read(refs, binding.profile, whose, found)

@@ -227,7 +227,6 @@ impl Platform {
         quote
     }
 
-    /// Collateral of the time at which tests' logs begin.
     fn intel(&mut self) -> Vec<Endorsement> {
         let mut of = Collateral::default();
         for text in [&mut of.tcb_info, &mut of.qe_identity] {
@@ -239,33 +238,13 @@ impl Platform {
         if let Some(edit) = self.collateral.take() {
             edit(&mut of);
         }
-        let answer = |name: &str, object: &str, signature: &[u8]| {
-            let signature = hex::encode(signature);
-            format!("{{\"{name}\":{object},\"signature\":\"{signature}\"}}").into_bytes()
-        };
-        let info = answer("tcbInfo", &of.tcb_info, &of.tcb_info_signature());
-        let identity = answer(
-            "enclaveIdentity",
-            &of.qe_identity,
-            &of.qe_identity_signature(),
-        );
         let kinds = Profile::Tdx.endorsements().needed;
-        let bytes = [
-            info,
-            of.tcb_info_chain.clone(),
-            identity,
-            of.qe_identity_chain.clone(),
-            of.pck_crl.sign(&of.pck_crl_by),
-            of.root_crl.sign(&of.root_crl_by),
-        ];
-        kinds
-            .iter()
-            .zip(bytes)
-            .map(|(kind, bytes)| Endorsement {
-                kind: *kind,
-                bytes: Bytes(bytes),
-            })
-            .collect()
+        let answers = intel_answers(&of);
+        let endorsement = |(kind, bytes): (&EndorsementKind, _)| Endorsement {
+            kind: *kind,
+            bytes: Bytes(bytes),
+        };
+        kinds.iter().zip(answers).map(endorsement).collect()
     }
 
     fn processor(&mut self, data: [u8; 64]) -> Evidence {
@@ -303,6 +282,26 @@ impl Platform {
             certify: Bytes(certify),
         }
     }
+}
+
+/// What Intel's service answers, in the order of the kinds of endorsements.
+pub fn intel_answers(of: &Collateral) -> [Vec<u8>; 6] {
+    let answer = |name: &str, object: &str, signature: &[u8]| {
+        let signature = hex::encode(signature);
+        format!("{{\"{name}\":{object},\"signature\":\"{signature}\"}}").into_bytes()
+    };
+    [
+        answer("tcbInfo", &of.tcb_info, &of.tcb_info_signature()),
+        of.tcb_info_chain.clone(),
+        answer(
+            "enclaveIdentity",
+            &of.qe_identity,
+            &of.qe_identity_signature(),
+        ),
+        of.qe_identity_chain.clone(),
+        of.pck_crl.sign(&of.pck_crl_by),
+        of.root_crl.sign(&of.root_crl_by),
+    ]
 }
 
 /// Report, paravisor's report, key, endorsements.

@@ -9,6 +9,8 @@
 use countersign_certificates::pem;
 use thiserror::Error;
 
+use super::Fmspc;
+use super::tcbinfo::TcbInfo;
 use crate::json::{Fields, Json, JsonError, hex_bytes};
 
 /// Longest answer or object of collateral, in bytes (2 MiB). Those seen have up to 20 KiB.
@@ -131,6 +133,15 @@ impl Collateral {
             pck_crl: list(answers.pck_crl, "the platforms' revocation list")?,
             root_crl: list(answers.root_crl, "the root's revocation list")?,
         })
+    }
+}
+
+impl Collateral {
+    /// The family of platforms that its TCB information is about, if that can be read. Nothing is verified.
+    #[must_use]
+    pub fn fmspc(&self) -> Option<Fmspc> {
+        let json = Json::parse(&self.tcb_info).ok()?;
+        TcbInfo::of(&json).ok().map(|info| info.fmspc)
     }
 }
 

@@ -17,6 +17,7 @@ mod processor;
 
 use super::{Blame, Use};
 use crate::codes::Code;
+use crate::today::{Newer, Today};
 use crate::trust::{EvidenceClass, Trust};
 use countersign_evidence::Chains;
 use countersign_evidence::appraisal::{Check, Outcome};
@@ -41,6 +42,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) then: UnixMillis,
     /// The verifier's own.
     pub(crate) now: UnixMillis,
+    /// What vendors say at that time.
+    pub(crate) today: &'a Today,
     pub(crate) chains: &'a mut Chains,
 }
 
@@ -63,6 +66,8 @@ pub(crate) struct PlatformFacts {
     pub(crate) then: Judged,
     /// The same today, with everything that has a time.
     pub(crate) today: Judged,
+    /// Whether the auditor gave something newer about this platform, which `today` goes by.
+    pub(crate) newer: Newer,
     /// Whether the cloud provider signed that this is its firmware, under a root that the trust file names, and the trust
     /// file lets that stand for a reference value.
     pub(crate) endorsed: bool,

@@ -5,6 +5,7 @@
 use super::parts::Parts;
 use super::{Blame, Judged, PlatformFacts, Remark, Settings, expect_genuine, judged};
 use crate::codes::Code;
+use crate::today::Newer;
 use crate::trust::EvidenceClass;
 use crate::trust::platform::Pinned;
 use countersign_evidence::party::Party;
@@ -22,6 +23,7 @@ pub(super) struct Processor {
     pub(super) rtmrs: Option<[[u8; 48]; 4]>,
     pub(super) then: Judged,
     pub(super) today: Judged,
+    pub(super) newer: Newer,
     pub(super) remarks: Vec<Remark>,
 }
 
@@ -34,6 +36,7 @@ impl Processor {
             rtmrs,
             then,
             today,
+            newer,
             remarks,
         } = self;
         PlatformFacts {
@@ -46,6 +49,7 @@ impl Processor {
             registers_tell: class != EvidenceClass::HypervisorTpm,
             then,
             today,
+            newer,
             endorsed: false,
             remarks,
         }
@@ -78,12 +82,14 @@ pub(super) fn amd(
         Some(Pinned::TrustFile(roots)) => (roots.clone(), true),
         Some(Pinned::Vendor) | None => (snp::Roots::amd(), false),
     };
-    let at = |at: UnixMillis, chains: &mut Chains| {
-        appraise_snp(&evidence, &policy, &roots, Moment(at.0), chains)
+    let at = |evidence: &SnpEvidence<'_>, at: UnixMillis, chains: &mut Chains| {
+        appraise_snp(evidence, &policy, &roots, Moment(at.0), chains)
     };
-    let then = at(settings.then, settings.chains);
+    let then = at(&evidence, settings.then, settings.chains);
     expect_genuine(then.checks(), SnpCheck::is_rule)?;
-    let today = at(settings.now, settings.chains);
+    let (crl, newer) = settings.today.amd(evidence.root, evidence.crl);
+    let lately = SnpEvidence { crl, ..evidence };
+    let today = at(&lately, settings.now, settings.chains);
     let claimed = then.claimed();
     let claimed = claimed.ok_or_else(|| Blame::one(Code::Evidence, "the report is not known"))?;
     let judge = |checks| match rule {
@@ -96,6 +102,7 @@ pub(super) fn amd(
         rtmrs: None,
         then: judge(then.checks()),
         today: judge(today.checks()),
+        newer,
         remarks: remarks(&[
             (Remark::ForeignRoot, foreign_root),
             (Remark::NoList, evidence.crl.is_none()),
@@ -120,15 +127,16 @@ pub(super) fn intel(
     guest: Guest,
     settings: &mut Settings<'_>,
 ) -> Result<Processor, Vec<Blame>> {
-    let collateral = tdx::Collateral::from_pcs(tdx::PcsAnswers {
+    let answers = tdx::PcsAnswers {
         tcb_info: parts.needed(EndorsementKind::IntelTcbInfo),
         tcb_info_chain: parts.needed(EndorsementKind::IntelTcbInfoChain),
         qe_identity: parts.needed(EndorsementKind::IntelQeIdentity),
         qe_identity_chain: parts.needed(EndorsementKind::IntelQeIdentityChain),
         pck_crl: parts.needed(EndorsementKind::IntelPckCrl),
         root_crl: parts.needed(EndorsementKind::IntelRootCrl),
-    })
-    .map_err(|e| Blame::one(Code::Evidence, e.to_string()))?;
+    };
+    let malformed = |e: tdx::CollateralError| Blame::one(Code::Evidence, e.to_string());
+    let collateral = tdx::Collateral::from_pcs(answers).map_err(malformed)?;
     let evidence = TdxEvidence {
         quote,
         collateral: Some(&collateral),
@@ -144,24 +152,39 @@ pub(super) fn intel(
         Some(Pinned::TrustFile(roots)) => (roots.clone(), true),
         Some(Pinned::Vendor) | None => (tdx::Roots::intel(), false),
     };
-    let at = |at: UnixMillis, chains: &mut Chains| {
-        appraise_tdx(&evidence, &policy, &roots, Moment(at.0), chains)
+    let at = |evidence: &TdxEvidence<'_>, at: UnixMillis, chains: &mut Chains| {
+        appraise_tdx(evidence, &policy, &roots, Moment(at.0), chains)
     };
-    let then = at(settings.then, settings.chains);
+    let then = at(&evidence, settings.then, settings.chains);
     expect_genuine(then.checks(), TdxCheck::is_rule)?;
-    let today = at(settings.now, settings.chains);
+    let lately = settings.today.intel(answers);
+    let lately = lately.map(|(collateral, newer)| {
+        let evidence = TdxEvidence {
+            collateral: Some(&collateral),
+            ..evidence
+        };
+        (at(&evidence, settings.now, settings.chains), newer)
+    });
     let claimed = then.claimed();
     let claimed = claimed.ok_or_else(|| Blame::one(Code::Evidence, "the quote is not known"))?;
-    let judge = |checks| match rule {
+    let judge = |checks: &[_]| match rule {
         Some(_) => judged(checks),
         None => Judged::NotAsked("your trust file has no table [tdx]"),
+    };
+    let (today, newer) = match lately {
+        Ok((today, newer)) => (judge(today.checks()), newer),
+        Err(e) => {
+            let text = format!("what you gave for today cannot be read: {e}");
+            (Judged::Refused(vec![text]), Newer::Used)
+        }
     };
     Ok(Processor {
         parties: vec![Party::Intel],
         launch: claimed.body().mrtd().0,
         rtmrs: Some(claimed.body().rtmrs().map(|r| r.0)),
         then: judge(then.checks()),
-        today: judge(today.checks()),
+        today,
+        newer,
         // Lists of Intel's are part of the profile.
         remarks: remarks(&[(Remark::ForeignRoot, foreign_root)]),
     })

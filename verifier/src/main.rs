@@ -262,6 +262,65 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     }
     let destination = arguments.out.as_deref().map(Destination::vacant);
     let destination = destination.transpose()?;
+    let Own {
+        trust,
+        options,
+        reference_sha256,
+    } = own_files(arguments, trust_path)?;
+    let now = match arguments.now {
+        Some(now) => now,
+        None => clock()?,
+    };
+    let score = match tried(arguments.self_test)? {
+        Tried::Agreed(score) => score,
+        Tried::Failed(result) => {
+            // What such a program says of an export is worth nothing, so it says nothing.
+            let text = format!(
+                "this program does not judge its own corpus as it should: {}",
+                result.render()
+            );
+            let _ = write!(std::io::stderr(), "countersign-verify: {text}");
+            return Ok(ExitCode::from(Verdict::CannotBeEvaluated.exit_code()));
+        }
+    };
+    let one = |path: &str, options: &Options| {
+        let mut report = examine(path, &trust, options, now, arguments.show)?;
+        if let Some(source) = &mut report.reference {
+            source.sha256.clone_from(&reference_sha256);
+        }
+        report.self_test.clone_from(&score);
+        Ok::<Report, String>(report)
+    };
+    let asks_fleet =
+        arguments.fleet.is_some() || arguments.from.is_some() || arguments.until.is_some();
+    if let ([only], false) = (arguments.exports.as_slice(), asks_fleet) {
+        let report = one(only, &options)?;
+        let text = match arguments.output {
+            Output::Text => render(&report, Detail::Full),
+            Output::Brief => render(&report, Detail::Brief),
+            Output::Json => report.to_json().map_err(|e| e.to_string())?,
+        };
+        let json = || report.to_json().map_err(|e| e.to_string());
+        return Ok(told(&text, report.exit_code, destination.as_ref(), json));
+    }
+    let fleet = together(arguments, &options, &trust, now, one)?;
+    let text = match arguments.output {
+        Output::Text => render_fleet(&fleet, Detail::Full),
+        Output::Brief => render_fleet(&fleet, Detail::Brief),
+        Output::Json => fleet.to_json().map_err(|e| e.to_string())?,
+    };
+    let json = || fleet.to_json().map_err(|e| e.to_string());
+    Ok(told(&text, fleet.exit_code, destination.as_ref(), json))
+}
+
+/// What the auditor brings.
+struct Own {
+    trust: Trust,
+    options: Options,
+    reference_sha256: Option<String>,
+}
+
+fn own_files(arguments: &Arguments, trust_path: &str) -> Result<Own, String> {
     let trust = Trust::parse(&read(trust_path)?).map_err(|e| format!("{trust_path}: {e}"))?;
     let reference_bytes = arguments.reference.as_deref().map(read).transpose()?;
     let reference = reference_bytes
@@ -310,51 +369,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         depth: arguments.depth,
         progress: None,
     };
-    let now = match arguments.now {
-        Some(now) => now,
-        None => clock()?,
-    };
-    let score = match tried(arguments.self_test)? {
-        Tried::Agreed(score) => score,
-        Tried::Failed(result) => {
-            // What such a program says of an export is worth nothing, so it says nothing.
-            let text = format!(
-                "this program does not judge its own corpus as it should: {}",
-                result.render()
-            );
-            let _ = write!(std::io::stderr(), "countersign-verify: {text}");
-            return Ok(ExitCode::from(Verdict::CannotBeEvaluated.exit_code()));
-        }
-    };
-    let reference_sha256 = reference_bytes.as_deref().map(|b| hex::encode(sha256(b)));
-    let one = |path: &str, options: &Options| {
-        let mut report = examine(path, &trust, options, now, arguments.show)?;
-        if let Some(source) = &mut report.reference {
-            source.sha256.clone_from(&reference_sha256);
-        }
-        report.self_test.clone_from(&score);
-        Ok::<Report, String>(report)
-    };
-    let asks_fleet =
-        arguments.fleet.is_some() || arguments.from.is_some() || arguments.until.is_some();
-    if let ([only], false) = (arguments.exports.as_slice(), asks_fleet) {
-        let report = one(only, &options)?;
-        let text = match arguments.output {
-            Output::Text => render(&report, Detail::Full),
-            Output::Brief => render(&report, Detail::Brief),
-            Output::Json => report.to_json().map_err(|e| e.to_string())?,
-        };
-        let json = || report.to_json().map_err(|e| e.to_string());
-        return Ok(told(&text, report.exit_code, destination.as_ref(), json));
-    }
-    let fleet = together(arguments, &options, &trust, now, one)?;
-    let text = match arguments.output {
-        Output::Text => render_fleet(&fleet, Detail::Full),
-        Output::Brief => render_fleet(&fleet, Detail::Brief),
-        Output::Json => fleet.to_json().map_err(|e| e.to_string())?,
-    };
-    let json = || fleet.to_json().map_err(|e| e.to_string());
-    Ok(told(&text, fleet.exit_code, destination.as_ref(), json))
+    Ok(Own {
+        trust,
+        options,
+        reference_sha256: reference_bytes.as_deref().map(|b| hex::encode(sha256(b))),
+    })
 }
 
 /// Several exports: each by itself, then all of them.

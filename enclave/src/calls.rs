@@ -293,10 +293,10 @@ impl Way<'_> {
                     (&self.of, &self.gateway.questions),
                     (&mut self.client, &self.onward),
                 );
-                let (report, kind) = Box::pin(carrying).await;
+                let (report, kind, around) = Box::pin(carrying).await;
                 self.timings.upstream = self.since(from);
                 self.tool_error = report.is_tool_error();
-                (dispatched.outcome(report), kind)
+                (dispatched.outcome(report).around(around), kind)
             }
             Err(outcome) => (*outcome, ResultKind::ToolResult),
         };

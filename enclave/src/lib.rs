@@ -13,6 +13,7 @@
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
 //! | [`talk`] | what passes between a call under way and its client |
+//! | [`egress`] | where connections to upstreams may go, and who has to be there |
 //! | [`upstreams`] | the servers behind, each principal's its own |
 //! | [`collateral`] | what vendors say of the machine's platform, as files of the site |
 //! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
@@ -35,6 +36,7 @@ pub mod collateral;
 pub mod commands;
 pub mod doctor;
 pub mod doors;
+pub mod egress;
 pub mod erasing;
 pub mod export;
 pub mod joint;

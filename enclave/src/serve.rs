@@ -8,6 +8,7 @@ use crate::boot::epoch::{self, Epoch};
 use crate::boot::held::Held;
 use crate::boot::{Opened, tracing_line};
 use crate::clock::Clock;
+use crate::egress::Guard;
 use crate::joint::Joint;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
@@ -243,7 +244,10 @@ impl Gateway {
             held,
             callers: Callers::of_content(engine.content()),
             people: Callers::new(&people(&registry)),
-            upstreams: Upstreams::new(engine.content())?,
+            upstreams: Upstreams::new(
+                engine.content(),
+                &Arc::new(Guard::new(settings.egress.nameservers)),
+            )?,
             joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),
             sessions: Sessions::default(),
             questions: Waiting::default(),

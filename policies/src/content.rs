@@ -64,9 +64,12 @@ impl Content {
     pub(crate) fn read(head: Head, files: &SiteFiles, report: &mut Report) -> Option<Self> {
         let tenants: Vec<String> = head.tenants.iter().map(|t| t.name.clone()).collect();
         let before = report.count();
-        let adapters =
-            each(files, "adapters/", report, adapter)
-                .unique("adapter", report, |(_, a)| a.name.clone());
+        let roots: BTreeMap<&str, &str> = files.under("roots/").map(|s| (s.file, s.text)).collect();
+        let adapters = each(files, "adapters/", report, |s, r| adapter(s, &roots, r)).unique(
+            "adapter",
+            report,
+            |(_, a)| a.name.clone(),
+        );
         let schemas: BTreeMap<&str, &str> =
             files.under("schemas/").map(|s| (s.file, s.text)).collect();
         let capabilities = each(files, "capabilities/", report, |s, r| {

@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod constraint;
 pub mod content;
 pub mod decision;
+pub mod endpoint;
 pub mod engine;
 pub mod example;
 pub mod input;

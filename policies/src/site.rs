@@ -6,12 +6,14 @@
 //! capabilities/*.toml   what tools may do         policies/*.cedar  who may do what
 //! agents/*.toml         who may call              approvers/*.toml  who may approve
 //! issuers/*.toml        whose tokens count        jwks/*.json       their keys
+//! roots/*.pem           whose certificates upstreams may have
 //! ```
 //!
 //! In: files. Out: a [`Site`], or all its problems with file and line. [`read`] is the only
 //! function of this package that touches a disk.
 
 pub mod capability;
+pub mod egress;
 pub mod issuers;
 pub mod method;
 pub mod people;
@@ -35,7 +37,7 @@ pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAX_FILES: usize = 20_000;
 
 /// Directories of a site and what their files are called.
-const DIRECTORIES: [(&str, &str); 8] = [
+const DIRECTORIES: [(&str, &str); 9] = [
     ("adapters", "toml"),
     ("agents", "toml"),
     ("approvers", "toml"),
@@ -43,6 +45,7 @@ const DIRECTORIES: [(&str, &str); 8] = [
     ("issuers", "toml"),
     ("jwks", "json"),
     ("policies", "cedar"),
+    ("roots", "pem"),
     ("schemas", "json"),
 ];
 
@@ -86,8 +89,8 @@ impl SiteFiles {
             });
             if !fits {
                 let expected = "countersign.toml, adapters/*.toml, agents/*.toml, approvers/*.toml, \
-                                capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar or \
-                                schemas/*.json";
+                                capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, \
+                                roots/*.pem or schemas/*.json";
                 report.file(path, Problem::UnexpectedFile { expected });
             }
         }

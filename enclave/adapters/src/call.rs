@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::dial::{Barred, Trail};
 use crate::frame::{FrameError, Progress, RESERVED_META};
 use countersign_json::{Json, Kind, Lines};
 
@@ -32,6 +33,8 @@ pub struct CallRequest {
     pub headers: Vec<(String, String)>,
     /// Who hears interim messages; kept for the response all the same.
     pub ears: Option<mpsc::Sender<Heard>>,
+    /// Where the connections that it uses are remembered.
+    pub trail: Trail,
 }
 
 /// What is asked of an upstream.
@@ -330,6 +333,9 @@ pub enum NotSent {
     /// No connection.
     #[error("no connection to the upstream")]
     Unreachable,
+    /// A connection that may not be used.
+    #[error("no connection to the upstream: {0}")]
+    Barred(Barred),
 }
 
 /// What became of an upstream that had something to answer.
@@ -374,6 +380,14 @@ pub enum Lost {
         /// The status.
         status: u16,
     },
+    /// It sent the request elsewhere. Nothing is followed: elsewhere is another destination, which nobody decided on.
+    #[error(
+        "upstream answered with http status {status}, which leads elsewhere; it is not followed"
+    )]
+    Redirected {
+        /// The status.
+        status: u16,
+    },
     /// It no longer knows the session; the next call opens another.
     #[error("upstream ended the session")]
     SessionEnded,
@@ -400,6 +414,9 @@ pub enum StartError {
     /// The handshake was not sent.
     #[error("no connection to the upstream")]
     Unreachable,
+    /// There is a connection that may not be used.
+    #[error("{0}")]
+    Barred(Barred),
     /// The handshake was not answered.
     #[error("handshake failed: {0}")]
     Handshake(Lost),

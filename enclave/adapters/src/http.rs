@@ -1,4 +1,4 @@
-//! MCP over Streamable HTTP, to an address of this machine.
+//! MCP over Streamable HTTP: to an address of this machine, or by connections that somebody else makes.
 //!
 //! *In:* requests. *Out:* answers, from a JSON body or from the event stream of that request.
 //! Connections are kept alive and shared by the requests of one upstream handle; every request
@@ -9,9 +9,10 @@
 //!
 //! SPEC: MCP 2026-07-28 and 2025-11-25, basic/transports, "Streamable HTTP".
 
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,12 +22,13 @@ use http::{HeaderMap, Method as HttpMethod, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming as ResponseBody, SizeHint};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply};
+use crate::dial::{Barred, Connector, Dial, DialError, Loopback, Met, Trail};
 use crate::event::Event;
 use crate::frame::{
     Body, Era, FrameError, Incoming, LEGACY_VERSIONS, LISTEN, LISTENING, MODERN_VERSION, Method,
@@ -36,10 +38,11 @@ use crate::sse::Events;
 use crate::stdio::{Common, locked};
 use countersign_json::Limits;
 
-/// An MCP endpoint on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An MCP endpoint, and how connections to it are made.
+#[derive(Debug, Clone)]
 pub struct HttpSettings {
     endpoint: Uri,
+    dial: Arc<dyn Dial>,
 }
 
 impl HttpSettings {
@@ -60,10 +63,30 @@ impl HttpSettings {
             .host()
             .trim_start_matches('[')
             .trim_end_matches(']');
-        match host.parse::<std::net::IpAddr>() {
-            Ok(address) if address.is_loopback() => Ok(Self { endpoint }),
+        match host.parse::<IpAddr>() {
+            Ok(address) if address.is_loopback() => {
+                let port = authority.port_u16().unwrap_or(80);
+                let dial = Arc::new(Loopback(SocketAddr::new(address, port)));
+                Ok(Self { endpoint, dial })
+            }
             Ok(_) | Err(_) => Err(EndpointError::NotLoopback),
         }
+    }
+
+    /// Takes an address whose connections somebody else makes, and answers for.
+    ///
+    /// # Errors
+    /// [`EndpointError`] if it is no address of HTTP.
+    pub fn over(endpoint: &str, dial: Arc<dyn Dial>) -> Result<Self, EndpointError> {
+        let endpoint: Uri = endpoint.parse().map_err(|_| EndpointError::NotAnAddress)?;
+        if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
+            return Err(EndpointError::Scheme);
+        }
+        let authority = endpoint.authority().ok_or(EndpointError::NotAnAddress)?;
+        if authority.as_str().contains('@') {
+            return Err(EndpointError::Credentials);
+        }
+        Ok(Self { endpoint, dial })
     }
 }
 
@@ -74,7 +97,7 @@ pub enum EndpointError {
     #[error("endpoint is not an absolute address")]
     NotAnAddress,
     /// Another scheme.
-    #[error("endpoint's scheme is not http")]
+    #[error("endpoint's scheme is not one that is spoken here")]
     Scheme,
     /// A user name or password in it.
     #[error("endpoint holds credentials")]
@@ -83,9 +106,6 @@ pub enum EndpointError {
     #[error("endpoint's host is not a loopback address such as 127.0.0.1")]
     NotLoopback,
 }
-
-/// Longest time to open a TCP connection.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long a kept connection may lie idle.
 const IDLE: Duration = Duration::from_secs(60);
@@ -113,7 +133,7 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The endpoint, its connections, and what of a session there is.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    client: Client<HttpConnector, Tracked>,
+    client: Client<Connector, Tracked>,
     endpoint: Uri,
     common: Common,
     next_id: Arc<AtomicU64>,
@@ -131,6 +151,8 @@ pub(crate) struct Beside<'a> {
     pub(crate) headers: &'a [(String, String)],
     /// Who hears interim messages.
     pub(crate) ears: Option<mpsc::Sender<Heard>>,
+    /// Where its connection is remembered.
+    pub(crate) trail: Trail,
 }
 
 /// What a session's handshake brought.
@@ -142,13 +164,10 @@ pub(crate) struct Exchanged {
 
 impl Session {
     pub(crate) fn new(settings: &HttpSettings, common: &Common) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(common.bounds.calls)
-            .build(connector);
+            .build(Connector(Arc::clone(&settings.dial)));
         Self {
             client,
             endpoint: settings.endpoint.clone(),
@@ -196,7 +215,7 @@ impl Session {
                 }
             }
         }
-        let sent = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(Sending::on(beside.trail));
         let mut giving_up = GivingUp {
             session: self,
             id,
@@ -226,7 +245,7 @@ impl Session {
     /// Posts a message that has no answer; whether it arrived is seen in the status.
     pub(crate) async fn notify(&self, era: Era, frame: Vec<u8>) -> Result<(), Lost> {
         let headers = self.headers(era, Method::ListTools);
-        let sent = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(Sending::default());
         match timeout(SIDE_MESSAGE, self.post(headers, Bytes::from(frame), &sent)).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => Err(Lost::HttpStatus {
@@ -263,7 +282,7 @@ impl Session {
         &self,
         headers: HeaderMap,
         body: Bytes,
-        sent: &Arc<AtomicBool>,
+        sent: &Arc<Sending>,
     ) -> Result<http::Response<ResponseBody>, Lost> {
         let mut request = http::Request::new(Tracked {
             body: Some(body),
@@ -272,7 +291,13 @@ impl Session {
         *request.method_mut() = HttpMethod::POST;
         *request.uri_mut() = self.endpoint.clone();
         *request.headers_mut() = headers;
-        self.client.request(request).await.map_err(|_| Lost::Ended)
+        let connection = capture_connection(&mut request);
+        let answered = self.client.request(request).await;
+        sent.met(&connection);
+        answered.map_err(|error| {
+            sent.failed(&error);
+            Lost::Ended
+        })
     }
 
     async fn ask(
@@ -281,7 +306,7 @@ impl Session {
         body: Bytes,
         (id, era): (u64, Era),
         ears: Option<mpsc::Sender<Heard>>,
-        sent: &Arc<AtomicBool>,
+        sent: &Arc<Sending>,
     ) -> Result<Exchanged, Lost> {
         let response = self.post(headers, body, sent).await?;
         let (head, body) = response.into_parts();
@@ -291,6 +316,9 @@ impl Session {
             .filter(|id| id.len() <= MAX_SESSION_BYTES)
             .cloned();
         let status = head.status.as_u16();
+        if head.status.is_redirection() {
+            return Err(Lost::Redirected { status });
+        }
         let format = Format::of(&head.headers);
         if !head.status.is_success() {
             let refused = self.refusal(body, format, id).await;
@@ -599,7 +627,7 @@ struct GivingUp<'a> {
     id: u64,
     era: Era,
     method: Method,
-    sent: &'a AtomicBool,
+    sent: &'a Sending,
     done: bool,
 }
 
@@ -609,7 +637,7 @@ impl Drop for GivingUp<'_> {
             Method::Call(_) | Method::ListTools => self.era == Era::Legacy,
             Method::Discover | Method::Initialize => false,
         };
-        if self.done || !may_cancel || !self.sent.load(Ordering::Acquire) {
+        if self.done || !may_cancel || !self.sent.has_begun() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -620,11 +648,60 @@ impl Drop for GivingUp<'_> {
     }
 }
 
-fn what_is_certain(sent: &AtomicBool, lost: Lost, not_sent: NotSent) -> CallError {
-    if sent.load(Ordering::Acquire) {
-        CallError::OutcomeUnknown(lost)
-    } else {
-        CallError::NotSent(not_sent)
+fn what_is_certain(sent: &Sending, lost: Lost, not_sent: NotSent) -> CallError {
+    match (sent.has_begun(), sent.barred.get()) {
+        (true, _) => CallError::OutcomeUnknown(lost),
+        (false, Some(barred)) => CallError::NotSent(NotSent::Barred(*barred)),
+        (false, None) => CallError::NotSent(not_sent),
+    }
+}
+
+/// What is known of a request on its way.
+#[derive(Debug, Default)]
+struct Sending {
+    begun: AtomicBool,
+    barred: OnceLock<Barred>,
+    trail: Trail,
+}
+
+impl Sending {
+    fn on(trail: Trail) -> Self {
+        Self {
+            trail,
+            ..Self::default()
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Remembers the connection that the request was given, if it was given one.
+    fn met(&self, connection: &CaptureConnection) {
+        let mut extras = http::Extensions::new();
+        if let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.get_extras(&mut extras);
+        }
+        if let Some(met) = extras.remove::<Met>() {
+            self.trail.add(met);
+        }
+    }
+
+    /// Remembers why there was no connection.
+    fn failed(&self, error: &hyper_util::client::legacy::Error) {
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            match error.downcast_ref::<DialError>() {
+                Some(DialError::Barred { barred, met }) => {
+                    // The first reason stands; there is one attempt.
+                    let _first = self.barred.set(*barred);
+                    self.trail.add(met.clone());
+                    return;
+                }
+                Some(DialError::Unreachable(_)) => return,
+                None => cause = error.source(),
+            }
+        }
     }
 }
 
@@ -706,7 +783,7 @@ fn base64(bytes: &[u8]) -> String {
 #[derive(Debug, Default)]
 struct Tracked {
     body: Option<Bytes>,
-    sent: Arc<AtomicBool>,
+    sent: Arc<Sending>,
 }
 
 impl HttpBody for Tracked {
@@ -717,7 +794,7 @@ impl HttpBody for Tracked {
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.sent.store(true, Ordering::Release);
+        self.sent.begun.store(true, Ordering::Release);
         Poll::Ready(self.body.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 

@@ -13,6 +13,7 @@
 
 mod breaker;
 mod call;
+mod dial;
 mod event;
 mod frame;
 mod http;
@@ -24,6 +25,7 @@ pub use call::{
     Answer, Asked, Bounds, CallError, CallRequest, CallResponse, Effect, Heard, Interim, ListError,
     Lost, NotSent, Reply, StartError,
 };
+pub use dial::{Barred, Dial, DialError, Dialled, Dialling, Met, Trail, Wire};
 pub use event::Event;
 pub use frame::{Era, FrameError, LEGACY_VERSIONS, MODERN_VERSION, Progress};
 pub use http::{EndpointError, HttpSettings};

@@ -33,11 +33,11 @@ use countersign_json::descriptor::RawTool;
 use countersign_json::write_string;
 
 /// How an upstream is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Transport {
     /// A child process.
     Stdio(StdioSettings),
-    /// An HTTP endpoint of this machine.
+    /// An HTTP endpoint.
     Http(HttpSettings),
 }
 
@@ -51,7 +51,7 @@ pub enum EraChoice {
 }
 
 /// All there is to say about an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UpstreamSettings {
     /// How it is reached.
     pub transport: Transport,
@@ -241,6 +241,7 @@ impl Upstream {
             name: request.asked.named(),
             headers: &request.headers,
             ears: request.ears,
+            trail: request.trail,
         };
         let (body, interim) = self.exchange(&live, &message, beside, deadline).await?;
         Ok(match body {
@@ -440,12 +441,14 @@ impl Inner {
             return;
         };
         let lost = match error {
-            CallError::NotSent(NotSent::Unreachable) => &Lost::Ended,
+            CallError::NotSent(NotSent::Unreachable | NotSent::Barred(_)) => &Lost::Ended,
             CallError::NotSent(_) => return,
             CallError::OutcomeUnknown(lost) => lost,
         };
         let verdict = match lost {
-            Lost::TimedOut | Lost::HttpStatus { .. } | Lost::Closed => return,
+            Lost::TimedOut | Lost::HttpStatus { .. } | Lost::Redirected { .. } | Lost::Closed => {
+                return;
+            }
             Lost::SessionEnded => Verdict::Forget,
             Lost::Ended
             | Lost::WriteFailed
@@ -768,6 +771,7 @@ fn start_error(error: CallError) -> StartError {
             StartError::Handshake(lost)
         }
         CallError::NotSent(NotSent::TimedOut) => StartError::TimedOut,
+        CallError::NotSent(NotSent::Barred(barred)) => StartError::Barred(barred),
         CallError::NotSent(_) => StartError::Unreachable,
     }
 }

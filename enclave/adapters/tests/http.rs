@@ -18,8 +18,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_adapters::{
     Answer, Asked as What, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice,
-    FrameError, HttpSettings, Lost, NotSent, Progress, StartError, State, Transport, Upstream,
-    UpstreamSettings,
+    FrameError, HttpSettings, Lost, NotSent, Progress, StartError, State, Trail, Transport,
+    Upstream, UpstreamSettings,
 };
 use countersign_json::{Json, Limits, scan};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -306,6 +306,7 @@ fn request(tool: &str, arguments: &str) -> CallRequest {
         log_level: None,
         headers: Vec::new(),
         ears: None,
+        trail: Trail::default(),
         arguments: Json::parse(Bytes::from(arguments.to_owned()), &LIMITS).unwrap(),
         meta: Vec::new(),
         timeout: PATIENCE,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_adapters::{
     Answer, Asked, Bounds, CallError, CallRequest, CallResponse, Effect, Era, EraChoice,
-    FrameError, ListError, Lost, NotSent, Progress, StartError, State, StdioSettings, Transport,
-    Upstream, UpstreamSettings,
+    FrameError, ListError, Lost, NotSent, Progress, StartError, State, StdioSettings, Trail,
+    Transport, Upstream, UpstreamSettings,
 };
 use countersign_json::descriptor::descriptor_digest;
 use countersign_json::{Json, Limits, scan};
@@ -64,6 +64,7 @@ fn request(tool: &str, arguments: &str) -> CallRequest {
         log_level: None,
         headers: Vec::new(),
         ears: None,
+        trail: Trail::default(),
         arguments: json(arguments),
         meta: Vec::new(),
         timeout: PATIENCE,

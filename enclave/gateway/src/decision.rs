@@ -54,6 +54,7 @@ pub fn settle(settled: Settled, in_force: EntryRef, now: Moment) -> Record {
         transcript,
         redactions,
         cancelled,
+        around,
     } = settled;
     let verdict = if redactions.is_empty() {
         committed.verdict()
@@ -79,6 +80,10 @@ pub fn settle(settled: Settled, in_force: EntryRef, now: Moment) -> Record {
         record.body.transcript =
             Some(progress.put(open, Field::Transcript, &transcript_bytes(&transcript)));
     }
+    record.body.egress = around
+        .egress
+        .map(|bytes| progress.put(open, Field::Egress, &bytes));
+    record.body.sandbox = around.sandbox;
     record.body.intent = Some(intent);
     record.body.witnessed = witnessed;
     record.body.effect = effect;

@@ -80,6 +80,10 @@ pub enum NotSent {
     Cancelled,
     /// Witnesses did not cosign the intent in time.
     Unwitnessed,
+    /// The way to the upstream is not one that may be gone.
+    Barred,
+    /// The upstream's certificate is not one that counts.
+    Untrusted,
 }
 
 /// Why there is no usable answer.
@@ -97,6 +101,8 @@ pub enum NoAnswer {
     Cancelled,
     /// The gateway was restarted.
     Restarted,
+    /// The upstream led elsewhere.
+    Redirected,
 }
 
 impl NoAnswer {
@@ -110,6 +116,7 @@ impl NoAnswer {
             Self::TooLarge => "result-too-large",
             Self::Cancelled => "cancelled",
             Self::Restarted => "restarted",
+            Self::Redirected => "redirected",
         }
     }
 }
@@ -121,6 +128,16 @@ pub struct Outcome {
     pub(crate) committed: Committed,
     pub(crate) dispatched: Moment,
     pub(crate) report: Report,
+    pub(crate) around: Around,
+}
+
+/// What is known of how a call was carried out, beside what came back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Where it went: encoded `EgressConnections`; nothing if the gateway made no connection.
+    pub egress: Option<Vec<u8>>,
+    /// Layers of the upstream's sandbox that are really in force.
+    pub sandbox: Vec<String>,
 }
 
 impl Committed {
@@ -162,7 +179,15 @@ impl Dispatched {
             committed: self.committed,
             dispatched: self.at,
             report,
+            around: Around::default(),
         }
+    }
+}
+
+impl Outcome {
+    /// What is known of how it was carried out.
+    pub fn around(self, around: Around) -> Self {
+        Self { around, ..self }
     }
 }
 

@@ -102,6 +102,12 @@ codes! {
     NotWitnessed = "not_witnessed": "Independent witnesses have not confirmed the gateway's log in time, so nothing was sent to the tool. Try again later.",
     /// The tool cannot be reached; nothing was sent.
     UpstreamUnavailable = "upstream_unavailable": "The tool cannot be reached at this moment; nothing was sent to it. Try again later.",
+    /// The way to the tool is not one that may be gone.
+    EgressDenied = "egress_denied": "The tool's destination is not one that this gateway may reach, so nothing was sent to it. Do not retry; report it.",
+    /// The tool's server did not show who it is.
+    UpstreamUntrusted = "upstream_untrusted": "The tool's server did not show the certificate that is expected of it, so nothing was sent to it. Do not retry; report it.",
+    /// The tool's server led elsewhere.
+    RedirectRefused = "redirect_refused": "The tool's server sent the call elsewhere, which is not followed. The call may have had its effect; a person has to look.",
     /// No answer; the call may have had an effect.
     OutcomeUnknown = "outcome_unknown": "The tool gave no usable answer, and the call may have had its effect. Do not repeat it; a person has to look.",
     /// The answer broke the protocol.

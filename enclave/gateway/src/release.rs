@@ -4,7 +4,7 @@
 //! which redaction rules changed it. A failure here withholds the result; the call is
 //! settled all the same.
 
-use crate::execute::{NoAnswer, NotSent, Outcome, Report, ToolError};
+use crate::execute::{Around, NoAnswer, NotSent, Outcome, Report, ToolError};
 use crate::refusal::{Code, Refusal, Retry};
 use crate::seal::Committed;
 use bytes::Bytes;
@@ -34,6 +34,7 @@ pub struct Settled {
     pub(crate) transcript: Vec<Bytes>,
     pub(crate) redactions: Vec<String>,
     pub(crate) cancelled: Option<&'static str>,
+    pub(crate) around: Around,
 }
 
 impl Outcome {
@@ -43,6 +44,7 @@ impl Outcome {
             committed,
             dispatched,
             report,
+            around,
         } = self;
         let effect = report.effect();
         let dispatched = dispatched.at;
@@ -75,6 +77,7 @@ impl Outcome {
             transcript,
             redactions,
             cancelled,
+            around,
         }
     }
 }
@@ -183,6 +186,8 @@ fn not_sent(cause: NotSent) -> Refusal {
             Retry::After(UPSTREAM_RETRY_SECONDS),
         ),
         NotSent::Cancelled => Refusal::never(Code::Cancelled),
+        NotSent::Barred => Refusal::never(Code::EgressDenied),
+        NotSent::Untrusted => Refusal::never(Code::UpstreamUntrusted),
         NotSent::Unwitnessed => {
             Refusal::new(Code::NotWitnessed, Retry::After(UPSTREAM_RETRY_SECONDS))
         }
@@ -195,5 +200,6 @@ fn no_answer(cause: NoAnswer) -> Refusal {
         NoAnswer::Malformed => Code::UpstreamMalformed,
         NoAnswer::TooLarge => Code::ResultTooLarge,
         NoAnswer::Cancelled => Code::Cancelled,
+        NoAnswer::Redirected => Code::RedirectRefused,
     })
 }

@@ -30,6 +30,10 @@ pub enum Observed {
     Unlisted,
     /// The upstream cannot be asked.
     Unreachable,
+    /// The way to the upstream is not one that may be gone.
+    Barred,
+    /// The upstream's certificate is not one that counts.
+    Untrusted,
 }
 
 /// A call of a registered tool with permitted arguments.
@@ -141,6 +145,8 @@ fn pinned(capability: &Capability, observed: Observed) -> Result<ArtifactDigest,
         Observed::Descriptor(_) | Observed::Unlisted => {
             Err(Refusal::never(Code::DescriptorChanged))
         }
+        Observed::Barred => Err(Refusal::never(Code::EgressDenied)),
+        Observed::Untrusted => Err(Refusal::never(Code::UpstreamUntrusted)),
         Observed::Unreachable => Err(Refusal::new(Code::UpstreamUnavailable, Retry::After(5))),
     }
 }

@@ -15,7 +15,7 @@ use countersign_gateway::approval::{self, Approved, Clearance};
 use countersign_gateway::budget::{Budgeted, Repeated, budget};
 use countersign_gateway::call::Moment;
 use countersign_gateway::decision::{self, Record};
-use countersign_gateway::execute::{NoAnswer, NotSent, Report, ToolError};
+use countersign_gateway::execute::{Around, NoAnswer, NotSent, Report, ToolError};
 use countersign_gateway::identity::Identified;
 use countersign_gateway::mcp::{Message, Method};
 use countersign_gateway::policy::{self, Judgement};
@@ -299,7 +299,14 @@ impl Way<'_, '_> {
         let outcome = match committed {
             Ok(committed) => {
                 let (_, dispatched) = committed.dispatch(moment(dispatched));
-                dispatched.outcome(report(self.recorded)?)
+                let around = Around {
+                    egress: self
+                        .recorded
+                        .bytes(Field::Egress, recorded.egress)
+                        .map(|bytes| bytes.to_vec()),
+                    sandbox: recorded.sandbox.clone(),
+                };
+                dispatched.outcome(report(self.recorded)?).around(around)
             }
             Err(unwitnessed) => unwitnessed.give_up(moment(dispatched)),
         };
@@ -505,6 +512,8 @@ pub(crate) fn observed(recorded: &Recorded, capability: &Capability) -> Observed
     match code {
         Some(Code::DescriptorChanged) => Observed::Unlisted,
         Some(Code::UpstreamUnavailable) => Observed::Unreachable,
+        Some(Code::EgressDenied) => Observed::Barred,
+        Some(Code::UpstreamUntrusted) => Observed::Untrusted,
         Some(_) | None => Observed::Descriptor(capability.descriptor),
     }
 }
@@ -577,6 +586,8 @@ fn report(recorded: &Recorded) -> Result<Report, Box<Difference>> {
         Effect::None => Ok(Report::NotSent {
             cause: match decision.code.as_deref().and_then(Code::from_name) {
                 Some(Code::Cancelled) => NotSent::Cancelled,
+                Some(Code::EgressDenied) => NotSent::Barred,
+                Some(Code::UpstreamUntrusted) => NotSent::Untrusted,
                 Some(_) | None => NotSent::Unavailable,
             },
         }),
@@ -588,6 +599,7 @@ fn report(recorded: &Recorded) -> Result<Report, Box<Difference>> {
                 NoAnswer::Malformed,
                 NoAnswer::TooLarge,
                 NoAnswer::Cancelled,
+                NoAnswer::Redirected,
             ]
             .into_iter()
             .find(|cause| cause.name() == name)

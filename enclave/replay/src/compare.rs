@@ -79,6 +79,9 @@ impl Stage {
             | Code::TooManyWaiting => Self::Approval,
             Code::AuditBackpressure | Code::AuditUnavailable | Code::NotWitnessed => Self::Seal,
             Code::UpstreamUnavailable
+            | Code::EgressDenied
+            | Code::UpstreamUntrusted
+            | Code::RedirectRefused
             | Code::OutcomeUnknown
             | Code::UpstreamMalformed
             | Code::Cancelled => Self::Execute,

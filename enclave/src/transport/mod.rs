@@ -24,6 +24,8 @@ pub mod pace;
 pub mod possession;
 pub mod reach;
 
+pub(crate) use reach::client_of;
+
 use certificate::{Certificate, CertificateError};
 use countersign_policies::site::settings::{Listen, Protection, TlsFiles};
 use countersign_signatures::http::Scheme;
@@ -36,7 +38,7 @@ use std::sync::Arc;
 static VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// The one protocol that is offered over TLS (ALPN, RFC 7301).
-const HTTP_1_1: &[u8] = b"http/1.1";
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The key exchange that is taken wherever both sides have it.
 ///

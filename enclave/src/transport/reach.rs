@@ -150,15 +150,23 @@ fn client(ca: &Path) -> anyhow::Result<ClientConfig> {
     let certificates = CertificateDer::pem_file_iter(ca)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(unreadable)?;
+    let mut out = client_of(certificates)
+        .with_context(|| format!("there is no certificate in {}", ca.display()))?;
+    out.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(out)
+}
+
+/// A side that believes these certificates, and what they vouch for; nobody else.
+pub(crate) fn client_of(
+    certificates: Vec<CertificateDer<'static>>,
+) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     // One that cannot be read is believed by nobody; a system's own collection has such.
     let (added, _ignored) = roots.add_parsable_certificates(certificates);
-    ensure!(added > 0, "there is no certificate in {}", ca.display());
-    let mut out =
-        ClientConfig::builder_with_provider(provider([&[HYBRID], &CLASSICAL[..]].concat()))
-            .with_protocol_versions(VERSIONS)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-    out.alpn_protocols = vec![HTTP_1_1.to_vec()];
-    Ok(out)
+    ensure!(added > 0, "no certificate that can be read");
+    let provider = provider([&[HYBRID], &CLASSICAL[..]].concat());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(VERSIONS)?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }

@@ -11,7 +11,8 @@ use crate::talk::{self, Client, Principal, Questions};
 use crate::telemetry::Onward;
 use bytes::Bytes;
 use countersign_adapters::{
-    Answer, Asked, CallError, CallRequest, CallResponse, Heard, Lost, Progress, Reply, Upstream,
+    Answer, Asked, Barred, CallError, CallRequest, CallResponse, Heard, Lost, NotSent as Kept,
+    Progress, Reply, StartError, Trail, Upstream,
 };
 use countersign_gateway::execute::{Dispatch, Dispatched, NoAnswer, NotSent, Report, ToolError};
 use countersign_json::{Json, Kind, Limits, scan};
@@ -38,14 +39,33 @@ pub struct Carrying<'c> {
     pub onward: &'c Onward,
     /// What the client can do, as far as this capability may use it, as JSON text.
     pub declared: String,
+    /// Where the connections that it uses are remembered.
+    pub trail: Trail,
 }
 
 /// The way that nothing is sent.
-pub(super) fn nothing_sent() -> (Report, ResultKind) {
-    let report = Report::NotSent {
-        cause: NotSent::Unavailable,
-    };
-    (report, ResultKind::ToolResult)
+pub(super) fn nothing_sent(cause: NotSent) -> (Report, ResultKind) {
+    (Report::NotSent { cause }, ResultKind::ToolResult)
+}
+
+/// What kept a connection from being used, if something did.
+pub(super) fn barred(kept: &Kept) -> Option<Barred> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other cause is an upstream that is not there"
+    )]
+    match kept {
+        Kept::Barred(barred) | Kept::Start(StartError::Barred(barred)) => Some(*barred),
+        _ => None,
+    }
+}
+
+fn cause(kept: &Kept) -> NotSent {
+    match barred(kept) {
+        Some(Barred::Destination) => NotSent::Barred,
+        Some(Barred::Certificate) => NotSent::Untrusted,
+        None => NotSent::Unavailable,
+    }
 }
 
 impl Carrying<'_> {
@@ -53,7 +73,7 @@ impl Carrying<'_> {
     pub async fn carry_out(self, dispatch: Dispatch, client: &mut Client) -> (Report, ResultKind) {
         let asks = dispatch.asks.clone();
         let Some(mut request) = self.request(dispatch, client) else {
-            return nothing_sent();
+            return nothing_sent(NotSent::Unavailable);
         };
         let mut earlier: Vec<Bytes> = Vec::new();
         // Of an answer that fails to come, this is what there is: method and parameters, in order.
@@ -66,7 +86,9 @@ impl Carrying<'_> {
             let response = match response {
                 Ok(response) => response,
                 // What was answered before has its effect already.
-                Err(CallError::NotSent(_)) if earlier.is_empty() => return nothing_sent(),
+                Err(CallError::NotSent(kept)) if earlier.is_empty() => {
+                    return nothing_sent(cause(&kept));
+                }
                 Err(CallError::NotSent(_)) => return no_answer(NoAnswer::Crashed, told),
                 Err(CallError::OutcomeUnknown(lost)) => return no_answer(why(&lost), told),
             };
@@ -124,6 +146,7 @@ impl Carrying<'_> {
             log_level: client.log_level.clone(),
             headers: self.headers.clone(),
             ears: None,
+            trail: self.trail.clone(),
         })
     }
 
@@ -360,6 +383,7 @@ fn why(lost: &Lost) -> NoAnswer {
     match lost {
         Lost::TimedOut | Lost::Dripping { .. } => NoAnswer::Timeout,
         Lost::TooLarge { .. } => NoAnswer::TooLarge,
+        Lost::Redirected { .. } => NoAnswer::Redirected,
         Lost::Malformed(_) | Lost::Flooding { .. } | Lost::ForeignRequest => NoAnswer::Malformed,
         _ => NoAnswer::Crashed,
     }

@@ -7,6 +7,8 @@
 pub mod carry;
 pub mod pool;
 
+use crate::egress::Guard;
+use crate::egress::http::UpstreamDial;
 use crate::talk::questions::Waiting;
 use crate::talk::{Client, Principal};
 use crate::telemetry::Onward;
@@ -14,10 +16,10 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use carry::Carrying;
 use countersign_adapters::{
-    Bounds, EraChoice, Event, Features, HttpSettings, StdioSettings, Transport, Upstream,
-    UpstreamSettings,
+    Barred, Bounds, CallError, EraChoice, Event, Features, HttpSettings, ListError, StdioSettings,
+    Trail, Transport, Upstream, UpstreamSettings,
 };
-use countersign_gateway::execute::{Dispatch, Dispatched, Report};
+use countersign_gateway::execute::{Around, Dispatch, Dispatched, NotSent, Report};
 use countersign_gateway::mcp::Declared;
 use countersign_gateway::surface::Observed;
 use countersign_json::Limits;
@@ -26,7 +28,9 @@ use countersign_json::mirrored::Mirrored;
 use countersign_policies::site::method::{Ask, Method};
 use countersign_policies::site::people;
 use countersign_policies::{Capability, Content};
+use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::ArtifactDigest;
+use countersign_record::egress::{EgressConnection, EgressConnections};
 use pool::{Fresh, Pool, Sharing};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -78,6 +82,8 @@ struct Entry {
     /// What any of its capabilities may ask.
     asks: BTreeSet<Ask>,
     listing: RwLock<Option<Arc<Listing>>>,
+    /// What kept the listing from being read.
+    barred: RwLock<Option<Barred>>,
     changes: broadcast::Sender<Change>,
 }
 
@@ -95,12 +101,12 @@ impl Upstreams {
     ///
     /// # Errors
     /// If an address is none that may be used.
-    pub fn new(content: &Content) -> anyhow::Result<Self> {
+    pub fn new(content: &Content, guard: &Arc<Guard>) -> anyhow::Result<Self> {
         let mut out = BTreeMap::new();
         let changes = broadcast::channel(CHANGES).0;
         for (name, adapter) in &content.adapters {
             let settings = UpstreamSettings {
-                transport: transport(adapter)?,
+                transport: transport(adapter, guard)?,
                 era: EraChoice::Detect,
                 declared: pool::NOTHING.to_owned(),
                 bounds: Bounds::STANDARD,
@@ -115,6 +121,7 @@ impl Upstreams {
                 pool: Pool::new(settings, sharing),
                 asks: theirs.flat_map(|c| c.asks.iter().copied()).collect(),
                 listing: RwLock::new(None),
+                barred: RwLock::new(None),
                 changes: changes.clone(),
             };
             out.insert(name.clone(), entry);
@@ -139,7 +146,9 @@ impl Upstreams {
             return Ok(());
         };
         let base = entry.pool.base();
-        let listed = base.list_tools().await.map_err(|e| e.to_string());
+        let listed = base.list_tools().await;
+        entry.note(listed.as_ref().err());
+        let listed = listed.map_err(|e| e.to_string());
         let listed = listed.and_then(|tools| {
             let order = tools.iter().map(|tool| tool.name().to_owned()).collect();
             let tools = tools.iter().filter_map(listed_tool);
@@ -175,17 +184,22 @@ impl Upstreams {
         dispatched: &Dispatched,
         (of, waiting): (&Principal, &Waiting),
         (client, onward): (&mut Client, &Onward),
-    ) -> (Report, ResultKind) {
+    ) -> (Report, ResultKind, Around) {
+        let nothing_sent = || {
+            let (report, kind) = carry::nothing_sent(NotSent::Unavailable);
+            (report, kind, Around::default())
+        };
         let Some(entry) = self.0.get(&dispatch.adapter) else {
-            return carry::nothing_sent();
+            return nothing_sent();
         };
         let session = declaration(&client.declared, &entry.asks);
         let Some(handle) = entry.pool.of(of, &session) else {
-            return carry::nothing_sent();
+            return nothing_sent();
         };
         if handle.fresh == Fresh::Yes {
             entry.listen(&handle.upstream, Some(of.clone()));
         }
+        let trail = Trail::default();
         let carrying = Carrying {
             upstream: handle.upstream,
             dispatched,
@@ -194,8 +208,14 @@ impl Upstreams {
             headers: entry.headers(&dispatch),
             declared: declaration(&client.declared, &dispatch.asks),
             onward,
+            trail: trail.clone(),
         };
-        carrying.carry_out(dispatch, client).await
+        let (report, kind) = carrying.carry_out(dispatch, client).await;
+        let around = Around {
+            egress: connections(&trail),
+            sandbox: Vec::new(),
+        };
+        (report, kind, around)
     }
 
     /// What is known of a capability: of a tool, how it is described now; of another method, whether the upstream
@@ -206,7 +226,11 @@ impl Upstreams {
             return Observed::Unreachable;
         };
         let Some(listing) = entry.listing() else {
-            return Observed::Unreachable;
+            return match *entry.barred.read().unwrap_or_else(PoisonError::into_inner) {
+                Some(Barred::Destination) => Observed::Barred,
+                Some(Barred::Certificate) => Observed::Untrusted,
+                None => Observed::Unreachable,
+            };
         };
         if capability.method != Method::CallTool {
             return match listing.features.has(capability.method.feature()) {
@@ -302,7 +326,37 @@ fn declaration(declared: &Declared, asks: &BTreeSet<Ask>) -> String {
     out
 }
 
+/// What a record says of where a call went.
+fn connections(trail: &Trail) -> Option<Vec<u8>> {
+    let (met, left_out) = trail.taken();
+    let connection = |met: countersign_adapters::Met| EgressConnection {
+        destination: met.destination,
+        address: met.address.map(|a| a.to_string()),
+        certificate: met.certificate,
+        refused: met.refused.map(str::to_owned),
+    };
+    let connections: Vec<_> = met.into_iter().map(connection).collect();
+    let all = EgressConnections {
+        connections,
+        left_out,
+    };
+    (!all.connections.is_empty()).then(|| all.to_bytes())
+}
+
 impl Entry {
+    /// Remembers why there is no listing. A pause after a failure says nothing new.
+    fn note(&self, failed: Option<&ListError>) {
+        let kept = match failed {
+            Some(ListError::Call(CallError::NotSent(kept))) => Some(kept),
+            Some(_) | None => None,
+        };
+        if matches!(kept, Some(countersign_adapters::NotSent::Pausing { .. })) {
+            return;
+        }
+        let mut barred = self.barred.write().unwrap_or_else(PoisonError::into_inner);
+        *barred = kept.and_then(carry::barred);
+    }
+
     fn listing(&self) -> Option<Arc<Listing>> {
         self.listing
             .read()
@@ -345,9 +399,16 @@ impl Entry {
 }
 
 /// How an adapter is reached. A pinned program is compared here, before anything of it runs.
-fn transport(adapter: &people::Adapter) -> anyhow::Result<Transport> {
+fn transport(adapter: &people::Adapter, guard: &Arc<Guard>) -> anyhow::Result<Transport> {
     match &adapter.transport {
-        people::Transport::McpHttp { url } => Ok(Transport::Http(HttpSettings::parse(url)?)),
+        people::Transport::McpHttp(upstream) => {
+            let dial = UpstreamDial::new(Arc::clone(guard), upstream.clone())
+                .with_context(|| format!("adapter {}", adapter.name))?;
+            Ok(Transport::Http(HttpSettings::over(
+                &upstream.url,
+                Arc::new(dial),
+            )?))
+        }
         people::Transport::McpStdio {
             command,
             args,

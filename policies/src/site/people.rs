@@ -1,6 +1,8 @@
 //! `adapters/*.toml`, `agents/*.toml`, `approvers/*.toml`: what is called, who calls, who approves.
 
+use crate::endpoint::{Endpoint, EndpointList, Host, Scheme};
 use crate::problem::{Problem, Report, Source};
+use crate::site::egress::{endpoint_list, pins};
 use crate::site::profiles::{BUILT_IN, Profile};
 use crate::site::text::{hex_array, key, plain_name, toml_file, word};
 use countersign_record::digest::PublicKey;
@@ -34,10 +36,30 @@ pub enum Transport {
         environment: BTreeMap<String, String>,
     },
     /// An MCP server that is spoken to over Streamable HTTP.
-    McpHttp {
-        /// Its address.
-        url: String,
-    },
+    McpHttp(HttpUpstream),
+}
+
+/// An upstream that is spoken to over HTTP, and how it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUpstream {
+    /// Its address.
+    pub url: String,
+    /// Where connections go.
+    pub endpoint: Endpoint,
+    /// What the way there may lead over: the endpoint, and what is listed besides.
+    pub reaches: EndpointList,
+    /// How it is known; in the clear, to this machine, if left out.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// How an upstream's certificate is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Certificates that its own must lead to, in PEM.
+    pub roots: String,
+    /// SHA-256 of the public keys (SubjectPublicKeyInfo, DER) of which its certificate must have one; any, if there
+    /// are none.
+    pub pins: Vec<[u8; 32]>,
 }
 
 /// An agent that may call.
@@ -128,6 +150,9 @@ struct AdapterFile {
     #[serde(default)]
     shared: bool,
     url: Option<Spanned<String>>,
+    roots: Option<Spanned<String>>,
+    pinned_sha256: Option<Vec<Spanned<String>>>,
+    endpoint_in: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -136,8 +161,12 @@ enum Kind {
     Http,
 }
 
-/// Reads `adapters/*.toml`.
-pub(crate) fn adapter(source: Source<'_>, report: &mut Report) -> Option<Adapter> {
+/// Reads `adapters/*.toml`. `roots` are the site's `roots/*.pem` by path.
+pub(crate) fn adapter(
+    source: Source<'_>,
+    roots: &BTreeMap<&str, &str>,
+    report: &mut Report,
+) -> Option<Adapter> {
     let file: AdapterFile = toml_file(source, report)?;
     let name = plain_name(source, "name", &file.name, report);
     let kinds = [("mcp-stdio", Kind::Stdio), ("mcp-http", Kind::Http)];
@@ -153,8 +182,14 @@ pub(crate) fn adapter(source: Source<'_>, report: &mut Report) -> Option<Adapter
     let span = file.kind.span();
     let transport = match word(source, "kind", &file.kind, &kinds, report)? {
         Kind::Stdio => {
-            if file.url.is_some() {
-                report.at(source, span.clone(), foreign("url", "mcp-stdio"));
+            let network = [
+                ("url", file.url.is_some()),
+                ("roots", file.roots.is_some()),
+                ("pinned_sha256", file.pinned_sha256.is_some()),
+                ("endpoint_in", file.endpoint_in.is_some()),
+            ];
+            for (key, _) in network.iter().filter(|(_, present)| *present) {
+                report.at(source, span.clone(), foreign(key, "mcp-stdio"));
             }
             let entry_sha256 = match &file.entry_sha256 {
                 Some(text) => Some(hex_array(source, "entry_sha256", text, report)?),
@@ -185,26 +220,11 @@ pub(crate) fn adapter(source: Source<'_>, report: &mut Report) -> Option<Adapter
             for (key, _) in process.iter().filter(|(_, present)| *present) {
                 report.at(source, span.clone(), foreign(key, "mcp-http"));
             }
-            let Some(url) = file.url else {
-                report.at(
-                    source,
-                    span,
-                    missing("url", "http:// and a loopback address"),
-                );
+            let Some(url) = &file.url else {
+                report.at(source, span, missing("url", URL_FORM));
                 return None;
             };
-            if !["http://"].iter().any(|s| url.get_ref().starts_with(s)) {
-                report.value(
-                    source,
-                    url.span(),
-                    "url",
-                    url.get_ref(),
-                    "http:// and a loopback address",
-                );
-            }
-            Transport::McpHttp {
-                url: url.into_inner(),
-            }
+            Transport::McpHttp(http_upstream(source, url, &file, roots, report)?)
         }
     };
     Some(Adapter {
@@ -212,6 +232,96 @@ pub(crate) fn adapter(source: Source<'_>, report: &mut Report) -> Option<Adapter
         transport,
         shared: file.shared,
     })
+}
+
+const URL_FORM: &str = "https:// and a host, or http:// and a loopback address";
+
+/// Plain HTTP stays on this machine; for everything else the site says whose certificates count.
+fn http_upstream(
+    source: Source<'_>,
+    url: &Spanned<String>,
+    file: &AdapterFile,
+    roots: &BTreeMap<&str, &str>,
+    report: &mut Report,
+) -> Option<HttpUpstream> {
+    let (scheme, endpoint) = match Endpoint::of_url(url.get_ref()) {
+        Ok(parsed) => parsed,
+        Err(why) => {
+            let expected = format!("{URL_FORM} ({why})");
+            report.value(source, url.span(), "url", url.get_ref(), expected);
+            return None;
+        }
+    };
+    let here = matches!(endpoint.host(), Host::Address(a) if a.is_loopback());
+    let tls = match scheme {
+        Scheme::Http if !here => {
+            report.value(source, url.span(), "url", url.get_ref(), URL_FORM);
+            return None;
+        }
+        Scheme::Http => {
+            for (key, present) in [
+                ("roots", file.roots.is_some()),
+                ("pinned_sha256", file.pinned_sha256.is_some()),
+            ] {
+                if present {
+                    let message = format!("{key} has no meaning for an address without TLS");
+                    report.at(source, url.span(), Problem::Syntax(message));
+                }
+            }
+            None
+        }
+        Scheme::Https => Some(UpstreamTls {
+            roots: named_roots(source, url, file.roots.as_ref(), roots, report)?,
+            pins: pins(
+                source,
+                file.pinned_sha256.as_deref().unwrap_or_default(),
+                report,
+            ),
+        }),
+    };
+    let listed = file.endpoint_in.as_deref().unwrap_or_default();
+    let listed = endpoint_list(source, listed, report);
+    // An address is one that somebody wrote down. A name says nothing of where it leads.
+    Some(HttpUpstream {
+        url: url.get_ref().clone(),
+        reaches: EndpointList::of(&endpoint).and(&listed),
+        endpoint,
+        tls,
+    })
+}
+
+fn named_roots(
+    source: Source<'_>,
+    url: &Spanned<String>,
+    named: Option<&Spanned<String>>,
+    roots: &BTreeMap<&str, &str>,
+    report: &mut Report,
+) -> Option<String> {
+    let Some(named) = named else {
+        let expected = "roots/<name>.pem, the certificates that the upstream's own must lead to";
+        let problem = Problem::Missing {
+            key: "roots".to_owned(),
+            expected: expected.to_owned(),
+        };
+        report.at(source, url.span(), problem);
+        return None;
+    };
+    match roots.get(named.get_ref().as_str()) {
+        Some(text) if text.contains("-----BEGIN CERTIFICATE-----") => Some((*text).to_owned()),
+        Some(_) => {
+            let expected = "a file of certificates in PEM";
+            report.value(source, named.span(), "roots", named.get_ref(), expected);
+            None
+        }
+        None => {
+            let problem = Problem::Unknown {
+                what: "file of roots",
+                name: named.get_ref().clone(),
+            };
+            report.at(source, named.span(), problem);
+            None
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@
 //! Plain HTTP has to be asked for, and is only for loopback.
 
 use crate::problem::{Problem, Report, Source};
+use crate::site::egress::{EgressSection, EgressSettings, egress};
 use crate::site::profiles::{Profile, ProfileSection, profiles};
 use crate::site::telemetry::{TelemetrySection, TelemetrySettings, telemetry};
 use crate::site::text::{hex_array, key, plain_name, toml_file};
@@ -52,6 +53,8 @@ pub struct Settings {
     pub profiles: Vec<Profile>,
     /// Where traces, metrics and logs go; nowhere, if left out.
     pub telemetry: TelemetrySettings,
+    /// How addresses of names are found.
+    pub egress: EgressSettings,
 }
 
 /// Where agents and people reach the gateway, and what protects the way there.
@@ -215,6 +218,7 @@ struct File {
     #[serde(default)]
     profiles: BTreeMap<String, ProfileSection>,
     telemetry: Option<TelemetrySection>,
+    egress: Option<EgressSection>,
 }
 
 #[derive(Deserialize)]
@@ -367,6 +371,7 @@ impl Settings {
         let timestamping = timestamping(source, &file.timestamping, report);
         let profiles = profiles(source, &file.profiles, report);
         let telemetry = telemetry(source, file.telemetry.as_ref(), report);
+        let egress = egress(source, file.egress.as_ref(), report);
         if report.count() > before {
             return None;
         }
@@ -388,6 +393,7 @@ impl Settings {
             timestamping,
             profiles,
             telemetry,
+            egress,
         })
     }
 }

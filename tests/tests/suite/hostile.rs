@@ -48,7 +48,7 @@ const OVER_HTTP: [Attack; 7] = [
     ("flood", "upstream_malformed", Effect::Unknown),
     ("crash", "outcome_unknown", Effect::Unknown),
     ("wrong-id", "outcome_unknown", Effect::Unknown),
-    ("redirect", "outcome_unknown", Effect::Unknown),
+    ("redirect", "redirect_refused", Effect::Unknown),
     ("page", "outcome_unknown", Effect::Unknown),
     ("compressed", "outcome_unknown", Effect::Unknown),
     ("headers", "outcome_unknown", Effect::Unknown),

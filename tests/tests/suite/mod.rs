@@ -6,6 +6,7 @@ mod crash;
 mod dev;
 mod doctor;
 mod doors;
+mod egress;
 mod faults;
 mod handover;
 mod hostile;

@@ -47,7 +47,7 @@ cbor_enum! {
         Claims = 16: "claims",
         /// The chain of principals behind the caller; an encoded [`crate::claims::PrincipalChain`].
         PrincipalChain = 17: "principal-chain",
-        /// Destination and certificate of an outbound request.
+        /// Where the call went; an encoded [`crate::egress::EgressConnections`].
         Egress = 18: "egress",
         /// A person's signed erasure statement.
         ErasureStatement = 19: "erasure-statement",

@@ -22,6 +22,7 @@ pub mod claims;
 pub mod commitment;
 pub mod cose;
 pub mod digest;
+pub mod egress;
 pub mod entry;
 pub mod evidence;
 pub mod export;

@@ -321,7 +321,7 @@ cbor_map! {
         27 => handling: Option<Handling>,
         /// The sealed plan and the step of it.
         28 => plan: Option<Plan>,
-        /// Outbound requests.
+        /// Where the call went (see [`crate::egress::EgressConnections`]).
         29 => egress: Option<Commitment>,
         /// Layers of the sandbox that were really in force.
         30 => sandbox: Vec<String>,

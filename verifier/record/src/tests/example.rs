@@ -26,6 +26,7 @@ use crate::digest::{
     ArtifactDigest, CallId, ChannelBinding, EntryDigest, GatewayId, KeyId, Nonce, PublicKey, RunId,
     Salt, Signature, SubjectId, TenantId, UnixMillis, sha256,
 };
+use crate::egress::{EgressConnection, EgressConnections};
 use crate::entry::{Body, EntryRef, Extensions, Payload, Place, RunPlace, TenantPlace};
 use crate::evidence::{PlatformEvidence, TpmEvidence};
 use crate::export::{Artifact, ExportWriter, Manifest, SIGNED_BUNDLE_KIND, Scope, Span, Timestamp};
@@ -99,6 +100,7 @@ pub(super) struct Example {
     pub(super) caller_proof: CallerProof,
     pub(super) caller_claims: CallerClaims,
     pub(super) principal_chain: PrincipalChain,
+    pub(super) egress: EgressConnections,
     pub(super) bundle: SignedBundle,
     /// Each with its name: signed statements that are no entries, and the map in them.
     pub(super) statements: Vec<(&'static str, &'static str, Vec<u8>)>,
@@ -289,6 +291,26 @@ fn caller_claims() -> CallerClaims {
     }
 }
 
+fn egress() -> EgressConnections {
+    EgressConnections {
+        connections: vec![
+            EgressConnection {
+                destination: "api.example.org:443".into(),
+                address: Some("192.0.2.1:443".into()),
+                certificate: Some(sha256(b"the certificate")),
+                refused: None,
+            },
+            EgressConnection {
+                destination: "elsewhere.example.org:443".into(),
+                address: None,
+                certificate: None,
+                refused: Some("endpoint-not-listed".into()),
+            },
+        ],
+        left_out: 0,
+    }
+}
+
 fn principal_chain() -> PrincipalChain {
     let principal = |subject: &str| Principal {
         issuer: "https://login.example.org".into(),
@@ -463,6 +485,7 @@ pub(super) fn example() -> Example {
         caller_proof: caller_proof(),
         caller_claims: caller_claims(),
         principal_chain: principal_chain(),
+        egress: egress(),
         bundle,
         statements,
         entries: log.entries,

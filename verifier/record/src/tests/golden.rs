@@ -300,6 +300,11 @@ fn every_other_structure_has_its_golden_encoding() {
             "PrincipalChain",
             e.principal_chain.to_bytes(),
         ),
+        (
+            "egress-connections",
+            "EgressConnections",
+            e.egress.to_bytes(),
+        ),
         ("signed-bundle", "SignedBundle", e.bundle.to_bytes()),
     ] {
         check_bytes(name, &bytes, |a| a.map(map, &bytes, &[], ""));
@@ -431,7 +436,7 @@ fn every_golden_is_made_by_some_test() {
     let mut expected: Vec<String> = Kind::ALL.iter().map(|k| format!("entry-{k}.hex")).collect();
     expected.extend(["entry-decision-settled.hex", "entry-with-extensions.hex"].map(str::to_owned));
     expected.extend(e.statements.iter().map(|(name, ..)| format!("{name}.hex")));
-    let maps = "binding renewal-statement close-statement fresh-statement action tpm-evidence platform-evidence disclosure caller-proof caller-claims principal-chain \
+    let maps = "binding renewal-statement close-statement fresh-statement action tpm-evidence platform-evidence disclosure caller-proof caller-claims principal-chain egress-connections \
                 signed-bundle export";
     expected.extend(maps.split_whitespace().map(|name| format!("{name}.hex")));
     expected.extend(["checkpoint.txt", "preview.txt", "digests.txt"].map(str::to_owned));

@@ -16,6 +16,7 @@ use crate::cbor::{Cbor, CborError, Writer};
 use crate::channel::ChannelStatement;
 use crate::claims::{CallerClaims, Principal, PrincipalChain, TokenClaims};
 use crate::commitment::{CallerProof, Disclosure, Field};
+use crate::egress::{EgressConnection, EgressConnections};
 use crate::entry::{EntryRef, Kind, Place, RunPlace, TenantPlace};
 use crate::evidence::{
     Endorsement, EndorsementKind, PcrValue, PlatformEvidence, PlatformKey, TpmEvidence,
@@ -110,6 +111,8 @@ pub(super) const MAPS: &[Map] = maps![
     CallerClaims,
     Principal,
     PrincipalChain,
+    EgressConnection,
+    EgressConnections,
     FleetMember,
     FleetStatement,
     ApprovalStatement,

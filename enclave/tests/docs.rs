@@ -249,6 +249,7 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             complaint(settings, after("[[timestamping]]")),
         ),
         ("[telemetry]", complaint(settings, after("[telemetry]"))),
+        ("[egress]", complaint(settings, after("[egress]"))),
         (
             "[profiles.<name>]",
             complaint(settings, after("[profiles.own]")),

@@ -824,7 +824,11 @@ mod tests {
             ("/mcp", EndpointError::Scheme),
             ("", EndpointError::NotAnAddress),
         ] {
-            assert_eq!(HttpSettings::parse(endpoint), Err(error), "{endpoint}");
+            assert_eq!(
+                HttpSettings::parse(endpoint).unwrap_err(),
+                error,
+                "{endpoint}"
+            );
         }
         assert!(HttpSettings::parse("http://127.0.0.1:9/mcp").is_ok());
         assert!(HttpSettings::parse("http://[::1]:9/mcp").is_ok());

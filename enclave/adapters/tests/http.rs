@@ -496,7 +496,7 @@ async fn hostile_answers_leave_the_outcome_unknown_and_are_named() {
         ("html", Lost::ContentType),
         ("zipped", Lost::ContentType),
         ("failing", Lost::HttpStatus { status: 500 }),
-        ("moved", Lost::HttpStatus { status: 307 }),
+        ("moved", Lost::Redirected { status: 307 }),
         ("success-in-failure", Lost::HttpStatus { status: 500 }),
     ] {
         assert_eq!(lost(modern, tool).await, reason, "{tool}");

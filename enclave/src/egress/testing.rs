@@ -90,7 +90,7 @@ impl Zone {
                 IpAddr::V6(address) if kind == Rtype::AAAA => {
                     out.push((name, 60, Aaaa::new(*address))).unwrap();
                 }
-                _ => {}
+                IpAddr::V4(_) | IpAddr::V6(_) => {}
             }
         }
         out.finish()

@@ -204,3 +204,16 @@ fn the_specification_of_verification_has_a_condition_for_every_code() {
 fn update() -> bool {
     std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1")
 }
+
+#[test]
+fn the_floors_beside_the_roots_are_part_of_a_trust_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../measurements/floors/amd.toml");
+    let trust = Trust::parse(&std::fs::read(path).unwrap()).unwrap();
+    let products = trust.snp.unwrap().policy.products;
+    let floors: Vec<_> = products
+        .values()
+        .map(|product| product.floor.unwrap())
+        .map(|floor| (floor.snp, floor.microcode))
+        .collect();
+    assert_eq!(floors, [(27, 86), (4, 81)]);
+}

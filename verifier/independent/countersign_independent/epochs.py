@@ -79,8 +79,6 @@ def evidence(judge, references, binding, use, at):
 def _platform(judge, platform, of_tpm, binding, use, at):
     """Facts of a platform-evidence, or None."""
     report, trust = judge.report, judge.trust
-    if binding.profile not in platforms.APPRAISED:
-        return report.fails("evidence-set", f"evidence of profile {platforms.NAMES[binding.profile]} is not appraised here")
     if not platforms.complete(platform):
         return report.fails("evidence-set", "not the parts and endorsements of the profile")
     key = of_tpm.ak_public if of_tpm else None
@@ -94,6 +92,8 @@ def _platform(judge, platform, of_tpm, binding, use, at):
     if facts is None:
         return None
     facts.broken = broken
+    for one in facts.remarks:
+        report.says("platform-rules", one)
     later, worse, _ = appraise(judge.now)
     for code in later + worse:
         if code not in broken:
@@ -210,10 +210,13 @@ def _of_platform(judge, facts):
         report.held("platform-rules")
     elif not facts.broken:
         report.unknown("platform-rules")
-    if reference.launch is None:
-        report.unknown("launch")
+    known = reference.launch.get(facts.profile)
+    if known is not None:
+        report.holds("launch", facts.launch in known, "measurement")
+    elif facts.stands:
+        report.held("launch")
     else:
-        report.holds("launch", facts.launch in reference.launch, "measurement")
+        report.unknown("launch")
     for index, value in enumerate(facts.registers or ()):
         known = (reference.rtmrs or {}).get(index)
         if known is not None:

@@ -5,7 +5,8 @@ In: a platform-evidence that is well formed, its binding, its use. Out: failures
 
 from types import SimpleNamespace
 
-from . import azure, schema, snp, tdx, tpmkeys
+from . import azure, gcp, keychain, schema, snp, tdx, tpmkeys
+from .appraisal import Checks
 
 TPM, PLATFORM = "application/countersign.tpm-evidence+cbor", "application/countersign.platform-evidence+cbor"
 AMD = ([1, 2, 3], [4])
@@ -19,7 +20,7 @@ SHAPES = {
     schema.GCP_SNP: ((True, False, True), [1, 2, 3, 11], [4, 12]),
     schema.GCP_TDX: ((True, False, True), [*INTEL[0], 11], [12]),
 }
-KEY_CERTIFICATE, MOST_CERTIFICATES = 11, 8
+KEY_CERTIFICATE, ENDORSEMENT, MOST_CERTIFICATES = 11, 12, 8
 CLASSES = {
     schema.SNP: "processor",
     schema.TDX: "processor",
@@ -28,8 +29,8 @@ CLASSES = {
     schema.GCP_SNP: "hypervisor-tpm",
     schema.GCP_TDX: "hypervisor-tpm",
 }
-APPRAISED = (schema.SNP, schema.TDX, schema.AZURE_SNP, schema.AZURE_TDX)
-NAMES = {schema.GCP_SNP: "gcp-snp", schema.GCP_TDX: "gcp-tdx"}
+SNP = (schema.SNP, schema.AZURE_SNP, schema.GCP_SNP)
+AZURE, GOOGLE = (schema.AZURE_SNP, schema.AZURE_TDX), (schema.GCP_SNP, schema.GCP_TDX)
 
 
 def kinds(profile, opening):
@@ -55,44 +56,98 @@ def complete(one):
 
 def appraise(one, binding, attestation_key, qualifying, report_data, moment, trust):
     """(failures that are no rules, rules that failed, facts or None); qualifying is that of the platform's key."""
-    given = {each.kind: each.bytes for each in one.endorsements}
-    every, facts, said = [], None, None
-    below_paravisor = one.paravisor is not None
-    if below_paravisor:
-        kind = azure.SNP if one.profile == schema.AZURE_SNP else azure.TDX
-        checks, said = azure.appraise(one.paravisor, azure.policy(trust.azure), kind, one.report)
-        every.append(checks)
-        report_data = said.report_data if said else None
-    if one.profile in (schema.TDX, schema.AZURE_TDX):
-        rules = tdx.policy(trust.tdx)
-        if below_paravisor:
-            rules = SimpleNamespace(**{**vars(rules), "sept_ve": "azure-paravisor"})
-        checks, facts = tdx.appraise(one.report, given, rules, report_data, moment)
-        every.append(checks)
-    elif said or not below_paravisor:
-        report = said.hardware if said else one.report
-        chain = (given[1], given[2], given[3])
-        rules = snp.policy(trust.snp)
-        if below_paravisor:
-            rules = SimpleNamespace(**{**vars(rules), "vmpl": 0})
-        checks, facts = snp.appraise(report, chain, given.get(4), rules, report_data, moment)
-        every.append(checks)
-    if below_paravisor:
-        every.append(tpmkeys.appraise(one.key, said.key if said else None, attestation_key, binding.ak_name, qualifying))
+    about = SimpleNamespace(key=attestation_key, name=binding.ak_name, qualifying=qualifying)
+    if one.profile in AZURE:
+        every, facts = _below_paravisor(one, about, moment, trust)
+    elif one.profile in GOOGLE:
+        every, facts = _beside_hypervisor(one, about, report_data, moment, trust)
+    else:
+        checks, facts = _processor(one, one.report, report_data, moment, trust)
+        every = [checks]
     bad = [code for checks in every for code in checks.failed()]
     broken = [code for checks in every for code in checks.broken()]
     if bad:
         return bad, broken, None
-    parties = facts.parties + (["microsoft-paravisor"] if below_paravisor else [])
-    return bad, broken, SimpleNamespace(parties=parties, launch=facts.launch, registers=facts.registers, profile=one.profile)
+    return bad, broken, facts
+
+
+def _endorsements(one):
+    return {each.kind: each.bytes for each in one.endorsements}
+
+
+def _processor(one, report, report_data, moment, trust, **otherwise):
+    """(checks, facts or None) of the processor's report; otherwise is what the profile has in place of the trust file's."""
+    given = _endorsements(one)
+    if one.profile in SNP:
+        rules = SimpleNamespace(**{**vars(snp.policy(trust.snp)), **otherwise})
+        checks, known = snp.appraise(report, (given[1], given[2], given[3]), given.get(4), rules, report_data, moment)
+    else:
+        rules = SimpleNamespace(**{**vars(tdx.policy(trust.tdx)), **otherwise})
+        checks, known = tdx.appraise(report, given, rules, report_data, moment)
+    # What of it stands for a reference value, and is said beside the checks, may come later.
+    return checks, known and SimpleNamespace(**vars(known), profile=one.profile, stands=False, remarks=[])
+
+
+def _below_paravisor(one, about, moment, trust):
+    """Azure: all appraisals that can be made."""
+    amd = one.profile in SNP
+    checks, said = azure.appraise(one.paravisor, azure.policy(trust.azure), azure.SNP if amd else azure.TDX, one.report)
+    every, facts = [checks], None
+    if said or not amd:
+        otherwise = {"vmpl": 0} if amd else {"sept_ve": "azure-paravisor"}
+        report = said.hardware if amd else one.report
+        checks, facts = _processor(one, report, said.report_data if said else None, moment, trust, **otherwise)
+        every.append(checks)
+    every.append(tpmkeys.appraise(one.key, said.key if said else None, about.key, about.name, about.qualifying))
+    if facts:
+        facts.parties = [*facts.parties, "microsoft-paravisor"]
+    return every, facts
+
+
+def _beside_hypervisor(one, about, report_data, moment, trust):
+    """Google Cloud, docs/spec/gcp.md, "Appraisal of an opening": each step if those before it held."""
+    rules, every = gcp.policy(trust.gcp), []
+    checks, facts = _processor(one, one.report, report_data, moment, trust)
+    every.append(checks)
+    if checks.failed():
+        return every, None
+    certificates = [each.bytes for each in one.endorsements if each.kind == KEY_CERTIFICATE]
+    checks, vouched = keychain.appraise(certificates, rules.roots, rules.instances, moment)
+    every.append(checks)
+    if checks.failed():
+        return every, None
+    checks = tpmkeys.appraise(one.key, vouched, about.key, about.name, about.qualifying)
+    every.append(checks)
+    if checks.failed():
+        return every, None
+    facts.parties = [*facts.parties, "google-hypervisor"]
+    facts.remarks.append("nothing but the anchor joins the processor's report to the TPM; what booted is Google's word")
+    _endorsed(one, facts, rules.endorsement, moment, every)
+    return every, facts
+
+
+def _endorsed(one, facts, asked, moment, every):
+    """The launch endorsement, where one is there or asked for."""
+    data = _endorsements(one).get(ENDORSEMENT)
+    if data is None:
+        if asked:
+            missing = Checks({"gcp.endorsement"})
+            missing.see("gcp.endorsement", False)
+            every.append(missing)
+        return
+    checks, good = gcp.appraise(data, "snp" if one.profile in SNP else "tdx", facts.launch, asked, moment)
+    every.append(checks)
+    facts.stands = bool(asked and asked.stands_for_launch and good)
+    facts.remarks.append("the form of a launch endorsement is not proven on captured ones")
+    if not asked:
+        facts.remarks.append("the trust file names no root for launch endorsements, so this one is under anybody's")
 
 
 def has_rules(profile, trust):
     """Whether the trust file has a table for each part of a platform."""
-    of = {
-        schema.SNP: (trust.snp,),
-        schema.AZURE_SNP: (trust.snp, trust.azure),
-        schema.TDX: (trust.tdx,),
-        schema.AZURE_TDX: (trust.tdx, trust.azure),
-    }
-    return all(table is not None for table in of[profile])
+    tables = [trust.snp if profile in SNP else trust.tdx]
+    if profile in AZURE:
+        tables.append(trust.azure)
+    if profile in GOOGLE:
+        tables.append(trust.gcp)
+    return None not in tables

@@ -157,6 +157,8 @@ class Certificate:
             flag, length = fields.maybe(der.BOOLEAN), fields.maybe(der.INTEGER)
             fields.end()
             self.constraints = (der.boolean(flag) if flag else False, der.integer(length) if length else None)
+            if length and self.constraints[1] >= 2**64:
+                raise Malformed("path length")
         elif name == PURPOSES:
             self.purposes = [one.content for one in Fields(der.one(value, der.SEQUENCE).content).rest(der.OID)]
 

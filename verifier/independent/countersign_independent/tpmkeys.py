@@ -35,7 +35,7 @@ class Key:
             right = scheme == RSASSA and self.hash == 0x0B and exponent in (0, 65537) and 2048 <= bits <= 4096
             if not right or 8 * len(number) != bits or self.modulus.bit_length() != bits:
                 raise Malformed("RSA key")
-            self.size = bits // 8
+            self.size, self.material = bits // 8, self.modulus
             self._try(lambda: rsa.RSAPublicNumbers(65537, self.modulus).public_key())
         elif kind == 0x23:
             curve = r.number(2)
@@ -45,6 +45,7 @@ class Key:
             if self.hash not in HASHES or (curve == 3 and self.hash != 0x0B):
                 raise Malformed("digest")
             x, y = (int.from_bytes(r.tpm2b(self.size), "big") for _ in range(2))
+            self.material = shape().name, x, y
             self._try(lambda: ec.EllipticCurvePublicNumbers(x, y, shape()).public_key())
         else:
             raise Malformed("type")
@@ -95,13 +96,16 @@ def _read(make, data):
 
 
 def appraise(platform_key, vouched, certified, name, qualifying):
-    """Checks. vouched is the modulus that somebody vouches for, None where nobody is known to; name is the one expected."""
+    """Checks. vouched is the key that somebody vouches for (a modulus, or curve and point), None where nobody is known to.
+
+    name is the one that is expected of the certified key.
+    """
     checks = Checks(set())
     see = checks.see
     signer = _read(Key, platform_key.public)
     see("tpm.certify.signer.public", signer is not None)
     see("tpm.certify.signer.attributes", tpm.attestation_attributes(signer.attributes) if signer else None)
-    see("tpm.certify.signer.vouched", signer.modulus == vouched if signer and vouched is not None else None)
+    see("tpm.certify.signer.vouched", signer.material == vouched if signer and vouched is not None else None)
     said = _read(lambda data: tpm.attest(data, 0x8017), platform_key.certify)
     see("tpm.certify.structure", said is not None)
     see("tpm.certify.signature", signer.signed(platform_key.certify, platform_key.certify_signature) if signer else None)

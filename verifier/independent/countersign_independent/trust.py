@@ -4,7 +4,7 @@ import re
 import tomllib
 from types import SimpleNamespace
 
-from . import checkpoint, collateral, cose, ed25519, snp, tdx, timestamp
+from . import checkpoint, collateral, cose, ed25519, keychain, schema, snp, tdx, timestamp
 from .cbor import Malformed
 
 HEX = re.compile(r"[0-9a-fA-F]*\Z")
@@ -14,6 +14,15 @@ SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u20
 
 
 CLASSES = ("hardware-tpm", "processor", "paravisor-tpm", "hypervisor-tpm", "unendorsed-tpm", "software")
+# Profiles that have a processor's report.
+PROFILES = {
+    "snp": schema.SNP,
+    "tdx": schema.TDX,
+    "azure-snp": schema.AZURE_SNP,
+    "azure-tdx": schema.AZURE_TDX,
+    "gcp-snp": schema.GCP_SNP,
+    "gcp-tdx": schema.GCP_TDX,
+}
 PARTIES = ("amd", "intel", "microsoft-paravisor", "google-hypervisor")
 
 
@@ -171,13 +180,14 @@ def _toml(data, known):
 
 
 def _reference(data):
-    out = SimpleNamespace(build=None, configuration=None, pcrs=None, launch=None, rtmrs=None)
+    out = SimpleNamespace(build=None, configuration=None, pcrs=None, launch={}, rtmrs=None)
     _table(data, "reference", ("build", "configuration", "launch", "pcrs", "rtmrs", "version"))
     for key in ("build", "configuration"):
         if key in data:
             setattr(out, key, _list(data[key], key, _of(32)))
     if "launch" in data:
-        out.launch = _list(data["launch"], "launch", _of(48))
+        rows = _table(data["launch"], "launch", PROFILES)
+        out.launch = {PROFILES[name]: _list(values, "launch", _of(48)) for name, values in rows.items()}
     if "rtmrs" in data:
         rows = _table(data["rtmrs"], "rtmrs", {str(i) for i in range(4)})
         out.rtmrs = {int(i): _list(values, "rtmrs", _of(48)) for i, values in rows.items()}
@@ -230,7 +240,7 @@ def _root(value):
         raise Refused("timestamping.root") from None
 
 
-# ---------------------------------------------------------------- what is accepted of processors
+# ---------------------------------------------------------------- what is accepted of processors and clouds
 
 
 def _read(table, where, known):
@@ -342,10 +352,41 @@ def _tdx(table):
     )
 
 
+def _endorsement(value, where):
+    return _read(
+        value,
+        where,
+        {
+            "roots": (_many(_of(48)), Refused),
+            "firmware": (_many(_of(48)), None),
+            "svn_floor": (_below(2**32), None),
+            "stands_for_launch": (_flag, False),
+        },
+    )
+
+
+def _instances(value, where):
+    known = {"project": (_text, Refused), "id": (_number, Refused)}
+    rows = _list(value, where, lambda one, where: _read(one, where, known))
+    return {(one.project, one.id) for one in rows}
+
+
+def _gcp(table):
+    return _read(
+        table,
+        "gcp",
+        {
+            "instances": (_instances, None),
+            "roots": (_many(_of(48)), keychain.GOOGLES_ROOTS),
+            "endorsement": (_endorsement, None),
+        },
+    )
+
+
 def trust(data):
     """The trust file."""
     tables = ("version", "governance", "gateways", "evidence", "release", "bundles", "witnesses", "log", "timestamping", "reference")
-    tables += ("snp", "tdx", "azure")
+    tables += ("snp", "tdx", "azure", "gcp")
     toml = _toml(data, tables)
     out = SimpleNamespace(raw=data)
     out.governance = _keys(toml, "governance", "keys", _key) or []
@@ -353,9 +394,8 @@ def trust(data):
     evidence = _table(toml.get("evidence", {}), "evidence", ("accept", "attestation_keys", "parties"))
     out.accept = _list(evidence.get("accept", ["hardware-tpm"]), "evidence.accept", _class)
     out.parties = _list(evidence["parties"], "evidence.parties", _party) if "parties" in evidence else None
-    out.snp, out.tdx, out.azure = (
-        read(toml[name]) if name in toml else None for name, read in (("snp", _snp), ("tdx", _tdx), ("azure", _azure))
-    )
+    readers = {"snp": _snp, "tdx": _tdx, "azure": _azure, "gcp": _gcp}
+    out.snp, out.tdx, out.azure, out.gcp = (read(toml[name]) if name in toml else None for name, read in readers.items())
     out.attestation_keys = set()
     for row in _rows(evidence, "attestation_keys", ("name", "checked_by"), "evidence.attestation_keys"):
         out.attestation_keys.add(_of(34)(row.get("name"), "attestation_keys.name"))

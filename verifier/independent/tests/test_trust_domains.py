@@ -95,6 +95,8 @@ def trust_file(pin, more=""):
     before, rest = text.split("[snp]\n")
     registers = ", ".join(f'{index} = ["{bytes([0xA0 + index]).hex() * 48}"]' for index in range(3))
     after = rest.split("[azure]\n")[1].replace("[reference]\n", f"[reference]\nrtmrs = {{ {registers} }}\n")
+    launched = "".join(f'{name} = ["{"3e" * 48}"]\n' for name in ("tdx", "azure-tdx"))
+    after = after.replace("[reference.launch]\n", "[reference.launch]\n" + launched)
     return (before + f'[tdx]\nroots = ["{pin}"]\n{more}[azure]\n' + after).encode()
 
 

@@ -2,9 +2,9 @@
 python3 -m countersign_independent.differ CORPUS --cases N --seed S --verifier PATH [--keep DIR].
 
 A change is one of bytes (anything may happen to them), one of what is promised, opened, erased and held (breakorders), or one of
-structure: items go, come twice or change places, or a value within an item changes. Then, as a forger would who has the keys
-(those of the corpus are public), the item is signed anew, the checkpoint is made for the new root, and the trailer counts again;
-each of these now and then is left out.
+structure: items go, come twice or change places, a value within an item changes, or what a platform shows does (breakplatform).
+Then, as a forger would who has the keys (those of the corpus are public), the item is signed anew, the checkpoint is made for the
+new root, and the trailer counts again; each of these now and then is left out.
 Every case follows from seed and number alone. Out: each disagreement, and the count; exit code 0 if both always agree.
 """
 
@@ -24,6 +24,7 @@ from . import cbor, checkpoint, cose, digests, export, merkle, schema
 from . import trust as files
 from .breakder import break_der
 from .breakorders import break_orders
+from .breakplatform import break_platform
 from .cbor import Malformed
 from .judge import Judge
 from .keys import KEYS, sign
@@ -205,6 +206,11 @@ def break_structure(rng, data, orders=False):
         items = break_orders(rng, items)
         if rng.random() < 0.7:
             return join(repair(items))
+    if rng.random() < 0.4:
+        broken = break_platform(rng, items, break_bytes)
+        if broken is not items and rng.random() < 0.8:
+            return join(repair(broken))
+        items = broken
     intact = items[0]
     for _ in range(rng.choice((1, 1, 1, 2))):
         at = rng.randrange(len(items))
@@ -274,15 +280,41 @@ old_key_operation = true
 parties = ["amd", "cloud-provider:aws"]
 accept = ["processor"]
 """,
+    "[gcp]": """instances = []
+instances = [{ project = "project", id = 42 }]
+instances = [{ project = "project", id = 43 }, { project = "", id = 18446744073709551615 }]
+instances = [{ project = "project" }]
+roots = []
+endorsement = { roots = [] }
+endorsement = { firmware = [] }
+""",
+    "[gcp.endorsement]": """roots = []
+firmware = []
+svn_floor = 0
+svn_floor = 6
+svn_floor = 4294967295
+svn_floor = 4294967296
+stands_for_launch = true
+stands_for_launch = false
+""",
     "[reference]": """launch = []
+launch = { gcp-snp = [] }
 rtmrs = { 0 = [] }
+""",
+    "[reference.launch]": """snp = []
+azure-snp = []
+gcp-snp = []
+gcp-tdx = []
+gcp = []
+swtpm = []
 """,
 }
 
 
 def add_rule(rng, lines):
     """One rule more: directly below its table, or now and then anywhere."""
-    table = rng.choice(list(RULES))
+    present = [table for table in RULES if any(line.strip() == table for line in lines)]
+    table = rng.choice(present if present and rng.random() < 0.9 else list(RULES))
     rule = rng.choice(RULES[table].splitlines())
     places = [at for at, line in enumerate(lines) if line.strip() == table]
     if places and rng.random() < 0.9:

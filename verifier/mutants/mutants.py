@@ -23,7 +23,7 @@ import time
 import tomllib
 from pathlib import Path
 
-from switched import WORKERS, Judge, Tree, write
+from switched import SLOW, Judge, Tree, write
 from weave import Change
 
 HERE = Path(__file__).resolve().parent
@@ -298,21 +298,28 @@ class Package:
         return False
 
     def run_switched(self, names, switches, judge, deadline, patience):
-        """Judges these in woven code, several at a time; whether it was stopped."""
+        """Judges these in woven code; whether it was stopped. Slow tests see only what no quick one has caught."""
         tests = judge.tests_of({directory_of(judging) for judging in judges_of(self.name)}, patience)
+        for slow in (False, True):
+            some = [test for test in tests if (test.seconds > SLOW) == slow]
+            print(f"{self.name}: {len(names)} mutants, {len(some)} {'slow' if slow else 'quick'} tests", flush=True)
+            if not self.judge_all(names, lambda name: judge.judge(switches[name], some, patience), judge, deadline):
+                return True
+            names = [name for name in names if self.outcome(name) == "missed"]
+        return False
+
+    def judge_all(self, names, judged, judge, deadline):
+        """Several at a time; whether all were."""
         stored = started = time.monotonic()
 
         def one(name):
-            if time.monotonic() > deadline:
-                return None
-            return judge.judge(switches[name], tests, patience)
+            return None if time.monotonic() > deadline else judged(name)
 
-        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(judge.workers) as pool:
             try:
                 for reached, (name, outcome) in enumerate(zip(names, pool.map(one, names)), 1):
                     if outcome is None:
-                        self.state.store()
-                        return True
+                        return False
                     self.state.outcomes[self.mutants[name]] = outcome
                     now = time.monotonic()
                     if now - stored > STORE_EVERY or reached == len(names):
@@ -322,9 +329,10 @@ class Package:
             except BaseException:
                 judge.close()
                 pool.shutdown(cancel_futures=True)
-                self.state.store()
                 raise
-        return False
+            finally:
+                self.state.store()
+        return True
 
 
 class Unwoven:
@@ -354,12 +362,14 @@ def run_packages(packages, sources, asked, deadline):
             package.state.store()
             unwoven.mutants |= {m for n, m in package.mutants.items() if n in tree.unwoven}
         unwoven.store()
-        judge = Judge(tree, tree.programs(sorted({judging for package in packages for judging in judges_of(package.name)})))
+        judge = Judge(tree, asked.jobs)
         for package in packages:
             names = [name for name in wanted[package.name] if name in switches]
             wanted[package.name] = [n for n in wanted[package.name] if n not in switches and n not in tree.unbuildable]
-            if names and package.run_switched(names, switches, judge, deadline, asked.patience):
-                return True
+            if names:
+                judge.know(tree.programs(judges_of(package.name)))
+                if package.run_switched(names, switches, judge, deadline, asked.patience):
+                    return True
     return any(package.run_one_by_one(wanted[package.name], sources, deadline, asked.patience) for package in packages if wanted[package.name])
 
 
@@ -369,6 +379,7 @@ def arguments(given):
     parser.add_argument("--file", action="append", default=[], help="only files that match, below verifier/")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--patience", type=int, default=SHORTEST_TIMEOUT, help="seconds that tests may take at the least")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many mutants run at a time")
     parser.add_argument("--one-by-one", action="store_true", help="build each mutant by itself")
     parser.add_argument("--again", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--status", action="store_true", help="run nothing")

@@ -1,7 +1,7 @@
 //! The switch of woven code: which mutant a process runs, and what it reaches.
 //!
 //! In: `COUNTERSIGN_MUTANT`, "function number", or nothing for the code as it is; `COUNTERSIGN_MUTANT_REACHED`, a file to
-//! which each function that holds mutants is added when the process comes to it first. Child processes inherit both.
+//! which each place is added when the process comes to it first. Child processes inherit both.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -22,15 +22,20 @@ static REACHED: LazyLock<Option<Mutex<(File, BTreeSet<u64>)>>> = LazyLock::new(|
     Some(Mutex::new((file, BTreeSet::new())))
 });
 
+/// Notes that `place` was reached, where somebody asked.
+pub fn reached(place: u64) {
+    if let Some(reached) = &*REACHED {
+        let mut reached = reached.lock().expect("no panic while it is held");
+        if reached.1.insert(place) {
+            // One write of a short line: programs that append at the same time do not mix theirs.
+            reached.0.write_all(format!("{place}\n").as_bytes()).expect("what is reached is written");
+        }
+    }
+}
+
 /// The number of the mutant of `function` that is on; 0 if none of its mutants is.
 #[must_use]
 pub fn chosen(function: u64) -> u32 {
-    if let Some(reached) = &*REACHED {
-        let mut reached = reached.lock().expect("no panic while it is held");
-        if reached.1.insert(function) {
-            // One write of a short line: programs that append at the same time do not mix theirs.
-            reached.0.write_all(format!("{function}\n").as_bytes()).expect("what is reached is written");
-        }
-    }
+    reached(function);
     if CHOSEN.0 == function { CHOSEN.1 } else { 0 }
 }

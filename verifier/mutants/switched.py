@@ -29,8 +29,9 @@ ROUNDS = 12
 MOST_MEMORY = 6 * 2**30
 # Tests that caught others of the same function, run before the rest.
 LIKELY = 3
+# A test that takes more seconds than this by itself is slow.
+SLOW = 0.5
 STARTED = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. ")
-WORKERS = max(1, os.cpu_count() or 1)
 
 
 def write(path, content):
@@ -53,7 +54,7 @@ def places(message):
 
 @dataclasses.dataclass(frozen=True)
 class Test:
-    """One test function; and what it reaches: functions that hold mutants."""
+    """One test function; and what it reaches: functions that hold mutants, and statements of them."""
 
     program: Path
     name: str
@@ -73,7 +74,7 @@ class Tree:
 
     def environment(self):
         kept = {k: v for k, v in os.environ.items() if k != "UPDATE_GOLDEN" and not k.startswith(("CARGO_MUTANTS", "COUNTERSIGN_MUTANT"))}
-        return kept | {"CARGO_TARGET_DIR": str(self.build), "RUSTFLAGS": "--cap-lints allow", "RUST_MIN_STACK": str(16 * 2**20)}
+        return kept | {"CARGO_TARGET_DIR": str(self.build), "RUSTFLAGS": "--cap-lints allow"}
 
     def cargo(self, *arguments):
         """Messages of a build, and whether it succeeded."""
@@ -175,16 +176,21 @@ def limit_memory(child):
 class Judge:
     """Runs tests of woven code, alone or together, and remembers which caught what."""
 
-    def __init__(self, tree, programs):
-        self.tree = tree
-        self.directories = {path: directory for path, directory, _ in programs}
-        self.digests = {path: digest for path, _, digest in programs}
-        # Programs that write in the build's scratch directory, under fixed names, run one at a time.
-        scratch = str(tree.build / "tmp").encode()
-        self.alone = {path: threading.Lock() for path in self.directories if scratch in path.read_bytes()}
+    def __init__(self, tree, workers):
+        self.tree, self.workers = tree, workers
+        self.directories, self.digests, self.alone = {}, {}, {}
         self.running, self.closing = set(), threading.Event()
         self.killers = collections.defaultdict(collections.Counter)
         self.surveyed = {}
+
+    def know(self, programs):
+        """Adds test programs (see `Tree.programs`)."""
+        scratch = str(self.tree.build / "tmp").encode()
+        for path, directory, digest in programs:
+            self.directories[path], self.digests[path] = directory, digest
+            # Programs that write in the build's scratch directory, under fixed names, run one at a time.
+            if scratch in path.read_bytes():
+                self.alone.setdefault(path, threading.Lock())
 
     def close(self):
         """Ends what runs, and lets nothing start."""
@@ -258,7 +264,7 @@ class Judge:
                 sys.exit(f"{program.name}: {name} fails before anything is changed")
             return Test(program, name, seconds, frozenset(int(line) for line in lines))
 
-        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
             tests = list(pool.map(one, names))
         if self.closing.is_set():
             return []
@@ -268,13 +274,13 @@ class Judge:
 
     def judge(self, switch, tests, patience):
         """`caught`, `timeout` or `missed`; nothing if it was stopped."""
-        reaching = [test for test in tests if switch.function in test.reached]
-        by_program = collections.defaultdict(list)
+        reaching = [test for test in tests if switch.place in test.reached]
+        together = collections.defaultdict(list)
         for test in reaching:
-            by_program[test.program].append(test)
-        killers = [test for test, _ in self.killers[switch.function].most_common(LIKELY)]
+            together[test.program].append(test)
+        killers = [test for test, _ in self.killers[switch.function].most_common() if test in reaching][:LIKELY]
         groups = [[test] for test in killers]
-        groups += sorted(by_program.values(), key=lambda tests: sum(test.seconds for test in tests))
+        groups += sorted(together.values(), key=lambda tests: sum(test.seconds for test in tests))
         for group in groups:
             seconds = max(patience, 6 * sum(test.seconds for test in group))
             started = time.monotonic()

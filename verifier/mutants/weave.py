@@ -10,10 +10,14 @@ import dataclasses
 import hashlib
 import re
 
-# What may hold a brace that opens or closes nothing, and the braces that do.
+# What may hold a bracket that opens or closes nothing, and what makes the structure of a body.
 TOKEN = re.compile(
-    r"""//[^\n]* | /\*.*?\*/ | \b[bc]?r(\#*)".*?"\1 | "(?:\\.|[^"\\])*" | '(?:\\.[^']*|[^'\\])' | [{}]""", re.S | re.X
+    r"""//[^\n]* | /\*.*?\*/ | \b[bc]?r(\#*)".*?"\1 | "(?:\\.|[^"\\])*" | '(?:\\.[^']*|[^'\\])' | [{}()\[\];]""", re.S | re.X
 )
+# A brace after this opens a block of statements: an arm, a closure, `else`, `loop`; or the line, or the line from which a
+# condition goes on over several, begins with a word that has a block (and no pattern that goes on). The sources are formatted, which makes that enough.
+BLOCK = re.compile(r"(=>|\||\belse|\bloop)\s*$")
+HEAD = re.compile(r"\s*(\}\s*else\s+)?((if|while)\b(?!\s+let\b[^=]*$)|for\b.*\bin\b)")
 # Functions in which no switch can stand: they run at compile time, or the type of their result is that of one body.
 UNSWITCHABLE = re.compile(r"\bconst\s+(unsafe\s+)?fn\b|->.*\bimpl\b", re.S)
 
@@ -33,10 +37,11 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Switch:
-    """What turns a woven mutant on: the function it is in, and its number there."""
+    """What turns a woven mutant on: the function it is in, and its number there; and what a test reaches that reaches it."""
 
     function: int
     number: int
+    place: int
 
     def __str__(self):
         return f"{self.function} {self.number}"
@@ -69,6 +74,40 @@ def opening(text, start, end):
             if depth == 0 and token.end() == end:
                 return opened
     raise ValueError(f"no body ends at character {end}")
+
+
+def opens_block(text, at):
+    """Whether the brace at `at` opens a block of statements, where that is sure."""
+    start = text.rfind("\n", 0, at) + 1
+    line = text[start:at]
+    if BLOCK.search(line):
+        return True
+    if not text.startswith("{\n", at):
+        return False
+    if line.strip():
+        return bool(HEAD.match(line))
+    # Alone in its line: the condition begins in the last line that is indented as it is.
+    for earlier in reversed(text[:start].splitlines()):
+        if earlier.strip() and len(earlier) - len(earlier.lstrip()) <= len(line):
+            return bool(HEAD.match(earlier))
+    return False
+
+
+def places(text, opened, end):
+    """Where statements begin in a body: (where, the end of the block around it). What is between two of one block is
+    reached only by way of the first."""
+    out, around = [], []
+    for token in TOKEN.finditer(text, opened, end):
+        if token[0] in ("{", "(", "["):
+            block = [] if token[0] == "{" and (token.start() == opened or opens_block(text, token.start())) else None
+            around.append(block)
+            if block is not None:
+                block.append(token.end())
+        elif token[0] in ("}", ")", "]"):
+            out += [(at, token.start()) for at in around.pop() or []]
+        elif token[0] == ";" and around[-1] is not None:
+            around[-1].append(token.end())
+    return sorted(out)
 
 
 def outermost(changes):
@@ -104,18 +143,25 @@ def weave(text, changes):
         if UNSWITCHABLE.search(head):
             continue
         # A change of another file leaves the number of this function, and so what was built of it.
-        function = int.from_bytes(hashlib.sha256(f"{inside[0].file} {nth}".encode()).digest()[:7])
+        function = int.from_bytes(hashlib.sha256(f"{inside[0].file} {nth}".encode()).digest()[:6]) << 12
         emit(text[at:opened])
         first = line
         emit(f"{{ match ::countersign_switch::chosen({function}) {{\n")
+        marks = {place: function + nth for nth, place in enumerate(places(text, opened, end)[1:], 1)}
         for number, change in enumerate(inside, 1):
             from_, to = offset(change.span[0]), offset(change.span[1])
             before = line
             emit(f"{number} => {text[opened:from_]}{change.replacement}{text[to:end]},\n")
             regions.append((before, line - 1, [change.name]))
-            switches[change.name] = Switch(function, number)
+            # Functions inside this one run also before the statement in whose place they stand.
+            own = [mark for (begin, until), mark in marks.items() if change.function == span and begin <= from_ < until]
+            switches[change.name] = Switch(function, number, own[-1] if own else function)
         emit("_ => ")
-        emit(text[opened:end])
+        copied = opened
+        for (begin, _), mark in marks.items():
+            emit(f"{text[copied:begin]} ::countersign_switch::reached({mark});")
+            copied = begin
+        emit(text[copied:end])
         emit("\n} }")
         regions.append((first, line, [change.name for change in inside]))
         at = end

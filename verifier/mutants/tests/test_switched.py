@@ -61,7 +61,8 @@ class Judging(unittest.TestCase):
         work = tempfile.TemporaryDirectory()
         self.addCleanup(work.cleanup)
         tree = types.SimpleNamespace(environment=lambda: dict(os.environ), build=self.directory, work=pathlib.Path(work.name))
-        self.judge = Judge(tree, [(self.program, self.directory, "digest")])
+        self.judge = Judge(tree, 2)
+        self.judge.know([(self.program, self.directory, "digest")])
         self.tests = self.judge.tests_of({self.directory}, 20)
 
     def test_each_test_is_known_by_what_it_reaches(self):
@@ -77,27 +78,27 @@ class Judging(unittest.TestCase):
                 self.judge.survey(self.program, 20)
 
     def test_a_mutant_that_a_test_notices_is_caught(self):
-        self.assertEqual(self.judge.judge(Switch(1, 1), self.tests, 20), "caught")
+        self.assertEqual(self.judge.judge(Switch(1, 1, 1), self.tests, 20), "caught")
 
     def test_what_caught_one_mutant_comes_first_at_the_next_of_its_function(self):
-        self.judge.judge(Switch(1, 1), self.tests, 20)
+        self.judge.judge(Switch(1, 1, 1), self.tests, 20)
         with unittest.mock.patch.object(self.judge, "run", return_value=(False, None)) as run:
-            self.judge.judge(Switch(1, 2), self.tests, 20)
+            self.judge.judge(Switch(1, 2, 1), self.tests, 20)
         self.assertEqual(run.call_args_list[0].args[1], ["one_is_smaller_than_two"])
 
     def test_a_mutant_that_no_test_notices_is_missed(self):
-        self.assertEqual(self.judge.judge(Switch(1, 2), self.tests, 20), "missed")
+        self.assertEqual(self.judge.judge(Switch(1, 2, 1), self.tests, 20), "missed")
 
     def test_a_mutant_that_hangs_is_ended(self):
-        self.assertEqual(self.judge.judge(Switch(2, 1), self.tests, 0), "timeout")
+        self.assertEqual(self.judge.judge(Switch(2, 1, 2), self.tests, 0), "timeout")
 
     def test_a_mutant_that_no_test_reaches_is_missed_without_running_any(self):
         with unittest.mock.patch.object(self.judge, "run", side_effect=AssertionError("it ran")):
-            self.assertEqual(self.judge.judge(Switch(3, 1), self.tests, 20), "missed")
+            self.assertEqual(self.judge.judge(Switch(3, 1, 3), self.tests, 20), "missed")
 
     def test_nothing_is_said_after_it_was_stopped(self):
         self.judge.close()
-        self.assertIsNone(self.judge.judge(Switch(1, 2), self.tests, 20))
+        self.assertIsNone(self.judge.judge(Switch(1, 2, 1), self.tests, 20))
 
     def test_a_test_that_fails_before_anything_is_changed_ends_the_run(self):
         with unittest.mock.patch.dict(os.environ, COUNTERSIGN_MUTANT="1 1"):

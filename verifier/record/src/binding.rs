@@ -234,3 +234,19 @@ impl FreshStatement {
         Qualifying(sha256_in("countersign/fresh/v1", &[&self.to_bytes()]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Profile;
+
+    #[test]
+    fn each_profile_has_the_devices_that_its_name_says() {
+        for profile in Profile::ALL {
+            let name = profile.name();
+            let processor = ["snp", "tdx"].iter().any(|p| name.ends_with(p));
+            assert_eq!(profile.has_report(), processor, "{name}");
+            let alone = ["snp", "tdx"].contains(&name);
+            assert_eq!(profile.has_tpm(), !alone, "{name}");
+        }
+    }
+}

@@ -687,14 +687,7 @@ impl MapReader<'_, '_> {
 
 /// Where a key stands in the bytewise order of encodings: 0, 1, 2, … then −1, −2, ….
 fn key_rank(key: i64) -> (bool, u64) {
-    (
-        key < 0,
-        if key < 0 {
-            (!key).unsigned_abs()
-        } else {
-            key.unsigned_abs()
-        },
-    )
+    (key < 0, key.unsigned_abs())
 }
 
 impl<T: Cbor> Cbor for Option<T> {

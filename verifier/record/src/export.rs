@@ -374,7 +374,8 @@ impl Framer {
 
     /// Adds bytes of the file.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 && self.start >= self.buffer.len() / 2 {
+        // Moves what is left only when it is no more than what goes: each byte moves once on average.
+        if self.start >= self.buffer.len() / 2 {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
@@ -486,5 +487,40 @@ impl Framer {
         Ok(rest
             .get(start..end)
             .map(|content| (kind, content.to_vec(), end)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExportWriter, Framer, Manifest};
+
+    fn manifest() -> Manifest {
+        crate::tests::schema::full("Manifest")
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_number_of_items() {
+        let (mut writer, mut file) = ExportWriter::start(&manifest());
+        let item = writer.entry(&[0; 1000]);
+        let most = file.len() + 2 * item.len();
+        let mut framer = Framer::new();
+        for _ in 0..1000 {
+            file.extend(&item);
+            framer.push(&std::mem::take(&mut file));
+            while framer.next_frame().unwrap().is_some() {}
+            assert!(framer.buffer.len() <= most, "{}", framer.buffer.len());
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_not_moved_for_each_piece_that_arrives() {
+        let (mut writer, file) = ExportWriter::start(&manifest());
+        let mut framer = Framer::new();
+        framer.push(&file);
+        framer.push(&writer.entry(&vec![0; 10 * file.len()]));
+        assert!(framer.next_frame().unwrap().is_some());
+        let start = framer.start;
+        framer.push(&[0]);
+        assert_eq!((start > 0, framer.start), (true, start));
     }
 }

@@ -17,5 +17,5 @@ mod items;
 mod notes;
 mod refused;
 mod round_trip;
-mod schema;
+pub(crate) mod schema;
 mod spec;

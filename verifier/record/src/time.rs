@@ -53,9 +53,9 @@ pub fn parse(text: &str) -> Option<UnixMillis> {
 #[must_use]
 pub fn format(at: UnixMillis) -> String {
     let UnixMillis(millis) = at;
-    let day = millis / 86_400_000;
     let second = (millis / 1000) % 86_400;
-    let (year, month, day) = civil(i64::try_from(day).unwrap_or(i64::MAX / 2));
+    // Of 64 bits, 38 are left.
+    let (year, month, day) = civil((millis / 86_400_000).cast_signed());
     format!(
         "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z",
         second / 3600,

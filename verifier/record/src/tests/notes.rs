@@ -46,6 +46,7 @@ fn a_cosignature_of_another_length_or_beyond_all_times_is_refused() {
 fn the_text_of_a_key_is_read_back_or_refused_by_name() {
     let key = witness_key();
     let text = key.to_string();
+    assert_eq!(key.name(), "witness.example/w1");
     assert_eq!(NoteKey::parse(&text), Ok(key));
     let (name, rest) = text.split_once('+').unwrap();
     let (hash, blob) = rest.split_once('+').unwrap();

@@ -386,7 +386,7 @@ pub(super) fn made_up_payload(kind: Kind, c: &mut Choices<'_>) -> Vec<u8> {
 }
 
 /// A value with everything in it.
-pub(super) fn full<T: Cbor>(name: &str) -> T {
+pub(crate) fn full<T: Cbor>(name: &str) -> T {
     T::from_bytes(&made_up(name, &mut Choices::Full(0))).unwrap()
 }
 

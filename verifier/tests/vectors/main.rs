@@ -50,28 +50,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// Every case with the report on it, made once for all tests.
-static CASES: LazyLock<Vec<(Case, Report)>> = LazyLock::new(|| {
-    [
-        hardware::cases(),
-        platform::cases(),
-        bytes::cases(),
-        log::cases(),
-        calls::cases(),
-        parts::cases(),
-        others::cases(),
-        clocks::cases(),
-        handover::cases(),
-        privacy::cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .map(|case| {
-        let report = report(&case, 1);
-        (case, report)
-    })
-    .collect()
-});
+/// A case with the report on it.
+type Judged = (Case, Report);
+
+/// The cases of each file, judged once for all tests, and a test of each file's.
+macro_rules! groups {
+    ($($cases:ident of $group:ident: fn $test:ident),* $(,)?) => {
+        $(
+            static $cases: LazyLock<Vec<Judged>> = LazyLock::new(|| {
+                let judged = |case| {
+                    let report = report(&case, 1);
+                    (case, report)
+                };
+                $group::cases().into_iter().map(judged).collect()
+            });
+
+            #[test]
+            fn $test() {
+                judged_as_expected(&$cases);
+            }
+        )*
+
+        fn cases() -> impl Iterator<Item = &'static Judged> {
+            let groups: Vec<&'static [Judged]> = vec![$($cases.as_slice()),*];
+            groups.into_iter().flatten()
+        }
+    };
+}
+
+groups! {
+    HARDWARE of hardware: fn cases_of_hardware_are_judged_as_their_author_expected,
+    PLATFORM of platform: fn cases_of_platforms_are_judged_as_their_author_expected,
+    BYTES of bytes: fn cases_of_bytes_are_judged_as_their_author_expected,
+    LOG of log: fn cases_of_logs_are_judged_as_their_author_expected,
+    CALLS of calls: fn cases_of_calls_are_judged_as_their_author_expected,
+    PARTS of parts: fn cases_of_parts_are_judged_as_their_author_expected,
+    OTHERS of others: fn cases_of_others_are_judged_as_their_author_expected,
+    CLOCKS of clocks: fn cases_of_clocks_are_judged_as_their_author_expected,
+    HANDOVER of handover: fn cases_of_handovers_are_judged_as_their_author_expected,
+    PRIVACY of privacy: fn cases_of_privacy_are_judged_as_their_author_expected,
+}
 
 fn report(case: &Case, threads: usize) -> Report {
     let reference = case
@@ -93,10 +111,9 @@ fn report(case: &Case, threads: usize) -> Report {
     verify(case.export.as_slice(), &trust, &options, case.now)
 }
 
-#[test]
-fn every_case_is_judged_as_its_author_expected() {
+fn judged_as_expected(cases: &[Judged]) {
     let mut wrong = Vec::new();
-    for (case, report) in CASES.iter() {
+    for (case, report) in cases {
         let found = (report.exit_code, report.first_failure);
         if found != case.expected {
             let shown = render(report, Detail::Brief);
@@ -120,14 +137,14 @@ fn every_case_is_judged_as_its_author_expected() {
 
 #[test]
 fn no_case_depends_on_the_number_of_threads() {
-    for (case, one) in CASES.iter() {
+    for (case, one) in cases() {
         assert_eq!(*one, report(case, 3), "{}", case.name);
     }
 }
 
 #[test]
 fn no_case_is_printed_with_what_could_mislead_a_terminal() {
-    for (case, report) in CASES.iter() {
+    for (case, report) in cases() {
         let printed = render(report, Detail::Full) + &report.to_json().unwrap();
         assert!(
             !printed.chars().any(|c| c != '\n' && is_hostile(c)),
@@ -151,7 +168,7 @@ fn no_case_is_printed_with_what_could_mislead_a_terminal() {
 #[test]
 fn names_of_cases_are_words_and_stand_once() {
     let mut seen = BTreeSet::new();
-    for (case, _) in CASES.iter() {
+    for (case, _) in cases() {
         let word = case
             .name
             .bytes()
@@ -172,7 +189,7 @@ fn every_check_passes_in_one_case_and_fails_in_another() {
     let mut passes = BTreeSet::new();
     let mut fails = BTreeSet::new();
     let mut named = BTreeSet::new();
-    for (case, report) in CASES.iter() {
+    for (case, report) in cases() {
         for check in &report.checks {
             match check.state {
                 State::Pass => passes.insert(check.code),
@@ -209,7 +226,7 @@ fn files() -> BTreeMap<String, Vec<u8>> {
         name
     };
     let mut entries = Vec::new();
-    for (case, report) in CASES.iter() {
+    for (case, report) in cases() {
         let states = report
             .checks
             .iter()

@@ -198,6 +198,9 @@ codes! {
     Holds = "holds", Unaltered, Untrusted, Optional,
         "people who may placed and lifted each legal hold, and nothing was erased that one covered",
         "ask what was destroyed under the named hold, and by whom";
+    Stops = "stops", Unaltered, Untrusted, Optional,
+        "people who may stopped and resumed calls, and none was let through that a stop covered",
+        "find out who let the named call through, and who stopped or resumed it";
     CallerProofs = "caller-proofs", Unaltered, Untrusted, Optional,
         "requests that agents signed carry those agents' signatures, over the request that is shown",
         "find out who made the named calls: it was not shown to be the named agent";
@@ -361,6 +364,7 @@ impl Code {
         Self::Receipts,
         Self::Erasures,
         Self::Holds,
+        Self::Stops,
         Self::MissingDisclosures,
         Self::Scope,
         Self::Trailer,

@@ -297,7 +297,9 @@ fn keep(opened: &mut Opened, disclosure: Disclosure) {
         Field::Agent => opened.agents.push(value.0),
         Field::Received => opened.received = Some(sha256(&value.0)),
         Field::ApprovalStatement => opened.approval = Some(value.0),
-        Field::ErasureStatement | Field::HoldStatement => opened.statement = Some(value.0),
+        Field::ErasureStatement | Field::HoldStatement | Field::StopStatement => {
+            opened.statement = Some(value.0);
+        }
         Field::CallerProof => match CallerProof::from_bytes(&value.0) {
             Err(error) => opened
                 .mismatched
@@ -365,6 +367,10 @@ pub(crate) fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
         Body::Event(b) => some(Field::EventDetail, b.detail),
         Body::Erasure(b) => some(Field::ErasureStatement, Some(b.statement)),
         Body::Hold(b) => some(Field::HoldStatement, Some(b.statement)),
+        Body::Stop(b) => {
+            some(Field::Agent, b.agent);
+            some(Field::StopStatement, Some(b.statement));
+        }
         Body::Enrol(_)
         | Body::Base(_)
         | Body::Run(_)

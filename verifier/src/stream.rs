@@ -544,6 +544,7 @@ fn is_of_calls(kind: Kind) -> bool {
         | Kind::Gap
         | Kind::Erasure
         | Kind::Hold
+        | Kind::Stop
         | Kind::Close => false,
     }
 }

@@ -45,6 +45,7 @@ fn every_check_of_a_genuine_export_ran_but_those_that_nothing_calls_for() {
             "bundle-pins",
             "cosignatures",
             "holds",
+            "stops",
             "period",
             "adoption",
             "handed-over",

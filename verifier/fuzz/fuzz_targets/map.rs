@@ -3,7 +3,7 @@
 
 use countersign_record::binding::{Binding, CloseStatement, FreshStatement, RenewalStatement};
 use countersign_record::body::{
-    Action, Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Hold,
+    Action, Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, Gap, Hold, Stop,
     Intent, Renewal, RunClosed, TenantProof,
 };
 use countersign_record::bundle::{BundlePayload, BundleStatement, SignedBundle};
@@ -14,7 +14,7 @@ use countersign_record::evidence::TpmEvidence;
 use countersign_record::export::{Artifact, Manifest, Span, Timestamp, Trailer};
 use countersign_record::receipt::Receipt;
 use countersign_record::statement::{
-    AdoptStatement, ApprovalStatement, ErasureStatement, FleetStatement, HoldStatement,
+    AdoptStatement, ApprovalStatement, ErasureStatement, FleetStatement, HoldStatement, StopStatement,
     RecoverStatement,
 };
 use libfuzzer_sys::fuzz_target;
@@ -69,6 +69,8 @@ const MAPS: &[fn(&[u8])] = maps![
     Hold,
     ErasureStatement,
     HoldStatement,
+    Stop,
+    StopStatement,
     Span,
     TenantProof,
     Timestamp,

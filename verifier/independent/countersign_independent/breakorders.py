@@ -14,7 +14,7 @@ END, DISCLOSED = 5, 11  # of a manifest
 INTENT, HANDLING = 3, 27  # of a decision
 COMMITMENTS = {"intent": (7, 8, 10), "decision": (15, 16, 17, 18, 19, 20, 25, 29, 34)}
 PEOPLE = range(200, 204)
-GROUPS = (*(["legal", "privacy"],) * 4, ["privacy", "legal", "x"], ["legal"], ["privacy"], [])
+GROUPS = (*(["legal", "privacy", "stop"],) * 4, ["privacy", "legal", "x"], ["legal"], ["privacy"], ["stop"], [])
 
 
 def break_orders(rng, items):
@@ -182,13 +182,16 @@ def _tell(rng, log):
 
 
 def _append(rng, log):
-    placed = []
+    placed, stopped = [], []
     if rng.random() < 0.9:
         _rules(rng, log)
     for _ in range(rng.choice((1, 1, 2, 3, 4, 6))):
         log.at += rng.choice((0, 1, 1000, 60_000))
-        if rng.random() < 0.5:
+        what = rng.random()
+        if what < 0.4:
             _hold(rng, log, placed)
+        elif what < 0.7:
+            _stop(rng, log, stopped)
         else:
             _erasure(rng, log)
     if rng.random() < 0.95:
@@ -221,7 +224,7 @@ def _ranges(rng, log):
 
 def _signed(rng, log, kind, statement, field):
     """A statement of a person, nearly so now and then: (commitment, what opens it)."""
-    key_id = statement[5 if kind == "erasure" else 9]
+    key_id = statement[{"erasure": 5, "hold": 9, "stop": 8}[kind]]
     if rng.random() < 0.07:
         number = rng.choice([number for number in statement if number != 1])
         statement = {**statement, number: _other(rng, log, statement[number])}
@@ -303,3 +306,29 @@ def _hold(rng, log, placed):
     body = {1: act, **fields, 7: person}
     body[8], opened = _signed(rng, log, "hold", statement, calls.HOLD)
     log.add("hold", body, opened)
+
+
+def _stop(rng, log, stopped):
+    """Calls are stopped, or what was stopped is resumed."""
+    person = log.person(rng)
+    issued, expires = _times(rng, log)
+    resumed = bool(stopped) and rng.random() < 0.5
+    if resumed:
+        fields = dict(stopped.pop(rng.randrange(len(stopped))) if rng.random() < 0.95 else rng.choice(stopped))
+        if rng.random() < 0.1:
+            fields.pop(rng.choice(list(fields)[1:] or [2]))
+    else:
+        fields = {2: str(rng.randrange(40))}
+        if rng.random() < 0.3:
+            fields[3] = rng.choice(log.tenants)
+        if rng.random() < 0.4:
+            fields[4] = rng.choice(("a.b", "crm.erase"))
+        stopped.append(fields)
+    act = schema.RESUMED if resumed else schema.STOPPED
+    if rng.random() < 0.03:
+        act = 3 - act
+    moved = {number + 1 if number > 1 else number: value for number, value in fields.items()}
+    statement = {1: log.gateway, 2: act, **moved, 7: "r", 8: person, 9: max(issued, 0), 10: expires, 11: bytes(32)}
+    body = {1: act, **fields, 6: person}
+    body[7], opened = _signed(rng, log, "stop", statement, calls.STOP)
+    log.add("stop", body, opened)

@@ -7,7 +7,7 @@ from .cbor import encode
 
 AGENT, USER, SESSION, PROOF, RECEIVED, FORWARDED, RAW, RELEASED, TRANSCRIPT, FACTS = range(1, 11)
 IDEMPOTENCY, PREVIEW, APPROVAL, DETAIL = range(11, 15)
-CLAIMS, CHAIN, EGRESS, ERASURE, HOLD = 16, 17, 18, 19, 20
+CLAIMS, CHAIN, EGRESS, ERASURE, HOLD, STOP = 16, 17, 18, 19, 20, 21
 
 
 def start(judge):
@@ -51,6 +51,9 @@ def commitments(entry):
         put(ERASURE, body.statement)
     if entry.kind == "hold":
         put(HOLD, body.statement)
+    if entry.kind == "stop":
+        put(AGENT, body.agent)
+        put(STOP, body.statement)
     return out
 
 

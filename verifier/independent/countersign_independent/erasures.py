@@ -96,7 +96,7 @@ def end(judge):
 # ---------------------------------------------------------------- statements of people
 
 
-def _ordered(judge, one, kind, group, opened, check):
+def ordered(judge, one, kind, group, opened, check):
     """The statement behind an erasure or hold, if a person of this group of the bundle in force signed it; else None."""
     body = one.body
     bundle = next((judge.bundles[digest] for digest in epochs.newest_bundles(judge) if digest in judge.bundles), None)
@@ -119,7 +119,7 @@ def _erasure(judge, one):
     elif not opened:
         report.not_made("erasures")
     else:
-        said = _ordered(judge, one, "erasure-statement", "privacy", opened[0], schema.erasure_statement)
+        said = ordered(judge, one, "erasure-statement", "privacy", opened[0], schema.erasure_statement)
         good = said is not None and (said.subject, said.basis) == (body.subject, body.basis)
         good = good and (said.subject is None) == bool(said.entries) and in_order(said.entries)
         good = good and (said.subject is not None or within(body.entries, said.entries))
@@ -185,6 +185,6 @@ def _hold(judge, one):
     elif not opened:
         report.not_made("holds")
     else:
-        said = _ordered(judge, one, "hold-statement", "legal", opened[0], schema.hold_statement)
+        said = ordered(judge, one, "hold-statement", "legal", opened[0], schema.hold_statement)
         good = said is not None and (said.act, said.id, *_fields(said)) == (body.act, body.id, *_fields(body))
         report.holds("holds", good, f"entry {one.index}: statement")

@@ -1,12 +1,12 @@
 """Judges one export, docs/spec/verification.md, "Reading".
 
 In: a stream, and what the auditor gives. Out: a Report. What is kept from leaf to leaf stands in Judge; the modules beside it
-hold the checks: epochs, calls, erasures, sequences, bundles, outside.
+hold the checks: epochs, calls, erasures, stops, sequences, bundles, outside.
 """
 
 from types import SimpleNamespace
 
-from . import adoption, bundles, calls, cose, digests, epochs, erasures, export, merkle, outside, query, receipts, schema, sequences
+from . import adoption, bundles, calls, cose, digests, epochs, erasures, export, merkle, outside, query, receipts, schema, sequences, stops
 from .cbor import Malformed
 from .ranges import Ranges
 from .report import Report
@@ -35,6 +35,7 @@ class Judge:
         epochs.start(self)
         calls.start(self)
         erasures.start(self)
+        stops.start(self)
         sequences.start(self)
         bundles.start(self)
         adoption.start(self)
@@ -221,6 +222,7 @@ class Judge:
             "approval-entry": calls.approval,
         }.get(entry.kind, lambda *_: None)(self, entry)
         erasures.entry(self, entry)
+        stops.entry(self, entry)
         if entry.proof is not None and not entry.proof_judged:
             sequences.stray_proof(self)
         query.entry(self, entry)

@@ -3,7 +3,7 @@
 BLAME = """framing entries signatures identity gateway evidence-set attestation-key evidence enrolment disclosures caller-proofs
 settled-twice leaves base-reference epochs adoption counter reset-counts actions approval-required approvals in-force
 intent-before-effect settlement run-chains tenant-sequences period tenant-heads run-closes renewals leases clock-order bundle
-checkpoint-signatures cosignatures root receipt-missing receipts erasures holds missing-disclosures scope trailer""".split()
+checkpoint-signatures cosignatures root receipt-missing receipts erasures holds stops missing-disclosures scope trailer""".split()
 
 # code, section, whether a failure means untrusted, whether the check is required
 TABLE = [
@@ -39,6 +39,7 @@ cosignatures unaltered untrusted optional
 disclosures unaltered untrusted optional
 erasures unaltered untrusted optional
 holds unaltered untrusted optional
+stops unaltered untrusted optional
 caller-proofs unaltered untrusted optional
 actions unaltered untrusted optional
 approvals unaltered untrusted optional

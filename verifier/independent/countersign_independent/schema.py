@@ -120,7 +120,7 @@ verdict, mode = among(1, 5), among(1, 5)
 ALLOW, DENY, MODIFY, STEP_UP, DEFER = 1, 2, 3, 4, 5
 NONE, DISPATCHED, CONFIRMED, UNKNOWN = 0, 1, 2, 3
 DESTRUCTIVE = 5
-FIELDS = 20
+FIELDS = 21
 field = among(1, FIELDS)
 
 entry_ref = table({"1 index": uint, "2 digest": b32})
@@ -289,6 +289,18 @@ hold = table(
         "8 statement": b32,
     }
 )
+STOPPED, RESUMED = 1, 2
+stop = table(
+    {
+        "1 act": among(1, 2),
+        "2 id": text,
+        "?3 tenant": b16,
+        "?4 capability": text,
+        "?5 agent": b32,
+        "6 ordered_by": b32,
+        "7 statement": b32,
+    }
+)
 SWTPM, TPM, SNP, TDX, AZURE_SNP, AZURE_TDX, GCP_SNP, GCP_TDX = range(1, 9)
 profile = among(1, 8)
 binding = table(
@@ -404,6 +416,21 @@ hold_statement = table(
         "12 nonce": b32,
     }
 )
+stop_statement = table(
+    {
+        "1 gateway": b32,
+        "2 act": among(1, 2),
+        "3 id": text,
+        "?4 tenant": b16,
+        "?5 capability": text,
+        "?6 agent": text,
+        "7 reason": text,
+        "8 signer": b32,
+        "9 issued": uint,
+        "10 expires": uint,
+        "11 nonce": b32,
+    }
+)
 receipt = table({"1 gateway": b32, "2 base": b32, "3 index": uint, "4 digest": b32, "5 call": b16, "6 verdict": verdict, "7 at": uint})
 channel_statement = table({"1 gateway": b32, "2 base": b32, "3 nonce": b32, "4 channel": b32, "5 at": uint})
 tenant_entry = table({"1 id": b16, "2 name": text})
@@ -464,4 +491,5 @@ KINDS = {
     "erasure": erasure,
     "close": renewal,
     "hold": hold,
+    "stop": stop,
 }

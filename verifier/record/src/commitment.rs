@@ -53,6 +53,8 @@ cbor_enum! {
         ErasureStatement = 19: "erasure-statement",
         /// A person's signed hold statement.
         HoldStatement = 20: "hold-statement",
+        /// A person's signed stop statement.
+        StopStatement = 21: "stop-statement",
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::body::{
     Adopt, Approval, Base, Change, Close, Decision, Enrol, Erasure, Event, EvidenceRef, Gap, Hold,
-    Intent, Renewal, RunClosed,
+    Intent, Renewal, RunClosed, Stop,
 };
 use crate::cbor::{Bytes, Cbor, CborError, Reader, Writer};
 use crate::cose::{Sign1, Unsigned};
@@ -56,6 +56,8 @@ cbor_enum! {
         Close = 13: "close",
         /// Disclosures must be kept, or need not be kept any more.
         Hold = 14: "hold",
+        /// Calls are stopped, or may go on again.
+        Stop = 15: "stop",
     }
 }
 
@@ -78,6 +80,7 @@ impl Kind {
             Self::Erasure => "application/countersign.erasure+cose",
             Self::Close => "application/countersign.close+cose",
             Self::Hold => "application/countersign.hold+cose",
+            Self::Stop => "application/countersign.stop+cose",
         }
     }
 
@@ -173,6 +176,8 @@ pub enum Body {
     Close(Close),
     /// See [`Hold`].
     Hold(Hold),
+    /// See [`Stop`].
+    Stop(Stop),
 }
 
 impl Body {
@@ -194,6 +199,7 @@ impl Body {
             Self::Erasure(_) => Kind::Erasure,
             Self::Close(_) => Kind::Close,
             Self::Hold(_) => Kind::Hold,
+            Self::Stop(_) => Kind::Stop,
         }
     }
 
@@ -214,7 +220,8 @@ impl Body {
             | Self::Adopt(_)
             | Self::Gap(_)
             | Self::Erasure(_)
-            | Self::Hold(_) => &[],
+            | Self::Hold(_)
+            | Self::Stop(_) => &[],
         }
     }
 
@@ -234,6 +241,7 @@ impl Body {
             Self::Erasure(b) => b.write(w),
             Self::Close(b) => b.write(w),
             Self::Hold(b) => b.write(w),
+            Self::Stop(b) => b.write(w),
         }
     }
 
@@ -253,6 +261,7 @@ impl Body {
             Kind::Erasure => Self::Erasure(Cbor::read(r)?),
             Kind::Close => Self::Close(Cbor::read(r)?),
             Kind::Hold => Self::Hold(Cbor::read(r)?),
+            Kind::Stop => Self::Stop(Cbor::read(r)?),
         })
     }
 }

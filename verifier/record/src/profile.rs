@@ -63,7 +63,8 @@ impl About {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Close(_)
-            | Body::Hold(_) => Self::Other,
+            | Body::Hold(_)
+            | Body::Stop(_) => Self::Other,
         }
     }
 }
@@ -159,7 +160,8 @@ impl Field {
             | Self::Claims
             | Self::PrincipalChain
             | Self::ErasureStatement
-            | Self::HoldStatement => false,
+            | Self::HoldStatement
+            | Self::StopStatement => false,
         }
     }
 }

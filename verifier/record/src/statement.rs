@@ -1,4 +1,4 @@
-//! What people sign: fleet statements, approvals, recoveries, adoptions, erasures, holds.
+//! What people sign: fleet statements, approvals, recoveries, adoptions, erasures, holds, stops.
 //!
 //! In: fields. Out: payloads of [`crate::cose::Sign1`] statements with a type each, signed
 //! by keys that a customer holds and no gateway ever sees.
@@ -6,7 +6,7 @@
 //! Spec: `docs/spec/record.md`, "Statements of people".
 
 use crate::binding::LogHead;
-use crate::body::{HoldAct, IndexRange};
+use crate::body::{HoldAct, IndexRange, StopAct};
 use crate::digest::{
     ActionDigest, Commitment, EntryDigest, GatewayId, KeyId, Nonce, SubjectId, TenantId,
     UnixMillis, sha256_in,
@@ -25,6 +25,8 @@ pub const ADOPT_TYP: &str = "application/countersign.adopt-statement+cose";
 pub const ERASURE_TYP: &str = "application/countersign.erasure-statement+cose";
 /// Type of a [`HoldStatement`].
 pub const HOLD_TYP: &str = "application/countersign.hold-statement+cose";
+/// Type of a [`StopStatement`].
+pub const STOP_TYP: &str = "application/countersign.stop-statement+cose";
 
 cbor_map! {
     /// A gateway that a customer calls its own.
@@ -187,6 +189,34 @@ cbor_map! {
         11 => expires: UnixMillis,
         /// Makes each statement one of a kind.
         12 => nonce: Nonce,
+    }
+}
+
+cbor_map! {
+    /// A person's word that calls are stopped, or may go on again.
+    pub struct StopStatement {
+        /// Where.
+        1 => gateway: GatewayId,
+        /// Whether calls are stopped or resumed.
+        2 => act: StopAct,
+        /// Name of the stop.
+        3 => id: String,
+        /// Of this tenant alone.
+        4 => tenant: Option<TenantId>,
+        /// Of this capability alone.
+        5 => capability: Option<String>,
+        /// Of this agent alone, by its URN.
+        6 => agent: Option<String>,
+        /// Why, in words.
+        7 => reason: String,
+        /// The person's enrolled key.
+        8 => signer: KeyId,
+        /// When it was signed.
+        9 => issued: UnixMillis,
+        /// Until when the statement may be handed in.
+        10 => expires: UnixMillis,
+        /// Makes each statement one of a kind.
+        11 => nonce: Nonce,
     }
 }
 

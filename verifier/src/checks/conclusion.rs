@@ -20,6 +20,7 @@ impl Checks<'_> {
         self.calls_end();
         self.shown_end();
         self.holds_end();
+        self.stops_end();
         self.receipts_end();
         self.who_end();
         self.adoptions_end();

@@ -5,7 +5,7 @@
 //! checkpoints, disclosures), [`calls`] (intents, decisions, approvals), [`complete`]
 //! (sequences, chains, roots), [`period`] and [`tenant`] (what may be left out; [`tenant_tree`] has the tenants' numbers), [`query`] (questions), [`epochs`] (openings, renewals, counters, the tail), [`adoption`] (hand-overs),
 //! [`receipts`], [`witnesses`] (cosignatures, checkpoints from elsewhere), [`outside`] (outside clocks), and [`conclusion`], which turns what was seen into a report.
-//! [`values`] has what is withheld, erased or missing, and [`privacy`] what erasures cover and holds keep.
+//! [`values`] has what is withheld, erased or missing, [`privacy`] what erasures cover and holds keep, and [`stops`] what people stopped.
 
 mod adoption;
 mod calls;
@@ -20,6 +20,7 @@ mod privacy;
 mod query;
 mod receipts;
 mod rules;
+mod stops;
 mod stretches;
 mod tenant;
 mod tenant_tree;
@@ -75,6 +76,7 @@ pub struct Checks<'a> {
     receipts: receipts::Receipts,
     items: unaltered::Items,
     privacy: privacy::Privacy,
+    stops: stops::Stops,
     /// Entries that the limits of the export leave out.
     left_out: stretches::Stretches,
     values: values::Values,
@@ -116,6 +118,7 @@ impl<'a> Checks<'a> {
             receipts: receipts::Receipts::default(),
             items: unaltered::Items::default(),
             privacy: privacy::Privacy::default(),
+            stops: stops::Stops::default(),
             left_out: stretches::Stretches::default(),
             values: values::Values::default(),
             window: period::Window::default(),
@@ -304,8 +307,14 @@ impl<'a> Checks<'a> {
         match &body {
             Body::Base(_) | Body::Run(_) => {}
             Body::Enrol(b) => self.enrol(at, b),
-            Body::Intent(b) => self.intent(at, b, &opened),
-            Body::Decision(b) => self.decision(at, b, &opened),
+            Body::Intent(b) => {
+                self.intent(at, b, &opened);
+                self.intent_not_stopped(at, b, &opened);
+            }
+            Body::Decision(b) => {
+                self.decision(at, b, &opened);
+                self.outcome_not_stopped(at, b, &opened);
+            }
             Body::Approval(b) => self.approval(at, b, &opened),
             Body::Change(b) => self.change(at, b),
             Body::Event(b) => self.event(b),
@@ -314,6 +323,7 @@ impl<'a> Checks<'a> {
             Body::Gap(b) => self.gap(at, b),
             Body::Erasure(b) => self.erasure(at, b, &opened),
             Body::Hold(b) => self.hold(at, b, &opened),
+            Body::Stop(b) => self.stop(at, b, &opened),
             Body::Close(b) => self.close(at, b),
         }
         self.stray_proof(at);

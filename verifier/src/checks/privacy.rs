@@ -254,7 +254,7 @@ impl Checks<'_> {
     }
 
     /// One observation of what a person ordered; nothing is known of the order if it is not disclosed.
-    fn ordered(
+    pub(super) fn ordered(
         &mut self,
         (code, field): (Code, Field),
         at: At,
@@ -303,14 +303,14 @@ impl Checks<'_> {
         self.in_time(at, *expires)
     }
 
-    fn in_time(&self, at: At, expires: UnixMillis) -> Result<(), String> {
+    pub(super) fn in_time(&self, at: At, expires: UnixMillis) -> Result<(), String> {
         that(at.time.0 <= expires.0.saturating_add(IN_FLIGHT), || {
             "the person's statement had expired".to_owned()
         })
     }
 
     /// The payload of a statement by a person of a group, by the bundle in force.
-    fn person_of(
+    pub(super) fn person_of(
         &self,
         person: KeyId,
         group: &str,

@@ -183,7 +183,8 @@ impl Checks<'_> {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Close(_)
-            | Body::Hold(_) => self.judge(place, About::Other, committed),
+            | Body::Hold(_)
+            | Body::Stop(_) => self.judge(place, About::Other, committed),
         }
     }
 

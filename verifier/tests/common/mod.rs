@@ -194,7 +194,7 @@ pub fn bundle() -> BundlePayload {
                 id: "dpo".into(),
                 name: "Data protection".into(),
                 key: approver().public(),
-                groups: vec!["privacy".into(), "legal".into()],
+                groups: vec!["privacy".into(), "legal".into(), "stop".into()],
                 tenants: vec!["acme".into()],
                 capabilities: Vec::new(),
             }],
@@ -536,11 +536,22 @@ impl Mini {
         approvals: Vec<EntryRef>,
         parent: Option<CallId>,
     ) -> EntryRef {
+        let (body, disclosures) = self.intent_body(call, approvals, parent);
+        self.push(Body::Intent(body), Some(call.run), disclosures)
+    }
+
+    /// An intent, and what opens it.
+    pub fn intent_body(
+        &self,
+        call: &Call,
+        approvals: Vec<EntryRef>,
+        parent: Option<CallId>,
+    ) -> (Intent, Vec<Disclosure>) {
         let (caller, received, mut disclosures) = self.caller(call);
         disclosures.push(salted(Field::Facts, b"facts").1);
         disclosures.push(salted(Field::Forwarded, b"DELETE").1);
         disclosures.push(salted(Field::Preview, b"erase one").1);
-        let body = Body::Intent(Intent {
+        let body = Intent {
             call: call.id,
             in_force: self.in_force.clone().unwrap(),
             action: Bytes(self.action(call).to_bytes()),
@@ -554,8 +565,8 @@ impl Mini {
             controls: vec!["budget".into()],
             parent,
             basis: self.leaves.len() as u64,
-        });
-        self.push(body, Some(call.run), disclosures)
+        };
+        (body, disclosures)
     }
 
     pub fn decision_body(
@@ -791,6 +802,47 @@ impl Mini {
     pub fn hold(&mut self, act: HoldAct) -> EntryRef {
         let (body, disclosure) = self.hold_body(act);
         self.push(Body::Hold(body), None, vec![disclosure])
+    }
+
+    /// A stop of everything, as `change` makes it: what the person signs follows from it. Gives what opens it.
+    pub fn stop_body(
+        &self,
+        act: StopAct,
+        change: impl FnOnce(&mut StopStatement),
+    ) -> (Stop, Vec<Disclosure>) {
+        let mut statement = StopStatement {
+            gateway: gateway(),
+            act,
+            id: "2026-18".into(),
+            tenant: None,
+            capability: None,
+            agent: None,
+            reason: "it deletes what nobody asked for".into(),
+            signer: approver().public().id(),
+            issued: UnixMillis(self.time),
+            expires: UnixMillis(self.time + 600_000),
+            nonce: Nonce([9; 32]),
+        };
+        change(&mut statement);
+        let signed = approver().statement(STOP_TYP, statement.to_bytes());
+        let (commitment, disclosure) = salted(Field::StopStatement, &signed);
+        let agent = statement.agent.map(|a| salted(Field::Agent, a.as_bytes()));
+        let body = Stop {
+            act,
+            id: statement.id,
+            tenant: statement.tenant,
+            capability: statement.capability,
+            agent: agent.as_ref().map(|a| a.0),
+            ordered_by: statement.signer,
+            statement: commitment,
+        };
+        let opened = agent.map(|a| a.1).into_iter().chain([disclosure]);
+        (body, opened.collect())
+    }
+
+    pub fn stop(&mut self, act: StopAct, change: impl FnOnce(&mut StopStatement)) -> EntryRef {
+        let (body, disclosures) = self.stop_body(act, change);
+        self.push(Body::Stop(body), None, disclosures)
     }
 
     /// Every tenant's last number.

@@ -36,6 +36,7 @@ mod others;
 mod parts;
 mod platform;
 mod privacy;
+mod stops;
 
 use case::Case;
 use countersign_record::digest::sha256;
@@ -89,6 +90,7 @@ groups! {
     CLOCKS of clocks: fn cases_of_clocks_are_judged_as_their_author_expected,
     HANDOVER of handover: fn cases_of_handovers_are_judged_as_their_author_expected,
     PRIVACY of privacy: fn cases_of_privacy_are_judged_as_their_author_expected,
+    STOPS of stops: fn cases_of_stops_are_judged_as_their_author_expected,
 }
 
 fn report(case: &Case, threads: usize) -> Report {

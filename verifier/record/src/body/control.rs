@@ -1,6 +1,6 @@
-//! Bodies about what is in force: [`Change`], [`Event`].
+//! Bodies about what is in force: [`Change`], [`Event`], [`Stop`].
 
-use crate::digest::{ArtifactDigest, Commitment, KeyId};
+use crate::digest::{ArtifactDigest, Commitment, KeyId, TenantId};
 use crate::entry::EntryRef;
 use crate::{cbor_enum, cbor_map};
 
@@ -79,5 +79,35 @@ cbor_map! {
         2 => count: u64,
         /// Details.
         3 => detail: Option<Commitment>,
+    }
+}
+
+cbor_enum! {
+    /// What was done with a stop.
+    pub enum StopAct ("act on a stop") {
+        /// From here on, no call that it covers goes on.
+        Stopped = 1: "stopped",
+        /// They may again.
+        Resumed = 2: "resumed",
+    }
+}
+
+cbor_map! {
+    /// Calls are stopped, or may go on again. Of what is named, all must fit a call; what names nothing covers every call.
+    pub struct Stop {
+        /// What was done.
+        1 => act: StopAct,
+        /// Name of the stop, used once in a log.
+        2 => id: String,
+        /// If given: it covers calls of this tenant alone.
+        3 => tenant: Option<TenantId>,
+        /// If given: it covers calls of this capability alone.
+        4 => capability: Option<String>,
+        /// If given: it covers calls of this agent alone; commits to the agent's URN.
+        5 => agent: Option<Commitment>,
+        /// The key of the person who ordered it.
+        6 => ordered_by: KeyId,
+        /// The person's signed statement (see [`crate::statement::StopStatement`]), which has the reason.
+        7 => statement: Commitment,
     }
 }

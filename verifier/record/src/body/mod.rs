@@ -18,7 +18,7 @@ pub use call::{
     Action, Approval, Caller, CapabilityRef, Classification, Decision, Effect, Handling, Intent,
     Lineage, Mode, PolicyOutcome, RunClosed, Times, Trace, Verdict,
 };
-pub use control::{Change, ChangeKind, Event, EventKind};
+pub use control::{Change, ChangeKind, Event, EventKind, Stop, StopAct};
 pub use lifecycle::{
     AbandonedOpening, Adopt, Base, Close, Enrol, EvidenceRef, Gap, Renewal, TenantHead,
     TenantProof, tenant_proof, tenants_root,

@@ -12,8 +12,8 @@ use crate::binding::{
 use crate::body::{
     AbandonedOpening, Action, Adopt, Approval, Base, CapabilityRef, Change, Classification, Close,
     Decision, Effect, Enrol, Erasure, Event, EvidenceRef, Gap, Hold, HoldAct, Intent, Mode,
-    Renewal, RunClosed, TenantHead, Verdict, lifecycle::TPM_EVIDENCE_KIND, privacy::ranges_of,
-    tenant_proof, tenants_root,
+    Renewal, RunClosed, Stop, StopAct, TenantHead, Verdict, lifecycle::TPM_EVIDENCE_KIND,
+    privacy::ranges_of, tenant_proof, tenants_root,
 };
 use crate::bundle::{BUNDLE_TYP, BundlePayload, SignedBundle};
 use crate::cbor::{Bytes, Cbor};
@@ -37,7 +37,7 @@ use crate::receipt::{RECEIPT_TYP, Receipt};
 use crate::statement::{
     ADOPT_TYP, APPROVAL_TYP, AdoptStatement, ApprovalStatement, Choice, ERASURE_TYP,
     ErasureStatement, FLEET_TYP, FleetMember, FleetStatement, HOLD_TYP, HoldStatement, RECOVER_TYP,
-    RecoverStatement, Stored,
+    RecoverStatement, STOP_TYP, StopStatement, Stored,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use std::collections::HashMap;
@@ -403,6 +403,7 @@ pub(super) fn example() -> Example {
         ..full("Erasure")
     }));
     log.append(Body::Hold(full::<Hold>("Hold")));
+    log.append(Body::Stop(full::<Stop>("Stop")));
     log.append(Body::Gap(Gap {
         explained: 9,
         found: 11,
@@ -623,6 +624,11 @@ fn statements(
             "HoldStatement",
             signed(HOLD_TYP, "approver", &hold_statement(gateway)),
         ),
+        (
+            "stop-statement",
+            "StopStatement",
+            signed(STOP_TYP, "approver", &stop_statement(gateway)),
+        ),
     ]
 }
 
@@ -653,6 +659,22 @@ fn hold_statement(gateway: GatewayId) -> HoldStatement {
         issued: at(11),
         expires: at(71),
         nonce: Nonce([0x9d; 32]),
+    }
+}
+
+fn stop_statement(gateway: GatewayId) -> StopStatement {
+    StopStatement {
+        gateway,
+        act: StopAct::Stopped,
+        id: "2026-18".to_owned(),
+        tenant: Some(TENANT),
+        capability: Some("sqlite.write_query".to_owned()),
+        agent: Some("agent:example/clerk@1".to_owned()),
+        reason: "deletes what nobody asked for".to_owned(),
+        signer: public_key("approver").id(),
+        issued: at(12),
+        expires: at(72),
+        nonce: Nonce([0x9e; 32]),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::body::{
     Times, Trace, Verdict,
 };
 use crate::body::{Hold, HoldAct, IndexRange};
+use crate::body::{Stop, StopAct};
 use crate::bundle::{
     AgentEntry, ApproverEntry, BundlePayload, BundleStatement, Registry, SignedBundle, TenantEntry,
 };
@@ -26,7 +27,7 @@ use crate::profile::Disclosed;
 use crate::receipt::Receipt;
 use crate::statement::{
     AdoptStatement, ApprovalStatement, Choice, ErasureStatement, FleetMember, FleetStatement,
-    HoldStatement, RecoverStatement, Stored,
+    HoldStatement, RecoverStatement, StopStatement, Stored,
 };
 
 /// A declared map.
@@ -93,6 +94,7 @@ pub(super) const MAPS: &[Map] = maps![
     RunClosed,
     Change,
     Event,
+    Stop,
     IndexRange,
     Erasure,
     Hold,
@@ -120,6 +122,7 @@ pub(super) const MAPS: &[Map] = maps![
     AdoptStatement,
     ErasureStatement,
     HoldStatement,
+    StopStatement,
     Receipt,
     ChannelStatement,
     TenantEntry,
@@ -148,6 +151,7 @@ pub(super) fn enums() -> Vec<Enum> {
         Classification,
         ChangeKind,
         EventKind,
+        StopAct,
         HoldAct,
         Profile,
         EndorsementKind,
@@ -227,6 +231,7 @@ pub(super) fn body_of(kind: Kind) -> &'static str {
         Kind::Erasure => "Erasure",
         Kind::Close => "Close",
         Kind::Hold => "Hold",
+        Kind::Stop => "Stop",
     }
 }
 

@@ -183,7 +183,7 @@ fn the_cddl_uses_no_rule_that_it_does_not_have_and_has_none_that_the_code_has_no
     ours.extend(FIXED.iter().map(|(name, _)| kebab(name)));
     let by_hand = "byte unix-millis signed protected-header entry entry-payload extensions committed \
                    signed-fleet-statement signed-approval-statement signed-recover-statement signed-adopt-statement \
-                   signed-bundle-statement signed-receipt signed-channel-statement signed-erasure-statement signed-hold-statement export-magic export-item";
+                   signed-bundle-statement signed-receipt signed-channel-statement signed-erasure-statement signed-hold-statement signed-stop-statement export-magic export-item";
     ours.extend(by_hand.split_whitespace().map(str::to_owned));
     assert_eq!(
         rules

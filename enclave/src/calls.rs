@@ -13,7 +13,7 @@ use bytes::Bytes;
 use countersign_gateway::approval::{self, Clearance};
 use countersign_gateway::budget::Repeated;
 use countersign_gateway::decision::{self, Answer, Record};
-use countersign_gateway::execute::Outcome as Carried;
+use countersign_gateway::execute::{NotSent, Outcome as Carried};
 use countersign_gateway::identity::Identified;
 use countersign_gateway::policy::Duty;
 use countersign_gateway::policy::{self, Judgement};
@@ -107,6 +107,10 @@ pub async fn carry_out(
     let Some(serving) = &gateway.serving else {
         return unrecorded(Refusal::never(Code::GatewayHeld), Timings::default());
     };
+    let mut client = client;
+    let called = surface::called(&identified, &gateway.engine);
+    let (_reachable, stopped) = gateway.stoppable.begin(called);
+    client.stopped = stopped;
     let mut way = Way {
         gateway: &gateway,
         serving,
@@ -283,6 +287,12 @@ impl Way<'_> {
         let committed = self.witnessed(durable, expected).await;
         self.timings.seal = self.since(from);
         let (outcome, kind) = match committed {
+            // ORDER: looked at after the intent is durable; a stop that comes later reaches the call at its upstream.
+            Ok(committed) if self.client.is_stopped() => {
+                let now = self.gateway.clock.now();
+                let outcome = committed.give_up(now, NotSent::Stopped);
+                (outcome, ResultKind::ToolResult)
+            }
             Ok(committed) => {
                 let from = self.gateway.clock.micros();
                 let (dispatch, dispatched) = committed.dispatch(self.gateway.clock.now());
@@ -548,8 +558,15 @@ fn unavailable(error: &AppendError) -> Refusal {
 impl Gateway {
     /// Whether the gateway takes new calls at all. A refusal here is recorded like any other.
     fn admit(&self, identified: Identified) -> Result<Identified, Box<Refused>> {
-        let code = if self.state().enrolled().is_none() {
+        let state = self.state();
+        let called = surface::called(&identified, &self.engine);
+        let stopping = state.stops().entering_over(called);
+        let enrolled = state.enrolled().is_some();
+        drop(state);
+        let code = if !enrolled {
             Code::NotEnrolled
+        } else if stopping {
+            Code::Stopped
         } else if self.clock.drifts() {
             Code::ClockDrift
         } else if !self.lease.holds(self.clock.since_boot()) {

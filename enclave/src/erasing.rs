@@ -62,7 +62,8 @@ impl Target {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Close(_)
-            | Body::Hold(_) => return false,
+            | Body::Hold(_)
+            | Body::Stop(_) => return false,
         };
         match self {
             Self::Subject(wanted) => subject == Some(*wanted),

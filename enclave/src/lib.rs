@@ -12,6 +12,7 @@
 //! | [`bridge`] | an MCP server over stdio that passes each message on to a gateway, signed |
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
+//! | [`stopping`] | calls under way that a person can stop |
 //! | [`talk`] | what passes between a call under way and its client |
 //! | [`egress`] | where connections to upstreams may go, and who has to be there |
 //! | [`upstreams`] | the servers behind, each principal's its own |
@@ -46,6 +47,7 @@ pub mod renewal;
 pub mod ring;
 pub mod serve;
 pub mod site;
+pub mod stopping;
 pub mod subjects;
 pub mod talk;
 pub mod telemetry;

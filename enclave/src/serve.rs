@@ -13,6 +13,7 @@ use crate::joint::Joint;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
 use crate::site::StateFile;
+use crate::stopping::Stoppable;
 use crate::subjects::Subjects;
 use crate::talk::questions::Waiting;
 use crate::talk::running::Running;
@@ -110,6 +111,10 @@ pub struct Gateway {
     pub sessions: Sessions,
     /// Questions of upstreams that wait for clients.
     pub questions: Waiting,
+    /// Calls under way that a person can stop.
+    pub stoppable: Arc<Stoppable>,
+    /// Held while a stop is entered or resumed: one at a time.
+    pub ordering: tokio::sync::Mutex<()>,
     /// Calls that clients can take back.
     pub running: Arc<Running>,
     /// Clocks.
@@ -251,6 +256,8 @@ impl Gateway {
             joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),
             sessions: Sessions::default(),
             questions: Waiting::default(),
+            stoppable: Arc::default(),
+            ordering: tokio::sync::Mutex::new(()),
             running: Arc::default(),
             engine,
             witnesses: Witnesses::new(

@@ -284,7 +284,7 @@ impl Site {
     fn officer(&self) -> String {
         let key = self.public_key(OFFICER_KEY);
         format!(
-            "id = \"officer\"\nname = \"Officer\"\npublic_key = \"{key}\"\ngroups = [\"officers\", \"exporter\", \"privacy\", \"legal\"]\n\
+            "id = \"officer\"\nname = \"Officer\"\npublic_key = \"{key}\"\ngroups = [\"officers\", \"exporter\", \"privacy\", \"legal\", \"stop\"]\n\
              tenants = [\"north\", \"south\"]\ncapabilities = [\"effects.erase\"]\n"
         )
     }

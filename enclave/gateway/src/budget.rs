@@ -1,4 +1,4 @@
-//! Stage 4: there is a call left in the budget, and this is not a repetition.
+//! Stage 4: nobody stopped it, there is a call left in the budget, and this is not a repetition.
 //!
 //! In: [`Surfaced`] and the control state. Out: [`Budgeted`], which has reserved its place
 //! in the budget and its idempotency key; the state gives both back if the call gets no
@@ -7,6 +7,7 @@
 
 use crate::call::{Moment, Progress};
 use crate::refusal::{Code, Refusal, Refused, Retry};
+use crate::state::stops::Called;
 use crate::state::{Earlier, MatchKey, State, idempotency_slot};
 use crate::surface::{ANSWERS, Surfaced};
 use countersign_policies::decision::BudgetFact;
@@ -84,7 +85,8 @@ pub fn budget(
         .idempotency
         .as_ref()
         .map(|key| idempotency_slot(who.tenant, &who.party(), &capability.id, key.as_bytes()));
-    let checked = repetition(&surfaced, state, slot.as_ref(), &request)
+    let checked = not_stopped(&surfaced, state)
+        .and_then(|()| repetition(&surfaced, state, slot.as_ref(), &request))
         .and_then(|earlier| Ok((earlier, within_budget(&surfaced, state, earlier, now)?)));
     let (earlier, budget) = match checked {
         Ok(checked) => checked,
@@ -108,6 +110,20 @@ pub fn budget(
         request,
         earlier,
     })
+}
+
+/// Nobody stopped calls like this one. Asked of the state that decides the rest, and before all of it: what was stopped
+/// gets no earlier outcome either, and nobody is asked to approve it.
+fn not_stopped(surfaced: &Surfaced, state: &State) -> Result<(), Refusal> {
+    let called = Called {
+        tenant: surfaced.who.tenant,
+        capability: &surfaced.capability.id,
+        agent: &surfaced.who.agent,
+    };
+    match state.stops().over(called) {
+        None => Ok(()),
+        Some(id) => Err(Refusal::never(Code::Stopped).by_rule(format!("stop:{id}"))),
+    }
 }
 
 /// The record of the first call with this key, if there is one and it is of the same request.

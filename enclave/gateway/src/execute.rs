@@ -84,6 +84,8 @@ pub enum NotSent {
     Barred,
     /// The upstream's certificate is not one that counts.
     Untrusted,
+    /// A person stopped it first.
+    Stopped,
 }
 
 /// Why there is no usable answer.
@@ -103,6 +105,8 @@ pub enum NoAnswer {
     Restarted,
     /// The upstream led elsewhere.
     Redirected,
+    /// A person stopped it.
+    Stopped,
 }
 
 impl NoAnswer {
@@ -117,6 +121,7 @@ impl NoAnswer {
             Self::Cancelled => "cancelled",
             Self::Restarted => "restarted",
             Self::Redirected => "redirected",
+            Self::Stopped => "stopped",
         }
     }
 }

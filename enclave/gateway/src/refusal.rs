@@ -60,6 +60,10 @@ codes! {
     InvalidArguments = "invalid_arguments": "An argument is not in a form that is permitted for this tool. Change that argument.",
     /// A number that cannot be judged exactly.
     UnrepresentableNumber = "unrepresentable_number": "A number cannot be represented exactly. Use a whole number of at most 64 bits, or text.",
+    /// A person stopped calls like this one.
+    Stopped = "stopped": "A person has stopped calls like this one, and nothing was sent to the tool. Do not repeat it; ask a person.",
+    /// A person stopped it while it ran.
+    StoppedRunning = "stopped_running": "A person stopped this call while it ran. It may have had its effect: do not repeat it; ask a person.",
     /// A higher mode than the tool has.
     ModeTooHigh = "mode_too_high": "The call asks for a higher approval mode than the tool has. Ask for the tool's mode or a lower one.",
     /// Too many calls.

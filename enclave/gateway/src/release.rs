@@ -188,6 +188,7 @@ fn not_sent(cause: NotSent) -> Refusal {
         NotSent::Cancelled => Refusal::never(Code::Cancelled),
         NotSent::Barred => Refusal::never(Code::EgressDenied),
         NotSent::Untrusted => Refusal::never(Code::UpstreamUntrusted),
+        NotSent::Stopped => Refusal::never(Code::Stopped),
         NotSent::Unwitnessed => {
             Refusal::new(Code::NotWitnessed, Retry::After(UPSTREAM_RETRY_SECONDS))
         }
@@ -201,5 +202,6 @@ fn no_answer(cause: NoAnswer) -> Refusal {
         NoAnswer::TooLarge => Code::ResultTooLarge,
         NoAnswer::Cancelled => Code::Cancelled,
         NoAnswer::Redirected => Code::RedirectRefused,
+        NoAnswer::Stopped => Code::StoppedRunning,
     })
 }

@@ -201,10 +201,7 @@ impl Unwitnessed {
 
     /// Gives up a call that was not witnessed in time: nothing has left.
     pub fn give_up(self, at: Moment) -> Outcome {
-        let (_unsent, dispatched) = self.0.dispatch(at);
-        dispatched.outcome(Report::NotSent {
-            cause: NotSent::Unwitnessed,
-        })
+        self.0.give_up(at, NotSent::Unwitnessed)
     }
 }
 
@@ -219,6 +216,12 @@ impl Committed {
     #[must_use]
     pub fn intent(&self) -> &EntryRef {
         &self.intent
+    }
+
+    /// Gives up a call that may not leave any more: nothing has left.
+    pub fn give_up(self, at: Moment, cause: NotSent) -> Outcome {
+        let (_unsent, dispatched) = self.dispatch(at);
+        dispatched.outcome(Report::NotSent { cause })
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

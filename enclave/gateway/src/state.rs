@@ -14,6 +14,7 @@
 pub mod holds;
 pub mod keys;
 pub mod runs;
+pub mod stops;
 pub mod windows;
 
 use crate::approval::WAIT_MILLIS;
@@ -38,6 +39,7 @@ pub use keys::Earlier;
 use keys::{Keys, Owner};
 pub use runs::Run;
 use runs::Runs;
+use stops::Stops;
 use windows::Counter;
 
 /// Halted actions that wait at one time; more are refused.
@@ -170,6 +172,7 @@ pub struct State {
     /// Records of halted calls whose action waits.
     halt_entries: BTreeMap<u64, ActionDigest>,
     holds: Holds,
+    stops: Stops,
     signatures: VecDeque<(UnixMillis, [u8; 32])>,
     // Beside the fold: what running calls hold, and what only changes words.
     running: HashMap<CallId, Reservation>,
@@ -196,6 +199,7 @@ impl State {
             by_action: HashMap::new(),
             halt_entries: BTreeMap::new(),
             holds: Holds::default(),
+            stops: Stops::default(),
             signatures: VecDeque::new(),
             running: HashMap::new(),
             reserved_keys: HashMap::new(),
@@ -270,6 +274,7 @@ impl State {
             Body::Event(_) | Body::Renewal(_) | Body::Adopt(_) | Body::Gap(_) | Body::Close(_) => {}
             Body::Erasure(erasure) => self.erase(erasure),
             Body::Hold(hold) => self.holds.apply(hold, entry, at),
+            Body::Stop(stop) => self.stops.apply(stop, (entry, at), disclosures),
         }
     }
 
@@ -303,6 +308,7 @@ impl State {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Hold(_)
+            | Body::Stop(_)
             | Body::Close(_) => (),
         }
     }
@@ -467,6 +473,17 @@ impl State {
     #[must_use]
     pub fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// Calls that people stopped.
+    #[must_use]
+    pub fn stops(&self) -> &Stops {
+        &self.stops
+    }
+
+    /// A stop counts from now on; its entry is on its way. `false` if another of this name is, too.
+    pub fn stop(&mut self, id: &str, covers: &stops::Covers) -> bool {
+        self.stops.begin(id, covers)
     }
 
     /// Forgets actions that waited too long, by the time of the log.
@@ -705,6 +722,7 @@ impl State {
             self.keys.folded(),
             self.by_action.len(),
         ) + &self.holds.folded()
+            + &self.stops.folded()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::call::{Progress, What, Who};
 use crate::identity::Identified;
 use crate::refusal::{Code, Refusal, Refused, Retry};
 use crate::request::Tool;
+use crate::state::stops::Called;
 use bytes::Bytes;
 use countersign_policies::constraint::Rule;
 use countersign_policies::engine::Engine;
@@ -81,18 +82,7 @@ pub fn surface(
         answers,
         run: _,
     } = identified;
-    let found = match &tool {
-        Tool::Capability(id) => engine.capability_by_id(&who.tenant_name, id),
-        Tool::Upstream {
-            adapter,
-            method,
-            name,
-        } => engine
-            .capability(&who.tenant_name, adapter, name)
-            // Names are joined by a dot, and both may come from a client; a tool may have a method's name.
-            .filter(|c| c.adapter == *adapter && c.tool == *name && c.method == *method),
-    };
-    let Some(capability) = found.cloned() else {
+    let Some(capability) = named(&who, &tool, engine).cloned() else {
         return Err(Box::new(Refused {
             progress,
             refusal: Refusal::never(Code::UnknownCapability),
@@ -116,6 +106,33 @@ pub fn surface(
             answers,
         }),
         Err(refusal) => Err(Box::new(Refused { progress, refusal })),
+    }
+}
+
+/// The capability that a tenant calls by this name.
+fn named<'e>(who: &Who, tool: &Tool, engine: &'e Engine) -> Option<&'e Arc<Capability>> {
+    match tool {
+        Tool::Capability(id) => engine.capability_by_id(&who.tenant_name, id),
+        Tool::Upstream {
+            adapter,
+            method,
+            name,
+        } => engine
+            .capability(&who.tenant_name, adapter, name)
+            // Names are joined by a dot, and both may come from a client; a tool may have a method's name.
+            .filter(|c| c.adapter == *adapter && c.tool == *name && c.method == *method),
+    }
+}
+
+/// A call as stops see it, before it is looked at. A tool that does not exist has no name.
+#[must_use]
+pub fn called<'a>(identified: &'a Identified, engine: &'a Engine) -> Called<'a> {
+    let who = identified.who();
+    let capability = named(who, identified.tool(), engine);
+    Called {
+        tenant: who.tenant,
+        capability: capability.map_or("", |c| c.id.as_str()),
+        agent: &who.agent,
     }
 }
 

@@ -10,5 +10,6 @@ mod outcomes;
 mod refusals;
 mod repeats;
 mod requests;
+mod stops;
 mod witnessed;
 mod world;

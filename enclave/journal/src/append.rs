@@ -89,6 +89,7 @@ impl Role {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Hold(_)
+            | Body::Stop(_)
             | Body::Close(_) => Self::Plain,
         }
     }

@@ -644,7 +644,8 @@ impl Files {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
-            | Body::Hold(_) => return Ok(()),
+            | Body::Hold(_)
+            | Body::Stop(_) => return Ok(()),
         };
         self.conn.execute(sql, [])?;
         Ok(())

@@ -56,6 +56,7 @@ pub(crate) fn call_of(body: &Body) -> Option<CallId> {
         | Body::Gap(_)
         | Body::Erasure(_)
         | Body::Hold(_)
+        | Body::Stop(_)
         | Body::Close(_) => None,
     }
 }

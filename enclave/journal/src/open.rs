@@ -523,7 +523,8 @@ impl Scanner<'_> {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
-            | Body::Hold(_) => {}
+            | Body::Hold(_)
+            | Body::Stop(_) => {}
         }
     }
 

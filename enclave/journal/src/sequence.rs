@@ -297,7 +297,8 @@ impl Sequence {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
-            | Body::Hold(_) => Ok(()),
+            | Body::Hold(_)
+            | Body::Stop(_) => Ok(()),
         }
     }
 
@@ -384,7 +385,8 @@ impl Sequence {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
-            | Body::Hold(_) => {}
+            | Body::Hold(_)
+            | Body::Stop(_) => {}
         }
         if let (Some(run), Some(tenant)) = (&place.run, owner.tenant) {
             self.advance_run(
@@ -490,6 +492,7 @@ pub(crate) fn claimed_head(body: &Body) -> Result<Option<LogHead>, Refusal> {
         | Body::Adopt(_)
         | Body::Gap(_)
         | Body::Erasure(_)
-        | Body::Hold(_) => None,
+        | Body::Hold(_)
+        | Body::Stop(_) => None,
     })
 }

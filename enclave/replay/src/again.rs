@@ -489,16 +489,14 @@ pub(crate) fn identified(
     identified.map_err(|e| differs(e.to_string()))
 }
 
-/// Whether the gateway took calls at all is the shell's word: the lease, the clock, the fleet.
+/// Whether the gateway took calls at all is the shell's word: the lease, the clock, the fleet, a stop on its way into the log.
 fn admitted(recorded: &Recorded, identified: Identified) -> Result<Identified, Box<Refused>> {
     let decision = &recorded.decision;
     let code = decision.code.as_deref().and_then(Code::from_name);
     match code {
-        Some(code @ (Code::NotEnrolled | Code::ClockDrift | Code::LeaseExpired))
-            if decision.capability.is_none() =>
-        {
-            Err(identified.refuse(Refusal::never(code)))
-        }
+        Some(
+            code @ (Code::NotEnrolled | Code::ClockDrift | Code::LeaseExpired | Code::Stopped),
+        ) if decision.capability.is_none() => Err(identified.refuse(Refusal::never(code))),
         Some(_) | None => Ok(identified),
     }
 }
@@ -588,6 +586,7 @@ fn report(recorded: &Recorded) -> Result<Report, Box<Difference>> {
                 Some(Code::Cancelled) => NotSent::Cancelled,
                 Some(Code::EgressDenied) => NotSent::Barred,
                 Some(Code::UpstreamUntrusted) => NotSent::Untrusted,
+                Some(Code::Stopped) => NotSent::Stopped,
                 Some(_) | None => NotSent::Unavailable,
             },
         }),
@@ -600,6 +599,7 @@ fn report(recorded: &Recorded) -> Result<Report, Box<Difference>> {
                 NoAnswer::TooLarge,
                 NoAnswer::Cancelled,
                 NoAnswer::Redirected,
+                NoAnswer::Stopped,
             ]
             .into_iter()
             .find(|cause| cause.name() == name)

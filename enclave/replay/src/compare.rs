@@ -63,7 +63,8 @@ impl Stage {
             | Code::DescriptorChanged
             | Code::InvalidArguments
             | Code::UnrepresentableNumber => Self::Surface,
-            Code::RateExceeded
+            Code::Stopped
+            | Code::RateExceeded
             | Code::IdempotencyKeyRequired
             | Code::IdempotencyConflict
             | Code::IdempotencyInProgress
@@ -84,7 +85,8 @@ impl Stage {
             | Code::RedirectRefused
             | Code::OutcomeUnknown
             | Code::UpstreamMalformed
-            | Code::Cancelled => Self::Execute,
+            | Code::Cancelled
+            | Code::StoppedRunning => Self::Execute,
             Code::ResultTooLarge
             | Code::RestrictedResult
             | Code::RedactionFailed

@@ -155,6 +155,8 @@ struct Gaps {
     keys: Option<u64>,
     /// A halted call.
     halts: Option<u64>,
+    /// A stop of an agent.
+    stops: Option<u64>,
 }
 
 impl Gaps {
@@ -166,7 +168,11 @@ impl Gaps {
                 .all(|field| disclosures.iter().any(|d| d.field == *field))
         };
         let user = |caller: &Caller| caller.user.is_none() || opens(&[Field::User]);
-        if let Body::Intent(intent) = entry.body() {
+        if let Body::Stop(stop) = entry.body() {
+            if stop.agent.is_some() && !opens(&[Field::Agent]) {
+                self.stops.get_or_insert(index);
+            }
+        } else if let Body::Intent(intent) = entry.body() {
             let needed = [Field::Agent, Field::Forwarded, Field::Idempotency];
             let known = opens(&needed) && user(&intent.caller);
             if intent.idempotency.is_some() && !known {
@@ -193,7 +199,7 @@ impl Gaps {
                 .any(|o| o.starts_with("step_up"));
         let keys = self.keys.filter(|_| decision.idempotency.is_some());
         let halts = self.halts.filter(|_| people);
-        keys.or(halts).map(|entry| {
+        keys.or(halts).or(self.stops).map(|entry| {
             format!("what opens entry {entry} is not in the export, and the state depends on it")
         })
     }
@@ -397,7 +403,9 @@ impl Run<'_> {
         };
         let code = recorded.decision.code.as_deref().and_then(Code::from_name);
         if recorded.decision.capability.is_none()
-            && let Some(code @ (Code::NotEnrolled | Code::ClockDrift | Code::LeaseExpired)) = code
+            && let Some(
+                code @ (Code::NotEnrolled | Code::ClockDrift | Code::LeaseExpired | Code::Stopped),
+            ) = code
         {
             against.skip(&format!("no bundle was asked: {}", code.name()));
             return;

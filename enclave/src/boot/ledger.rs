@@ -114,7 +114,8 @@ impl Ledger {
             | Body::Run(_)
             | Body::Event(_)
             | Body::Erasure(_)
-            | Body::Hold(_) => (),
+            | Body::Hold(_)
+            | Body::Stop(_) => (),
         }
         Ok(())
     }
@@ -142,7 +143,7 @@ impl Ledger {
 #[must_use]
 pub fn concerns_calls(body: &Body) -> bool {
     match body {
-        Body::Intent(_) | Body::Decision(_) => true,
+        Body::Intent(_) | Body::Decision(_) | Body::Stop(_) => true,
         Body::Enrol(_)
         | Body::Base(_)
         | Body::Approval(_)

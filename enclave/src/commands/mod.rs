@@ -20,6 +20,7 @@
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
 //! | `erase` | people of group `privacy` | has values destroyed |
 //! | `hold …` | people of group `legal` | has values kept |
+//! | `stop`, `resume`, `stops` | people of group `stop` | stops calls at once, and lets them go on |
 //! | `dev`, `swtpm` | developers | everything on a software TPM, which vouches for nothing |
 //!
 //! `bundle`, `enrol` and `adopt` also work detached: `digest` prints what to sign, `attach` takes the signature.
@@ -41,6 +42,7 @@ mod recovery;
 mod release;
 mod replay;
 mod serve;
+mod stop;
 mod top;
 
 use clap::{Parser, Subcommand};
@@ -106,6 +108,12 @@ enum Command {
     /// Place, lift and list legal holds.
     #[command(subcommand)]
     Hold(privacy::HoldCommand),
+    /// Stop calls at once: an agent's, a capability's, a tenant's, or all.
+    Stop(stop::Order),
+    /// Let stopped calls go on.
+    Resume(stop::Resume),
+    /// List the stops in force.
+    Stops(stop::Listing),
 }
 
 /// A site directory.
@@ -151,6 +159,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Top(command) => command.run(),
         Command::Erase(command) => command.run(),
         Command::Hold(command) => command.run(),
+        Command::Stop(command) => command.run(),
+        Command::Resume(command) => command.run(),
+        Command::Stops(command) => command.run(),
     }
     .map(|()| ExitCode::SUCCESS)
 }

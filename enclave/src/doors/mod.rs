@@ -11,6 +11,7 @@
 //! | `GET /v1/export?profile=&subject=&tenant=&run=&from=&until=` | people of group `exporter` | the log, or a part of it |
 //! | `POST /v1/subjects`, `POST /v1/erasures` | people of group `privacy` | what is forgotten |
 //! | `GET, POST /v1/holds` | people of group `legal` | what must be kept |
+//! | `GET, POST /v1/stops` | people of group `stop` | calls that are stopped |
 //! | `GET /metrics` | people of group `operator` | numbers, for Prometheus |
 //! | `GET /approvals/<action>` | anyone who was given the address | how a halted call stands |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
@@ -28,8 +29,10 @@ mod log;
 mod mcp;
 mod metrics;
 mod opening;
+mod people;
 mod privacy;
 mod resource;
+mod stops;
 
 use crate::serve::Gateway;
 use crate::transport::Transport;
@@ -102,6 +105,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/subjects", post(privacy::look))
         .route("/v1/erasures", post(privacy::erase))
         .route("/v1/holds", get(privacy::holds).post(privacy::hold))
+        .route("/v1/stops", get(stops::list).post(stops::order))
         .route("/approvals/{action}", get(mcp::page))
         .route("/metrics", get(metrics::metrics))
         .route("/attestation", get(log::attestation))

@@ -4,7 +4,8 @@
 //! neither, unless the signed bundle says so. Looking is a signed request, as for approvals; doing
 //! is a signed statement, whose signature is all the authentication that its delivery needs.
 
-use super::{Taken, json, status_of};
+use super::Taken;
+use super::people::{Answer, answer, expect_usable, no, signed_request, tenant_of, verified};
 use crate::erasing::{self, Target};
 use crate::serve::Gateway;
 use axum::extract::{Request, State};
@@ -19,10 +20,9 @@ use countersign_record::body::{Hold, HoldAct, IndexRange};
 use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::commitment::{Disclosure, Field};
 use countersign_record::cose::Sign1;
-use countersign_record::digest::{CallId, GatewayId, KeyId, TenantId, UnixMillis};
+use countersign_record::digest::{CallId, TenantId, UnixMillis};
 use countersign_record::entry::Body;
 use countersign_record::statement::{ERASURE_TYP, ErasureStatement, HOLD_TYP, HoldStatement};
-use countersign_signatures::ed25519;
 use serde_json::{Value, json as object};
 use std::sync::Arc;
 
@@ -32,27 +32,10 @@ const PRIVACY: &str = "privacy";
 /// Group of people who may place and lift holds.
 const LEGAL: &str = "legal";
 
-/// Longest time that a statement may be handed in (one hour).
-const MAX_VALID_MILLIS: u64 = 60 * 60 * 1000;
-
 /// Longest basis, name of a hold and reason, in bytes.
 const MAX_BASIS_BYTES: usize = 64;
 const MAX_ID_BYTES: usize = 64;
 const MAX_REASON_BYTES: usize = 1024;
-
-type Answer = Result<Value, (StatusCode, Value)>;
-
-/// A refusal in words.
-fn no(status: StatusCode, why: &str) -> (StatusCode, Value) {
-    (status, object!({ "message": why }))
-}
-
-fn answer(result: Answer) -> Response {
-    match result {
-        Ok(body) => json(StatusCode::OK, body.to_string().into_bytes()),
-        Err((status, body)) => json(status, body.to_string().into_bytes()),
-    }
-}
 
 /// `POST /v1/subjects`: the pseudonym of a name or the entries of a call, and what stands against erasing them.
 pub(super) async fn look(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -65,25 +48,6 @@ pub(super) async fn look(State(gateway): State<Arc<Gateway>>, request: Request) 
         Err(refused) => return answer(Err(refused)),
     };
     answer(find(&gateway, &person, &taken.body).await)
-}
-
-/// The person who signed a request, if in one of these groups.
-fn signed_request(
-    gateway: &Gateway,
-    taken: &Taken,
-    groups: &[&str],
-) -> Result<Approver, (StatusCode, Value)> {
-    let who = gateway
-        .recognize(taken, &gateway.people)
-        .map_err(|refusal| {
-            let code = refusal.code();
-            no(status_of(code), code.sentence())
-        })?;
-    let person = gateway.engine.content().approvers.get(&who.agent);
-    person
-        .filter(|p| groups.iter().any(|g| p.groups.iter().any(|has| has == g)))
-        .cloned()
-        .ok_or_else(|| no(StatusCode::FORBIDDEN, "this person may not do this"))
 }
 
 async fn find(gateway: &Arc<Gateway>, person: &Approver, body: &[u8]) -> Answer {
@@ -122,21 +86,6 @@ async fn find(gateway: &Arc<Gateway>, person: &Approver, body: &[u8]) -> Answer 
         "under_way": found.open,
         "holds": found.holds,
     }))
-}
-
-/// The tenant of that name, if it is one of the person's.
-fn tenant_of(
-    gateway: &Gateway,
-    person: &Approver,
-    name: &str,
-) -> Result<TenantId, (StatusCode, Value)> {
-    let tenants = &gateway.engine.content().head.tenants;
-    let tenant = tenants
-        .iter()
-        .find(|t| t.name == name && person.tenants.contains(&t.name));
-    tenant
-        .map(|t| t.id)
-        .ok_or_else(|| no(StatusCode::FORBIDDEN, "this person has no such tenant"))
 }
 
 fn expect_tenants<'t>(
@@ -410,66 +359,4 @@ fn shown(placed: &Placed) -> Value {
         "index": entry.index,
         "at": at.0,
     })
-}
-
-fn expect_usable(
-    gateway: &Gateway,
-    named: GatewayId,
-    (issued, expires): (UnixMillis, UnixMillis),
-) -> Result<(), (StatusCode, Value)> {
-    if gateway.serving.is_none() {
-        return Err(no(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the gateway is held and changes nothing",
-        ));
-    }
-    let now = gateway.clock.now().at;
-    let usable = expires > now
-        && expires.0.saturating_sub(now.0) <= MAX_VALID_MILLIS
-        && issued.0 <= now.0.saturating_add(60_000);
-    if named == gateway.id && usable {
-        Ok(())
-    } else {
-        Err(no(
-            StatusCode::BAD_REQUEST,
-            "statement is for another gateway, or not valid at this time",
-        ))
-    }
-}
-
-/// The person of a group whose key signed a statement.
-fn verified<'g>(
-    gateway: &'g Gateway,
-    sign1: &Sign1<'_>,
-    signer: KeyId,
-    group: &str,
-) -> Result<&'g Approver, (StatusCode, Value)> {
-    let unknown = || {
-        no(
-            StatusCode::UNAUTHORIZED,
-            "the key is not enrolled, or its signature does not hold",
-        )
-    };
-    let people = &gateway.engine.content().approvers;
-    let person = people
-        .values()
-        .find(|p| p.key.id() == sign1.kid() && signer == sign1.kid())
-        .ok_or_else(unknown)?;
-    let message = sign1.to_be_signed();
-    let signature = sign1.signature();
-    ed25519::PublicKey::parse(&person.key.0)
-        .ok()
-        .and_then(|key| {
-            key.verify(ed25519::Signed {
-                message: &message,
-                signature: &signature.0,
-            })
-            .ok()
-        })
-        .ok_or_else(unknown)?;
-    if person.groups.iter().any(|g| g == group) {
-        Ok(person)
-    } else {
-        Err(no(StatusCode::FORBIDDEN, "this person may not do this"))
-    }
 }

@@ -361,7 +361,8 @@ impl Scan {
             | Body::Renewal(_)
             | Body::Close(_)
             | Body::Erasure(_)
-            | Body::Hold(_) => (),
+            | Body::Hold(_)
+            | Body::Stop(_) => (),
         }
         Ok(())
     }
@@ -406,6 +407,7 @@ impl Scan {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Hold(_)
+            | Body::Stop(_)
             | Body::Close(_) => false,
         };
         if tenant.is_none() || (own && inside) || edge || outcome {
@@ -456,7 +458,8 @@ impl Scan {
             | Body::Adopt(_)
             | Body::Gap(_)
             | Body::Erasure(_)
-            | Body::Hold(_) => return Ok(()),
+            | Body::Hold(_)
+            | Body::Stop(_) => return Ok(()),
         };
         self.cuts.insert(size);
         self.heads.cover(size);
@@ -560,6 +563,7 @@ fn refers(body: &Body) -> Vec<u64> {
         | Body::Gap(_)
         | Body::Erasure(_)
         | Body::Hold(_)
+        | Body::Stop(_)
         | Body::Close(_) => Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ pub mod sessions;
 
 use bytes::Bytes;
 use countersign_gateway::call::Who;
+use countersign_gateway::execute::NoAnswer;
 use countersign_gateway::mcp::Declared;
 use countersign_json::{Limits, scan, write_string};
 use countersign_record::digest::TenantId;
@@ -80,6 +81,8 @@ pub struct Client {
     pub line: Option<Line>,
     /// Turns true when it waits no longer.
     pub gone: watch::Receiver<bool>,
+    /// Turns true when a person stops the call.
+    pub stopped: watch::Receiver<bool>,
 }
 
 impl Client {
@@ -94,14 +97,31 @@ impl Client {
             log_level: None,
             line: None,
             gone: watch::channel(false).1,
+            stopped: watch::channel(false).1,
         }
     }
 
-    /// Waits until the client takes its call back; for ever, if it cannot.
-    pub async fn taken_back(&mut self) {
-        if self.gone.wait_for(|gone| *gone).await.is_err() {
-            std::future::pending::<()>().await;
+    /// Waits until the call is to be given up, because the client takes it back or a person stops it.
+    pub async fn given_up(&mut self) -> NoAnswer {
+        let (gone, stopped) = (&mut self.gone, &mut self.stopped);
+        tokio::select! {
+            biased;
+            () = turned(stopped) => NoAnswer::Stopped,
+            () = turned(gone) => NoAnswer::Cancelled,
         }
+    }
+
+    /// Whether a person stopped the call.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+}
+
+/// Waits until a word turns true; for ever, if nobody can say it any more.
+async fn turned(word: &mut watch::Receiver<bool>) {
+    if word.wait_for(|turned| *turned).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

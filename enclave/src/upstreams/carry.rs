@@ -71,6 +71,9 @@ fn cause(kept: &Kept) -> NotSent {
 impl Carrying<'_> {
     /// Carries the call out, once.
     pub async fn carry_out(self, dispatch: Dispatch, client: &mut Client) -> (Report, ResultKind) {
+        if client.is_stopped() {
+            return nothing_sent(NotSent::Stopped);
+        }
         let asks = dispatch.asks.clone();
         let Some(mut request) = self.request(dispatch, client) else {
             return nothing_sent(NotSent::Unavailable);
@@ -80,7 +83,7 @@ impl Carrying<'_> {
         let mut told: Vec<Bytes> = Vec::new();
         for _ in 0..MAX_ROUNDS {
             let response = match self.once(request.clone(), &asks, client, &mut told).await {
-                Exchange::TakenBack => return no_answer(NoAnswer::Cancelled, told),
+                Exchange::GivenUp(cause) => return no_answer(cause, told),
                 Exchange::Over(outcome) => outcome,
             };
             let response = match response {
@@ -98,7 +101,7 @@ impl Carrying<'_> {
             match self.questions(&response, &asks, client).await {
                 Further::HandOn => return asking(response, earlier),
                 Further::Refuse => return no_answer(NoAnswer::Malformed, told),
-                Further::TakenBack => return no_answer(NoAnswer::Cancelled, told),
+                Further::GivenUp(cause) => return no_answer(cause, told),
                 Further::Again(answers, said) => {
                     earlier.extend(response.interim.messages().iter().cloned());
                     earlier.extend(said.iter().cloned());
@@ -166,7 +169,7 @@ impl Carrying<'_> {
                 biased;
                 Some(message) = heard.recv() => self.hear(message, asks, client, told),
                 outcome = &mut call => break outcome,
-                () = client.taken_back() => return Exchange::TakenBack,
+                cause = client.given_up() => return Exchange::GivenUp(cause),
             }
         };
         while let Ok(message) = heard.try_recv() {
@@ -261,7 +264,7 @@ impl Carrying<'_> {
             }
             let answered = tokio::select! {
                 answered = answered => answered,
-                () = client.taken_back() => return Further::TakenBack,
+                cause = client.given_up() => return Further::GivenUp(cause),
                 () = tokio::time::sleep(super::CALL_TIMEOUT) => return Further::Refuse,
             };
             // An error of the client answers nothing; the upstream could only ask again.
@@ -282,8 +285,8 @@ impl Carrying<'_> {
 enum Exchange {
     /// With an answer, or without one.
     Over(Result<CallResponse, CallError>),
-    /// The client waits no longer.
-    TakenBack,
+    /// The client waits no longer, or a person stopped the call.
+    GivenUp(NoAnswer),
 }
 
 /// What follows a result that asks.
@@ -292,8 +295,8 @@ enum Further {
     HandOn,
     /// They may not be asked.
     Refuse,
-    /// The client waits no longer.
-    TakenBack,
+    /// The client waits no longer, or a person stopped the call.
+    GivenUp(NoAnswer),
     /// They were answered on the spot; what was said, for the transcript.
     Again(Json, Vec<Bytes>),
 }

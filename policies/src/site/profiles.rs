@@ -80,6 +80,7 @@ const AUDITOR_SOC2: &[Field] = &[
     Field::ApprovalStatement,
     Field::ErasureStatement,
     Field::HoldStatement,
+    Field::StopStatement,
     Field::EventDetail,
     // Content, of public and internal calls alone: enough to see that the request was the caller's, that policy was asked
     // about it, that people saw what was sent, and what came back.
@@ -114,6 +115,7 @@ const INCIDENT: &[Field] = &[
     Field::PrincipalChain,
     Field::Egress,
     Field::ErasureStatement,
+    Field::StopStatement,
     // Not `hold-statement`: why lawyers keep something is theirs; what is kept stands in the entry.
 ];
 
@@ -379,6 +381,7 @@ mod tests {
             "principal-chain",
             "erasure-statement",
             "hold-statement",
+            "stop-statement",
         ];
         let left_out = [
             "session",

@@ -17,6 +17,7 @@ mod principals;
 mod profiles;
 mod replay;
 mod signers;
+mod stops;
 mod tamper;
 mod telemetry;
 mod transport;

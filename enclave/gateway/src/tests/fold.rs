@@ -1,16 +1,20 @@
 //! The live state is the state that the log folds to, whatever happens in which order.
 
+use super::stops;
 use super::world::{
-    DELETE, DEPUTY, ERASURE, EVE, OFFICER, PRIVACY, READER, SELECT, World, answered, body,
+    DELETE, DEPUTY, ERASURE, EVE, GATEWAY, OFFICER, PRIVACY, READER, SELECT, World, answered, body,
 };
 use crate::approval::{Approved, Clearance, Halt, SEAL_MILLIS};
 use crate::decision::{self, Record};
 use crate::execute::{NoAnswer, NotSent, Report};
 use crate::refusal::{Code, Refusal};
 use crate::seal::{Committed, IntentReceipt};
-use countersign_record::body::Action;
+use crate::state::State;
+use crate::state::stops::{Called, Covers};
+use countersign_record::body::{Action, StopAct};
 use countersign_record::cbor::Cbor as _;
-use countersign_record::entry::Body;
+use countersign_record::commitment::Field;
+use countersign_record::entry::{Body, Entry};
 use countersign_record::statement::Choice;
 use proptest::prelude::*;
 
@@ -44,6 +48,11 @@ enum Step {
         choice: Choice,
         lasts: u64,
     },
+    Stop {
+        act: StopAct,
+        id: usize,
+        covers: usize,
+    },
     Wait {
         millis: u64,
     },
@@ -65,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..8).prop_map(|which| Step::Fail { which }),
         2 => (0usize..4, prop_oneof![Just(PRIVACY), Just(DEPUTY)], prop_oneof![9 => Just(Choice::Approve), 1 => Just(Choice::Refuse)], 0u64..90_000)
             .prop_map(|(which, person, choice, lasts)| Step::Word { which, person, choice, lasts }),
+        1 => (prop_oneof![1 => Just(StopAct::Stopped), 2 => Just(StopAct::Resumed)], 0usize..3, 0usize..4).prop_map(|(act, id, covers)| Step::Stop { act, id, covers }),
         2 => prop_oneof![9 => 0u64..4_000, 4 => 0u64..70_000, 1 => Just(90_000_000u64)].prop_map(|millis| Step::Wait { millis }),
     ]
 }
@@ -193,6 +203,15 @@ impl Sim {
                     self.world.word(digest, person, choice, lasts);
                 }
             }
+            Step::Stop { act, id, covers } => {
+                let name = |named: bool, text: &str| named.then(|| text.to_owned());
+                let covers = Covers {
+                    tenant: None,
+                    capability: name(covers & 1 != 0, "customers.write_query"),
+                    agent: name(covers & 2 != 0, "agent:demo/erasure@1"),
+                };
+                stops::order(&mut self.world, act, &id.to_string(), &covers);
+            }
             Step::Wait { millis } => self.world.now += millis,
         }
     }
@@ -218,18 +237,16 @@ proptest! {
         prop_assert_eq!(sim.world.state.folded(), sim.world.refolded().folded());
         prop_assert_eq!(sim.world.state.running(), 0, "something stayed reserved");
         spent_once(&sim.world);
+        never_stopped(&sim.world);
     }
 }
 
 /// No approval stands in two intents, and every intent with approvals is of the action that they approve.
 fn spent_once(world: &World) {
     let mut spent = std::collections::HashSet::new();
-    let entry = |index: u64| {
-        countersign_record::entry::Entry::parse(&world.log[usize::try_from(index).unwrap()].0)
-            .unwrap()
-    };
+    let entry = |index: u64| Entry::parse(&world.log[usize::try_from(index).unwrap()].0).unwrap();
     for (bytes, _) in &world.log {
-        let parsed = countersign_record::entry::Entry::parse(bytes).unwrap();
+        let parsed = Entry::parse(bytes).unwrap();
         let Body::Intent(intent) = parsed.body() else {
             continue;
         };
@@ -262,6 +279,33 @@ fn spent_once(world: &World) {
             assert_eq!(approval.choice, Choice::Approve);
             assert!(approval.expires >= parsed.place().at);
         }
+    }
+}
+
+/// No intent was decided on a state in which a stop covered its call.
+fn never_stopped(world: &World) {
+    for (bytes, disclosures) in &world.log {
+        let parsed = Entry::parse(bytes).unwrap();
+        let Body::Intent(intent) = parsed.body() else {
+            continue;
+        };
+        let mut state = State::new(GATEWAY);
+        for (bytes, disclosures) in world
+            .log
+            .iter()
+            .take(usize::try_from(intent.basis).unwrap())
+        {
+            state.apply(&Entry::parse(bytes).unwrap(), disclosures);
+        }
+        let action = Action::from_bytes(&intent.action.0).unwrap();
+        let agent = disclosures.iter().find(|d| d.field == Field::Agent);
+        let agent = String::from_utf8_lossy(&agent.unwrap().value.0);
+        let called = Called {
+            tenant: action.tenant,
+            capability: &action.capability.id,
+            agent: &agent,
+        };
+        assert_eq!(state.stops().over(called), None);
     }
 }
 

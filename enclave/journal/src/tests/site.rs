@@ -376,6 +376,7 @@ pub(super) fn audit(journal: &Journal) -> Vec<CallId> {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Hold(_)
+            | Body::Stop(_)
             | Body::Close(_) => {}
         }
     }

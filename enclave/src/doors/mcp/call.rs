@@ -75,6 +75,7 @@ pub(super) async fn call(
         Era::Stateless => Questions::Inside,
     };
     let client = Client {
+        stopped: tokio::sync::watch::channel(false).1,
         declared,
         progress: call.progress().map(str::to_owned),
         logs: asking.era == Era::Initialize || call.log_level().is_some(),

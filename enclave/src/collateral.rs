@@ -4,6 +4,9 @@
 //! endorsements for the evidence of an opening. Whoever keeps the site chooses them; that does no harm, for a
 //! verifier judges each by its vendor's signature. Nothing here asks a network.
 //!
+//! A machine may bring some of them itself: a host's table of certificates, the certificate of its TPM's key. They stand in
+//! front of what the site keeps.
+//!
 //! Kinds and their names: `docs/spec/record.cddl`, `endorsement-kind`.
 
 use anyhow::{Context as _, bail};
@@ -21,9 +24,16 @@ use std::path::{Path, PathBuf};
 /// Largest file that is taken, in bytes (2 MiB). Intel's lists have up to 200 KiB.
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Endorsements that a site has.
-#[derive(Debug, Default)]
-pub struct Collateral(BTreeMap<EndorsementKind, Vec<u8>>);
+/// Most certificates towards a platform's key, as the specification has it.
+const MAX_KEY_CERTIFICATES: usize = 8;
+
+/// Endorsements that a site has, and those that its machine brought.
+#[derive(Debug, Default, Clone)]
+pub struct Collateral {
+    kept: BTreeMap<EndorsementKind, Vec<u8>>,
+    /// The certificate of the platform's key, from its TPM. The site keeps those of its issuers.
+    key_certificate: Option<Vec<u8>>,
+}
 
 impl Collateral {
     /// Where they are.
@@ -56,12 +66,55 @@ impl Collateral {
             let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
             out.insert(*kind, bytes);
         }
-        Ok(Self(out))
+        Ok(Self {
+            kept: out,
+            key_certificate: None,
+        })
+    }
+
+    /// Takes in what a host gave beside its processor's report: nobody's word, so far. What is not known is left aside.
+    ///
+    /// # Errors
+    /// If the table is none; nothing of it is taken then.
+    pub fn take_host_table(&mut self, table: &[u8]) -> anyhow::Result<()> {
+        if table.is_empty() {
+            return Ok(());
+        }
+        let mut found = BTreeMap::new();
+        for piece in pieces(table)? {
+            let kind = match vendor(&piece) {
+                Some(Vendor::AmdVek) => EndorsementKind::AmdVek,
+                Some(Vendor::AmdIssuer) => EndorsementKind::AmdIssuer,
+                Some(Vendor::AmdRoot) => EndorsementKind::AmdRoot,
+                Some(Vendor::AmdCrl) => EndorsementKind::AmdCrl,
+                Some(
+                    Vendor::IntelSigner
+                    | Vendor::IntelRoot
+                    | Vendor::IntelTcbInfo
+                    | Vendor::IntelQeIdentity
+                    | Vendor::IntelPckCrl
+                    | Vendor::IntelRootCrl,
+                )
+                | None => continue,
+            };
+            if found.insert(kind, piece.into_bytes()).is_some() {
+                bail!("the table has two {kind}");
+            }
+        }
+        self.kept.extend(found);
+        Ok(())
+    }
+
+    /// Takes in the certificate of the platform's key.
+    pub fn put_key_certificate(&mut self, certificate: Vec<u8>) {
+        self.key_certificate = Some(certificate);
     }
 
     /// What is there.
     pub fn iter(&self) -> impl Iterator<Item = (EndorsementKind, &[u8])> {
-        self.0.iter().map(|(kind, bytes)| (*kind, bytes.as_slice()))
+        self.kept
+            .iter()
+            .map(|(kind, bytes)| (*kind, bytes.as_slice()))
     }
 
     /// Those that a profile has, in order.
@@ -76,24 +129,52 @@ impl Collateral {
                  fetch it from the vendor, and give it to `countersign collateral import`"
             );
         }
-        let fits = |kind: &EndorsementKind| needed.contains(kind) || allowed.contains(kind);
-        let found = self.0.iter().filter(|(kind, _)| fits(kind));
-        Ok(found
-            .map(|(kind, bytes)| Endorsement {
+        let mut out = Vec::new();
+        for kind in EndorsementKind::ALL {
+            if !needed.contains(kind) && !allowed.contains(kind) {
+                continue;
+            }
+            let all = if *kind == EndorsementKind::KeyCertificate {
+                self.key_certificates()?
+            } else {
+                self.kept.get(kind).cloned().into_iter().collect()
+            };
+            out.extend(all.into_iter().map(|bytes| Endorsement {
                 kind: *kind,
-                bytes: Bytes(bytes.clone()),
-            })
-            .collect())
+                bytes: Bytes(bytes),
+            }));
+        }
+        Ok(out)
+    }
+
+    /// Certificates towards the platform's key, its own first.
+    fn key_certificates(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut out: Vec<Vec<u8>> = self.key_certificate.iter().cloned().collect();
+        if let Some(kept) = self.kept.get(&EndorsementKind::KeyCertificate) {
+            let found = pieces(kept).context("collateral/key-certificate")?;
+            out.extend(found.into_iter().map(Piece::into_bytes));
+        }
+        if out.len() > MAX_KEY_CERTIFICATES {
+            bail!(
+                "there are {} certificates towards the platform's key, {MAX_KEY_CERTIFICATES} are the most",
+                out.len()
+            );
+        }
+        Ok(out)
     }
 
     /// The first that a profile needs and that is not there.
     #[must_use]
     pub fn missing(&self, profile: Profile) -> Option<EndorsementKind> {
         let needed = profile.endorsements().needed;
-        needed
-            .iter()
-            .find(|kind| !self.0.contains_key(kind))
-            .copied()
+        needed.iter().find(|kind| !self.has(**kind)).copied()
+    }
+
+    /// Whether one is there.
+    #[must_use]
+    pub fn has(&self, kind: EndorsementKind) -> bool {
+        let brought = kind == EndorsementKind::KeyCertificate && self.key_certificate.is_some();
+        brought || self.kept.contains_key(&kind)
     }
 
     /// Takes files in, by their content. Nothing is taken if one of them is not known.
@@ -117,15 +198,38 @@ impl Collateral {
             }
         }
         let found = found.endorsements()?;
+        Self::keep(site, &found)?;
+        Ok(found.into_keys().collect())
+    }
+
+    /// Has pieces by their kinds, as [`Self::import`] would keep them.
+    ///
+    /// # Errors
+    /// If one of them is nothing that belongs here, or two are of one kind.
+    pub fn sorted(
+        found: impl IntoIterator<Item = Piece>,
+    ) -> anyhow::Result<BTreeMap<EndorsementKind, Vec<u8>>> {
+        let mut out = Found::default();
+        for piece in found {
+            out.keep(piece)?;
+        }
+        out.endorsements()
+    }
+
+    /// Writes endorsements, each at once; what was there of their kinds is replaced.
+    ///
+    /// # Errors
+    /// If the disk stands in the way.
+    pub fn keep(site: &Path, found: &BTreeMap<EndorsementKind, Vec<u8>>) -> anyhow::Result<()> {
         let directory = Self::directory(site);
         fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
-        for (kind, bytes) in &found {
+        for (kind, bytes) in found {
             let path = directory.join(kind.name());
             let beside = directory.join(format!("{}.new", kind.name()));
             fs::write(&beside, bytes).with_context(|| beside.display().to_string())?;
             fs::rename(&beside, &path).with_context(|| path.display().to_string())?;
         }
-        Ok(found.into_keys().collect())
+        Ok(())
     }
 }
 
@@ -136,6 +240,8 @@ struct Found {
     /// Certificates of whoever signs Intel's collateral, and of the root.
     signer: Option<Vec<u8>>,
     root: Option<Vec<u8>>,
+    /// Certificates of issuers of Google's keys, in the order of the files.
+    keys: Vec<Vec<u8>>,
 }
 
 impl Found {
@@ -156,6 +262,10 @@ impl Found {
             // Both answers of Intel's service have the same chain, in their headers.
             Some(Vendor::IntelSigner) => return once(&mut self.signer, piece),
             Some(Vendor::IntelRoot) => return once(&mut self.root, piece),
+            None if is_of_google(&piece) => {
+                self.keys.push(piece.into_bytes());
+                return Ok(());
+            }
             None => bail!(
                 "{} is no endorsement of a vendor that is known here",
                 piece.what()
@@ -194,6 +304,10 @@ impl Found {
     }
 
     fn endorsements(mut self) -> anyhow::Result<BTreeMap<EndorsementKind, Vec<u8>>> {
+        if !self.keys.is_empty() {
+            let all: String = self.keys.iter().map(|der| armour(der)).collect();
+            self.add(EndorsementKind::KeyCertificate, all.into_bytes())?;
+        }
         match (self.signer.take(), self.root.take()) {
             (Some(signer), Some(root)) => {
                 let chain = [armour(&signer), armour(&root)].concat().into_bytes();
@@ -207,6 +321,11 @@ impl Found {
         }
         Ok(self.kinds)
     }
+}
+
+/// By the name that issuers of Google's keys give themselves. Nothing is verified.
+fn is_of_google(piece: &Piece) -> bool {
+    matches!(piece, Piece::Certificate(der) if der.windows(6).any(|name| name == b"Google"))
 }
 
 fn once(slot: &mut Option<Vec<u8>>, piece: Piece) -> anyhow::Result<()> {
@@ -252,6 +371,75 @@ mod tests {
             some.missing(Profile::AzureSnp),
             Some(EndorsementKind::AmdVek)
         );
+    }
+
+    #[test]
+    fn what_a_machine_brings_stands_in_front_of_what_the_site_keeps() {
+        let kinds = |c: &Collateral, profile| -> Vec<(EndorsementKind, Vec<u8>)> {
+            let found = c.of(profile).unwrap();
+            found.into_iter().map(|e| (e.kind, e.bytes.0)).collect()
+        };
+        let site = tempfile::tempdir().unwrap();
+        let chain = [
+            "snp/captured/milan-v2-virtee.der",
+            "snp/roots/milan-ask.der",
+            "snp/roots/milan-ark.der",
+        ];
+        Collateral::import(site.path(), &chain.map(capture)).unwrap();
+        let mut collateral = Collateral::read(site.path()).unwrap();
+        let before = kinds(&collateral, Profile::Snp);
+        // A table with another chip's certificate, and an entry that nobody knows.
+        let other = fs::read(capture("snp/captured/milan-v2-azure.der")).unwrap();
+        let vcek = *b"\x63\xda\x75\x8d\xe6\x64\x45\x64\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd";
+        let length = u32::try_from(other.len()).unwrap();
+        let entry = [48_u32.to_le_bytes(), length.to_le_bytes()].concat();
+        let table = [&vcek[..], &entry, &[0; 24], &other].concat();
+        collateral.take_host_table(&table).unwrap();
+        let after = kinds(&collateral, Profile::Snp);
+        assert_eq!(after[0], (EndorsementKind::AmdVek, other));
+        assert_eq!(after[1..], before[1..]);
+        // One that is broken changes nothing.
+        assert!(collateral.take_host_table(&table[..100]).is_err());
+        assert!(collateral.take_host_table(b"certificates").is_err());
+        assert_eq!(kinds(&collateral, Profile::Snp), after);
+        collateral.take_host_table(&[]).unwrap();
+        assert_eq!(kinds(&collateral, Profile::Snp), after);
+    }
+
+    #[test]
+    fn the_certificate_of_a_platforms_key_comes_first_and_its_issuers_follow() {
+        let site = tempfile::tempdir().unwrap();
+        let chain = [
+            "snp/captured/milan-v2-virtee.der",
+            "snp/roots/milan-ask.der",
+            "snp/roots/milan-ark.der",
+        ];
+        Collateral::import(site.path(), &chain.map(capture)).unwrap();
+        let mut collateral = Collateral::read(site.path()).unwrap();
+        let missing = collateral.missing(Profile::GcpSnp);
+        assert_eq!(missing, Some(EndorsementKind::KeyCertificate));
+        collateral.put_key_certificate(b"of the key".to_vec());
+        assert_eq!(collateral.missing(Profile::GcpSnp), None);
+        let issuers = fs::read(capture("snp/roots/milan-ask.der")).unwrap();
+        let armoured = armour(&issuers).repeat(7);
+        let path = Collateral::directory(site.path()).join("key-certificate");
+        fs::write(&path, &armoured).unwrap();
+        let mut collateral = Collateral::read(site.path()).unwrap();
+        collateral.put_key_certificate(b"of the key".to_vec());
+        let found = collateral.of(Profile::GcpSnp).unwrap();
+        let keys: Vec<_> = found
+            .iter()
+            .filter(|e| e.kind == EndorsementKind::KeyCertificate)
+            .map(|e| e.bytes.0.as_slice())
+            .collect();
+        assert_eq!(keys.len(), 8);
+        assert_eq!(keys[..2], [&b"of the key"[..], &issuers]);
+        // Profiles without such a key do not have it.
+        assert_eq!(collateral.of(Profile::Snp).unwrap().len(), 3);
+        fs::write(&path, armour(&issuers).repeat(8)).unwrap();
+        let mut collateral = Collateral::read(site.path()).unwrap();
+        collateral.put_key_certificate(b"of the key".to_vec());
+        assert!(collateral.of(Profile::GcpSnp).is_err());
     }
 
     #[test]

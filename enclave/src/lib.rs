@@ -17,6 +17,7 @@
 //! | [`egress`] | where connections to upstreams may go, and who has to be there |
 //! | [`upstreams`] | the servers behind, each principal's its own |
 //! | [`collateral`] | what vendors say of the machine's platform, as files of the site |
+//! | [`azure`], [`fetch`] | what a host's service gives, and how it is asked |
 //! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
 //! | [`export`] | what of the log leaves, and how it is written |
 //! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
@@ -29,6 +30,7 @@
 //! **Start reading** at [`calls`], which is DESIGN's table with awaits.
 
 pub mod adoption;
+pub mod azure;
 pub mod boot;
 pub mod bridge;
 pub mod calls;
@@ -40,6 +42,7 @@ pub mod doors;
 pub mod egress;
 pub mod erasing;
 pub mod export;
+pub mod fetch;
 pub mod joint;
 pub mod keys;
 pub mod plain_http;

@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let q = Qualifying([7; 32]);
     println!(
         "profile {} ({}), {RUNS} runs",
-        tpm.identity().profile,
+        tpm.identity().detected.profile,
         tpm.identity().vendor
     );
     println!(

@@ -1,14 +1,20 @@
 //! What a platform attests, behind one trait, so that other platforms can stand beside the TPM.
 //!
-//! In: 32 bytes of qualifying data. Out: opaque evidence over exactly them. What the evidence is
+//! In: 32 bytes of qualifying data, for an opening 64 more. Out: opaque evidence over exactly them. What the evidence is
 //! worth is derived by the verifier again; nothing here is a claim it relies on.
+//!
+//! Which profile a machine has follows from what it shows of itself ([`Profile::detect`]), and is told with the reason.
+//! The profile decides what is asked for; it cannot make evidence out of what is not there.
 
 use crate::error::PolicyError;
 use crate::policy::ReleasePolicy;
+use crate::processor::{Processor, ReportData, ReportError, Technology};
 use crate::tpm::Tpm;
 use crate::transport::TpmAddress;
-use crate::vouching::{PARAVISOR_KEY, PlatformWord};
+use crate::vouching::{GoogleWord, PARAVISOR_KEY, PlatformWord};
 use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 /// The vendor string of libtpms, which swtpm wraps.
 const LIBTPMS_VENDOR: &str = "SW   TPM";
@@ -20,21 +26,84 @@ pub enum Profile {
     Tpm,
     /// A software TPM: simulated, vouches for nothing.
     Swtpm,
+    /// SEV-SNP by itself: no TPM that lasts.
+    Snp,
+    /// TDX by itself: no TPM that lasts.
+    Tdx,
     /// SEV-SNP on Azure: a paravisor above the guest holds its TPM.
     AzureSnp,
     /// TDX on Azure: a paravisor above the guest holds its TPM.
     AzureTdx,
+    /// SEV-SNP on Google Cloud: the hypervisor holds the guest's TPM.
+    GcpSnp,
+    /// TDX on Google Cloud: the hypervisor holds the guest's TPM.
+    GcpTdx,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Tpm,
+        Self::Swtpm,
+        Self::Snp,
+        Self::Tdx,
+        Self::AzureSnp,
+        Self::AzureTdx,
+        Self::GcpSnp,
+        Self::GcpTdx,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Tpm => "tpm",
+            Self::Swtpm => "swtpm",
+            Self::Snp => "snp",
+            Self::Tdx => "tdx",
+            Self::AzureSnp => "azure-snp",
+            Self::AzureTdx => "azure-tdx",
+            Self::GcpSnp => "gcp-snp",
+            Self::GcpTdx => "gcp-tdx",
+        }
+    }
 }
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tpm => "tpm",
-            Self::Swtpm => "swtpm",
-            Self::AzureSnp => "azure-snp",
-            Self::AzureTdx => "azure-tdx",
-        })
+        f.write_str(self.word())
     }
+}
+
+/// Not the name of a platform profile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no platform: tpm, swtpm, snp, tdx, azure-snp, azure-tdx, gcp-snp or gcp-tdx")]
+pub struct NoProfile(pub String);
+
+impl FromStr for Profile {
+    type Err = NoProfile;
+
+    fn from_str(text: &str) -> Result<Self, NoProfile> {
+        let found = Self::ALL.into_iter().find(|p| p.word() == text);
+        found.ok_or_else(|| NoProfile(text.to_owned()))
+    }
+}
+
+/// What a machine shows of itself without a TPM. Anybody who runs it can have it show something else: it chooses what
+/// evidence is asked for, and is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Machine {
+    /// Whose processor's device is there.
+    pub technology: Option<Technology>,
+    /// The firmware says that Google runs it.
+    pub google: bool,
+}
+
+/// A profile, and why it is that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detected {
+    /// Which.
+    pub profile: Profile,
+    /// What was found, for a person.
+    pub why: &'static str,
 }
 
 /// A configured profile claims more than what was found.
@@ -48,14 +117,51 @@ pub struct ProfileUpgrade {
 }
 
 impl Profile {
-    /// By address, vendor string and a paravisor's report, where there is one. What is reached over TCP is software,
+    /// By address, vendor string, a paravisor's report, and what the machine shows. What is reached over TCP is software,
     /// whatever it says.
-    pub(crate) fn detect(address: &TpmAddress, vendor: &str, paravisor: Option<&[u8]>) -> Self {
+    pub(crate) fn detect(
+        address: &TpmAddress,
+        vendor: &str,
+        paravisor: Option<&[u8]>,
+        machine: Machine,
+    ) -> Detected {
+        let found = |profile, why| Detected { profile, why };
         match address {
-            TpmAddress::Tcp { .. } => Self::Swtpm,
-            TpmAddress::Device(_) if vendor == LIBTPMS_VENDOR => Self::Swtpm,
-            TpmAddress::Device(_) => paravisor.and_then(of_paravisor).unwrap_or(Self::Tpm),
+            TpmAddress::Tcp { .. } => found(
+                Self::Swtpm,
+                "the TPM is reached over TCP, so it is software",
+            ),
+            TpmAddress::Device(_) if vendor == LIBTPMS_VENDOR => found(
+                Self::Swtpm,
+                "the TPM calls itself libtpms, so it is software",
+            ),
+            TpmAddress::Device(_) => match paravisor.and_then(of_paravisor) {
+                Some(Technology::SevSnp) => found(
+                    Self::AzureSnp,
+                    "the TPM has a paravisor's report around one of SEV-SNP",
+                ),
+                Some(Technology::Tdx) => found(
+                    Self::AzureTdx,
+                    "the TPM has a paravisor's report around one of TDX",
+                ),
+                None => of_machine(machine),
+            },
         }
+    }
+
+    /// The profile of a machine that has no TPM, if its processor reports.
+    #[must_use]
+    pub fn without_tpm(machine: Machine) -> Option<Detected> {
+        machine.technology.map(|technology| match technology {
+            Technology::SevSnp => Detected {
+                profile: Self::Snp,
+                why: "there is no TPM, and /dev/sev-guest is there",
+            },
+            Technology::Tdx => Detected {
+                profile: Self::Tdx,
+                why: "there is no TPM, and /dev/tdx_guest is there",
+            },
+        })
     }
 
     /// Applies a configured profile, which may claim less than was found, never more.
@@ -76,14 +182,42 @@ impl Profile {
     }
 }
 
+/// A machine with a TPM that no paravisor keeps.
+fn of_machine(machine: Machine) -> Detected {
+    let found = |profile, why| Detected { profile, why };
+    match (machine.google, machine.technology) {
+        (true, Some(Technology::SevSnp)) => found(
+            Profile::GcpSnp,
+            "the firmware names Google Compute Engine, and /dev/sev-guest is there",
+        ),
+        (true, Some(Technology::Tdx)) => found(
+            Profile::GcpTdx,
+            "the firmware names Google Compute Engine, and /dev/tdx_guest is there",
+        ),
+        (false, Some(_)) => found(
+            Profile::Tpm,
+            "there is a TPM; the processor could report too, but nothing that is known here ties the one to the other",
+        ),
+        (_, None) => found(
+            Profile::Tpm,
+            "there is a TPM that does not call itself software, and no processor that reports",
+        ),
+    }
+}
+
 /// Which hardware stands below a paravisor, as its report says. Source: `docs/spec/azure.md`.
-fn of_paravisor(report: &[u8]) -> Option<Profile> {
+fn of_paravisor(report: &[u8]) -> Option<Technology> {
     let kind = report.strip_prefix(b"HCLA")?.get(PARAVISOR_KIND_AT..)?;
     match kind.first_chunk()? {
-        [2, 0, 0, 0] => Some(Profile::AzureSnp),
-        [4, 0, 0, 0] => Some(Profile::AzureTdx),
+        [2, 0, 0, 0] => Some(Technology::SevSnp),
+        [4, 0, 0, 0] => Some(Technology::Tdx),
         _ => None,
     }
+}
+
+/// The report of a trust domain within a paravisor's: 1024 bytes after the header of 32.
+fn td_report(paravisor: &[u8]) -> Option<&[u8]> {
+    paravisor.get(32..)?.get(..1024)
 }
 
 /// Where a paravisor's report says of which kind it is, after its first four bytes: 28 bytes of header, 1184 of the
@@ -135,10 +269,16 @@ pub enum Evidence {
 /// What stands beside a TPM's evidence when an epoch opens: reports, as the platform gave them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformReport {
+    /// Report or quote of the processor, where it does not stand in the paravisor's.
+    pub report: Option<Vec<u8>>,
     /// Report of the paravisor.
     pub paravisor: Option<Vec<u8>>,
     /// What the platform's key says of the attestation key.
     pub key: Option<PlatformWord>,
+    /// The certificate of that key, where the TPM keeps one.
+    pub key_certificate: Option<Vec<u8>>,
+    /// The host's table of certificates, where it gave one beside the processor's report.
+    pub host_table: Vec<u8>,
 }
 
 /// A step of the epoch counter with evidence of it.
@@ -166,6 +306,12 @@ pub enum AttestError {
         /// What to do.
         hint: &'static str,
     },
+    /// The processor.
+    #[error("the processor does not report: {0}")]
+    Processor(#[from] ReportError),
+    /// The host's service that makes quotes.
+    #[error("the host makes no quote: {0}")]
+    NoQuote(#[from] NoQuote),
     /// The platform has no counter that could be certified.
     #[error("platform {profile} has no certified counter")]
     NoCounter {
@@ -186,10 +332,16 @@ pub trait Attester: Send + Sync {
     fn attest(&self, qualifying: Qualifying) -> Result<Evidence, AttestError>;
 
     /// What stands beside the TPM's evidence of an opening; nothing where the profile has nothing of the kind.
+    /// A processor whose report the guest asks for itself reports over `data`; a key of the platform's signs over
+    /// `qualifying`.
     ///
     /// # Errors
     /// When the platform refuses, or does not have what its profile needs.
-    fn platform(&self, qualifying: Qualifying) -> Result<Option<PlatformReport>, AttestError>;
+    fn platform(
+        &self,
+        data: ReportData,
+        qualifying: Qualifying,
+    ) -> Result<Option<PlatformReport>, AttestError>;
 
     /// Advances the epoch counter and attests it.
     ///
@@ -204,31 +356,145 @@ pub trait Attester: Send + Sync {
     fn counter(&self) -> Result<u64, AttestError>;
 }
 
-/// A TPM attesting under a release policy.
+/// There is no quote of a trust domain; says why, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoQuote(pub String);
+
+/// Who makes a quote of a trust domain's report, where the guest cannot.
+pub trait Quotes: Send + Sync {
+    /// The quote of this report. Whoever gives it is nobody to believe.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn quote(&self, td_report: &[u8]) -> Result<Vec<u8>, NoQuote>;
+}
+
+/// What reports beside a TPM. Whatever is not there is missed by the profile that needs it.
+#[derive(Clone, Default)]
+pub struct Beside {
+    /// The machine's processor.
+    pub processor: Option<Arc<dyn Processor>>,
+    /// Azure's service.
+    pub quotes: Option<Arc<dyn Quotes>>,
+}
+
+/// A TPM attesting under a release policy, and what reports beside it.
 #[derive(Clone)]
 pub struct TpmAttester {
     tpm: Tpm,
     release: ReleasePolicy,
     profile: Profile,
+    beside: Beside,
 }
 
 impl TpmAttester {
     /// Joins a TPM and the policy of the running release; the profile is the one detected,
-    /// restricted to `profile` where configuration asks for one.
+    /// restricted to `profile` where somebody asks for one.
     ///
     /// # Errors
-    /// When configuration claims more than was found.
+    /// When that claims more than was found.
     pub fn new(
         tpm: Tpm,
         release: ReleasePolicy,
         profile: Option<Profile>,
     ) -> Result<Self, ProfileUpgrade> {
-        let found = tpm.identity().profile;
+        let found = tpm.identity().detected.profile;
         let profile = profile.map_or(Ok(found), |asked| found.restricted_to(asked))?;
         Ok(Self {
             tpm,
             release,
             profile,
+            beside: Beside::default(),
+        })
+    }
+
+    /// One of a machine that no test has.
+    #[cfg(test)]
+    pub(crate) fn of_another(tpm: Tpm, release: ReleasePolicy, profile: Profile) -> Self {
+        Self {
+            tpm,
+            release,
+            profile,
+            beside: Beside::default(),
+        }
+    }
+
+    /// The same, with what reports beside the TPM.
+    #[must_use]
+    pub fn beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
+    }
+
+    fn missing(&self, what: &'static str, hint: &'static str) -> AttestError {
+        AttestError::Missing {
+            profile: self.profile,
+            what,
+            hint,
+        }
+    }
+
+    /// The paravisor's report, and its key's word.
+    fn paravisor(&self, qualifying: Qualifying) -> Result<(Vec<u8>, PlatformWord), AttestError> {
+        let tpm = |e| AttestError::Tpm(PolicyError::from(e));
+        let report = self.tpm.paravisor_report().map_err(tpm)?;
+        let key = self.tpm.platform_word(PARAVISOR_KEY, qualifying);
+        let key = key.map_err(tpm)?;
+        let report = report.ok_or_else(|| {
+            let hint =
+                "it stood in NV index 0x01400001 when the TPM was opened; restart the machine";
+            self.missing("the paravisor's report", hint)
+        })?;
+        let key = key.ok_or_else(|| {
+            let hint = "it should be at 0x81000003; restart the machine, which makes it anew";
+            self.missing("the paravisor's attestation key", hint)
+        })?;
+        Ok((report, key))
+    }
+
+    /// The quote of the trust domain below a paravisor.
+    fn host_quote(&self, paravisor: &[u8]) -> Result<Vec<u8>, AttestError> {
+        let report = td_report(paravisor).ok_or_else(|| {
+            let hint = "it ends before it; restart the machine";
+            self.missing("the report of the trust domain in the paravisor's", hint)
+        })?;
+        let quotes = self.beside.quotes.as_ref().ok_or_else(|| {
+            let hint = "the host's service makes it, and nothing here asks that service";
+            self.missing("a quote of the trust domain", hint)
+        })?;
+        Ok(quotes.quote(report)?)
+    }
+
+    /// The processor's own report, and the word of Google's key.
+    fn google(
+        &self,
+        technology: Technology,
+        data: ReportData,
+        qualifying: Qualifying,
+    ) -> Result<PlatformReport, AttestError> {
+        let processor = self.beside.processor.as_ref();
+        let processor = processor.filter(|p| p.technology() == technology);
+        let processor = processor.ok_or_else(|| {
+            let hint = match technology {
+                Technology::SevSnp => "/dev/sev-guest is gone; load the module sev-guest",
+                Technology::Tdx => "/dev/tdx_guest is gone; load the module tdx-guest",
+            };
+            self.missing("a report of the processor", hint)
+        })?;
+        let report = processor.report(data)?;
+        let word = self.tpm.google_word(qualifying);
+        let word = word.map_err(|e| AttestError::Tpm(PolicyError::from(e)))?;
+        let GoogleWord { word, certificate } = word.ok_or_else(|| {
+            let hint = "they should be in NV indices 0x01c10000 to 0x01c10003; make the machine with a virtual TPM \
+                        (Shielded VM), of an image of Google's newer than 2023";
+            self.missing("Google's attestation key and its certificate", hint)
+        })?;
+        Ok(PlatformReport {
+            report: Some(report.bytes),
+            paravisor: None,
+            key: Some(word),
+            key_certificate: Some(certificate),
+            host_table: report.host_table,
         })
     }
 }
@@ -242,37 +508,34 @@ impl Attester for TpmAttester {
         Ok(Evidence::Tpm(self.tpm.evidence(&self.release, qualifying)?))
     }
 
-    fn platform(&self, qualifying: Qualifying) -> Result<Option<PlatformReport>, AttestError> {
-        let missing = |what, hint| AttestError::Missing {
-            profile: self.profile,
-            what,
-            hint,
-        };
-        match self.profile {
-            Profile::Tpm | Profile::Swtpm => Ok(None),
-            Profile::AzureTdx => Err(missing(
-                "a quote of the trust domain",
-                "the host's service makes it, and this version does not ask that service",
-            )),
-            Profile::AzureSnp => {
-                let tpm = |e| AttestError::Tpm(PolicyError::from(e));
-                let paravisor = self.tpm.paravisor_report().map_err(tpm)?;
-                let key = self
-                    .tpm
-                    .platform_word(PARAVISOR_KEY, qualifying)
-                    .map_err(tpm)?;
-                if paravisor.is_none() {
-                    let hint = "it stood in NV index 0x01400001 when the TPM was opened; restart the machine";
-                    return Err(missing("the paravisor's report", hint));
-                }
-                if key.is_none() {
-                    let hint =
-                        "it should be at 0x81000003; restart the machine, which makes it anew";
-                    return Err(missing("the paravisor's attestation key", hint));
-                }
-                Ok(Some(PlatformReport { paravisor, key }))
+    fn platform(
+        &self,
+        data: ReportData,
+        qualifying: Qualifying,
+    ) -> Result<Option<PlatformReport>, AttestError> {
+        let (report, (paravisor, key)) = match self.profile {
+            Profile::Tpm | Profile::Swtpm => return Ok(None),
+            Profile::Snp | Profile::Tdx => {
+                let hint = "this attester has a TPM, which such a profile does not";
+                return Err(self.missing("a processor by itself", hint));
             }
-        }
+            Profile::AzureSnp => (None, self.paravisor(qualifying)?),
+            Profile::AzureTdx => {
+                let (paravisor, key) = self.paravisor(qualifying)?;
+                (Some(self.host_quote(&paravisor)?), (paravisor, key))
+            }
+            Profile::GcpSnp => {
+                return self.google(Technology::SevSnp, data, qualifying).map(Some);
+            }
+            Profile::GcpTdx => return self.google(Technology::Tdx, data, qualifying).map(Some),
+        };
+        Ok(Some(PlatformReport {
+            report,
+            paravisor: Some(paravisor),
+            key: Some(key),
+            key_certificate: None,
+            host_table: Vec::new(),
+        }))
     }
 
     fn advance(&self, qualifying: Qualifying) -> Result<Advanced, AttestError> {
@@ -292,13 +555,28 @@ impl Attester for TpmAttester {
 mod tests {
     use super::*;
 
+    const BARE: Machine = Machine {
+        technology: None,
+        google: false,
+    };
+
+    fn machine(technology: Technology, google: bool) -> Machine {
+        Machine {
+            technology: Some(technology),
+            google,
+        }
+    }
+
+    fn found(vendor: &str, paravisor: Option<&[u8]>, machine: Machine) -> Profile {
+        Profile::detect(&TpmAddress::default(), vendor, paravisor, machine).profile
+    }
+
     #[test]
     fn a_device_that_calls_itself_libtpms_is_software() {
-        let paravisor = report(2);
-        assert_eq!(
-            Profile::detect(&TpmAddress::default(), "SW   TPM", Some(&paravisor)),
-            Profile::Swtpm
-        );
+        for machine in [BARE, machine(Technology::SevSnp, true)] {
+            let found = found("SW   TPM", Some(&report(2)), machine);
+            assert_eq!(found, Profile::Swtpm);
+        }
     }
 
     #[test]
@@ -307,18 +585,48 @@ mod tests {
             host: "127.0.0.1".into(),
             port: 1,
         };
-        assert_eq!(
-            Profile::detect(&address, "SLB9670", Some(&report(2))),
-            Profile::Swtpm
-        );
+        let google = machine(Technology::SevSnp, true);
+        let found = Profile::detect(&address, "SLB9670", Some(&report(2)), google);
+        assert_eq!(found.profile, Profile::Swtpm);
+        assert!(found.why.contains("TCP"));
     }
 
     #[test]
     fn a_device_of_a_vendor_is_a_tpm() {
-        assert_eq!(
-            Profile::detect(&TpmAddress::default(), "SLB9670", None),
-            Profile::Tpm
-        );
+        assert_eq!(found("SLB9670", None, BARE), Profile::Tpm);
+        // What else is there does not make it more: nothing ties one to the other.
+        for technology in [Technology::SevSnp, Technology::Tdx] {
+            let beside = machine(technology, false);
+            assert_eq!(found("SLB9670", None, beside), Profile::Tpm);
+        }
+        let shielded = Machine {
+            google: true,
+            ..BARE
+        };
+        assert_eq!(found("GOOG", None, shielded), Profile::Tpm);
+    }
+
+    #[test]
+    fn a_machine_of_googles_is_told_by_its_firmware_and_its_device() {
+        let snp = machine(Technology::SevSnp, true);
+        let tdx = machine(Technology::Tdx, true);
+        assert_eq!(found("GOOG", None, snp), Profile::GcpSnp);
+        assert_eq!(found("GOOG", None, tdx), Profile::GcpTdx);
+        // A paravisor is Azure's, whatever the firmware says.
+        assert_eq!(found("GOOG", Some(&report(2)), snp), Profile::AzureSnp);
+    }
+
+    #[test]
+    fn a_machine_without_a_tpm_is_its_processor_or_nothing() {
+        assert_eq!(Profile::without_tpm(BARE), None);
+        for (technology, profile) in [
+            (Technology::SevSnp, Profile::Snp),
+            (Technology::Tdx, Profile::Tdx),
+        ] {
+            let found = Profile::without_tpm(machine(technology, false)).unwrap();
+            assert_eq!(found.profile, profile);
+            assert!(found.why.contains(technology.device()));
+        }
     }
 
     /// As much of a paravisor's report as says of which kind it is.
@@ -331,8 +639,7 @@ mod tests {
 
     #[test]
     fn a_paravisors_report_says_which_hardware_is_below() {
-        let found =
-            |report: &[u8]| Profile::detect(&TpmAddress::default(), "MSFT xCG fTPM", Some(report));
+        let found = |report: &[u8]| found("MSFT xCG fTPM", Some(report), BARE);
         assert_eq!(found(&report(2)), Profile::AzureSnp);
         assert_eq!(found(&report(4)), Profile::AzureTdx);
         assert_eq!(found(&report(3)), Profile::Tpm);
@@ -347,16 +654,29 @@ mod tests {
             asked: Profile::Tpm,
         };
         assert_eq!(Profile::Swtpm.restricted_to(Profile::Tpm), Err(upgrade));
-        assert!(Profile::Tpm.restricted_to(Profile::AzureSnp).is_err());
-        assert!(Profile::AzureSnp.restricted_to(Profile::Tpm).is_err());
-        assert!(Profile::AzureTdx.restricted_to(Profile::AzureSnp).is_err());
+        for found in Profile::ALL {
+            for asked in Profile::ALL {
+                let allowed = asked == found || asked == Profile::Swtpm;
+                assert_eq!(found.restricted_to(asked).is_ok(), allowed);
+            }
+        }
     }
 
     #[test]
     fn configuration_may_claim_less() {
-        for found in [Profile::Tpm, Profile::AzureSnp, Profile::AzureTdx] {
+        for found in Profile::ALL {
             assert_eq!(found.restricted_to(Profile::Swtpm), Ok(Profile::Swtpm));
             assert_eq!(found.restricted_to(found), Ok(found));
+        }
+    }
+
+    #[test]
+    fn every_profile_has_a_name_and_no_other_name_is_one() {
+        for profile in Profile::ALL {
+            assert_eq!(profile.to_string().parse(), Ok(profile));
+        }
+        for name in ["", "TPM", "gcp", "tpm "] {
+            assert_eq!(name.parse::<Profile>(), Err(NoProfile(name.to_owned())));
         }
     }
 }

@@ -5,7 +5,7 @@
 //! of each. Causes are named before the TPM is asked (floor, PCRs, whose blob); the TPM enforces
 //! the same again, so a wrong answer to the naming can only change the message.
 
-use crate::attester::{AttestationKey, Profile, Qualifying, TpmEvidence};
+use crate::attester::{AttestationKey, Detected, Profile, Qualifying, TpmEvidence};
 use crate::blob::{
     LABEL_TAG_BYTES, MAX_SECRET_BYTES, MIN_SECRET_BYTES, SealLabel, SealedBlob, sealed_template,
 };
@@ -18,6 +18,7 @@ use crate::error::{
 use crate::nv::{NvIndex, RING_SLOT_BYTES, Written, floor_branches};
 use crate::pcr::{PcrSet, PcrValues};
 use crate::policy::{ApprovalDigest, NvName, ReleaseKey, ReleasePolicy, name_of};
+use crate::processor::Places;
 use crate::session::{Protect, SaltKey, Session, SessionKind};
 use crate::transport::TpmAddress;
 use crate::vouching::paravisor_report;
@@ -89,8 +90,8 @@ pub struct Provisioned {
 /// Who a TPM is, as far as it can say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TpmIdentity {
-    /// Hardware or software, by the vendor string and the address.
-    pub profile: Profile,
+    /// Which platform it belongs to, and why.
+    pub detected: Detected,
     /// The vendor string.
     pub vendor: String,
     /// The attestation key.
@@ -186,7 +187,8 @@ impl Device {
             TpmAddress::Tcp { .. } => None,
             TpmAddress::Device(_) => paravisor_report(&mut connection)?,
         };
-        let profile = Profile::detect(address, &vendor, paravisor.as_deref());
+        let machine = Places::default().machine();
+        let detected = Profile::detect(address, &vendor, paravisor.as_deref(), machine);
         let (storage_key, salt_key) = storage_key(&mut connection)?;
         let key = connection.create_primary(RH_ENDORSEMENT, &ATTESTATION_TEMPLATE)?;
         let attestation_key = AttestationKey {
@@ -194,7 +196,7 @@ impl Device {
             tpmt_public: key.public.area,
         };
         let identity = TpmIdentity {
-            profile,
+            detected,
             vendor,
             attestation_key,
             storage_key_name: storage_key.name,

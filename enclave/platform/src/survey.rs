@@ -6,7 +6,7 @@
 //!
 //! [`crate::Tpm::open`] is what a gateway does; it makes a storage key where there is none.
 
-use crate::attester::Profile;
+use crate::attester::{Detected, Profile};
 use crate::commands::TpmClock;
 use crate::connection::{Authorization, Connection};
 use crate::device::{STORAGE_KEY, read_event_log, salt_key};
@@ -14,8 +14,9 @@ use crate::error::{PolicyError, TpmError};
 use crate::nv::{NvIndex, Written};
 use crate::pcr::{PcrSet, PcrValues};
 use crate::policy::ReleaseKey;
+use crate::processor::Places;
 use crate::transport::TpmAddress;
-use crate::vouching::{PARAVISOR_KEY, paravisor_report};
+use crate::vouching::{PARAVISOR_KEY, has_google_key, paravisor_report};
 use std::time::Duration;
 
 /// How long a software TPM may take for one command. One that somebody else talks to does not answer at all.
@@ -47,8 +48,8 @@ pub enum Kept {
 /// What a TPM is and what it keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// Which profile was found.
-    pub profile: Profile,
+    /// Which profile was found, and why.
+    pub detected: Detected,
     /// What the TPM calls itself.
     pub vendor: String,
     /// Four letters of its maker.
@@ -81,6 +82,8 @@ pub struct Survey {
     pub paravisor: Result<Option<Vec<u8>>, TpmError>,
     /// Whether the paravisor's attestation key is there.
     pub platform_key: bool,
+    /// Whether a key of Google's is there, with its certificate.
+    pub google_key: bool,
     /// The measured-boot event log; nothing where the kernel shows none.
     pub event_log: Result<Option<Vec<u8>>, PolicyError>,
 }
@@ -118,7 +121,7 @@ impl Survey {
         let counter = release.map(NvIndex::counter);
         let counter = counter.map(|index| kept(&mut c, index)).transpose()?;
         Ok(Self {
-            profile: Profile::detect(address, &vendor, report),
+            detected: Profile::detect(address, &vendor, report, Places::default().machine()),
             manufacturer: letters(c.property(PT_MANUFACTURER)?.unwrap_or_default()),
             firmware: firmware(&mut c)?,
             owner_locked: permanent & OWNER_AUTH_SET != 0,
@@ -132,6 +135,7 @@ impl Survey {
             floor_value,
             counter,
             platform_key: c.read_public(PARAVISOR_KEY)?.is_some(),
+            google_key: has_google_key(&mut c)?,
             event_log: match address.event_log_path() {
                 Some(path) => read_event_log(&path),
                 None => Ok(None),
@@ -219,7 +223,7 @@ mod tests {
         let address = swtpm.address();
         let fresh = Survey::of(&address, None).unwrap();
         assert_eq!(
-            (fresh.profile, fresh.storage_key),
+            (fresh.detected.profile, fresh.storage_key),
             (Profile::Swtpm, Kept::Missing)
         );
         assert_eq!((fresh.floor, fresh.counter), (None, None));

@@ -7,6 +7,7 @@ use crate::connection::{Authorization, Command, Connection, Named};
 use crate::error::{RC_AUTH_UNAVAILABLE, RC_NV_AUTHORIZATION, RC_POLICY_FAIL, base};
 use crate::nv::{COUNTER_HANDLE, FLOOR_HANDLE, NvIndex, Written};
 use crate::policy::PolicyDigest;
+use crate::processor::{Processor, ProcessorReport, ReportData, ReportError, Technology};
 use crate::session::{Protect, SessionKind};
 use crate::swtpm::{Swtpm, SwtpmError};
 use crate::wire::{Reader, Writer};
@@ -867,6 +868,147 @@ fn an_attester_advances_what_it_counts() {
     let attester = TpmAttester::new(bench.tpm().clone(), bench.release(1), None).unwrap();
     let advanced = attester.advance(QUALIFYING).unwrap();
     assert_eq!(attester.counter(), Ok(advanced.counter));
+}
+
+// what reports beside a TPM
+
+/// A processor whose device answers as it should, or is busy.
+struct Chip {
+    technology: Technology,
+    busy: bool,
+}
+
+impl Processor for Chip {
+    fn technology(&self) -> Technology {
+        self.technology
+    }
+
+    fn report(&self, ReportData(data): ReportData) -> Result<ProcessorReport, ReportError> {
+        if self.busy {
+            return Err(ReportError::Busy { step: "asking" });
+        }
+        Ok(ProcessorReport {
+            technology: self.technology,
+            bytes: data.to_vec(),
+            host_table: b"a table".to_vec(),
+        })
+    }
+}
+
+/// Azure's service, which quotes what it is given.
+struct Service;
+
+impl Quotes for Service {
+    fn quote(&self, td_report: &[u8]) -> Result<Vec<u8>, NoQuote> {
+        Ok([b"quote of ", td_report].concat())
+    }
+}
+
+const DATA: ReportData = ReportData([0xda; 64]);
+
+fn on(bench: &Bench, profile: Profile, beside: Beside) -> TpmAttester {
+    TpmAttester::of_another(bench.tpm().clone(), bench.release(1), profile).beside(beside)
+}
+
+fn chip(technology: Technology, busy: bool) -> Beside {
+    Beside {
+        processor: Some(Arc::new(Chip { technology, busy })),
+        quotes: Some(Arc::new(Service)),
+    }
+}
+
+fn missing(attester: &TpmAttester, what: &str) {
+    let told = attester.platform(DATA, QUALIFYING).unwrap_err();
+    assert!(matches!(told, AttestError::Missing { .. }), "{told}");
+    assert!(told.to_string().contains(what), "{told}");
+}
+
+#[test]
+fn a_machine_of_googles_gives_its_processors_report_and_its_keys_word() {
+    let bench = Bench::new();
+    for (profile, technology) in [
+        (Profile::GcpSnp, Technology::SevSnp),
+        (Profile::GcpTdx, Technology::Tdx),
+    ] {
+        let other = if technology == Technology::Tdx {
+            Technology::SevSnp
+        } else {
+            Technology::Tdx
+        };
+        missing(&on(&bench, profile, Beside::default()), technology.device());
+        missing(
+            &on(&bench, profile, chip(other, false)),
+            technology.device(),
+        );
+        if profile == Profile::GcpSnp {
+            missing(&on(&bench, profile, chip(technology, false)), "Google's");
+            vouching::tests::keep_google(bench.tpm());
+        }
+        let busy = on(&bench, profile, chip(technology, true)).platform(DATA, QUALIFYING);
+        assert!(matches!(busy, Err(AttestError::Processor(_))), "{busy:?}");
+        let given = on(&bench, profile, chip(technology, false)).platform(DATA, QUALIFYING);
+        let given = given.unwrap().unwrap();
+        assert_eq!(given.report.as_deref(), Some(&DATA.0[..]));
+        assert_eq!(given.paravisor, None);
+        assert_eq!(
+            given.key_certificate.as_deref(),
+            Some(&b"of the ecc key"[..])
+        );
+        assert_eq!(given.host_table, b"a table");
+        let word = given.key.unwrap();
+        assert!(vouching::tests::is_taken(bench.tpm(), &word, QUALIFYING));
+    }
+}
+
+#[test]
+fn a_trust_domain_below_a_paravisor_has_the_quote_of_the_report_within() {
+    let bench = Bench::new();
+    let report: Vec<u8> = (0..1300_u32)
+        .map(|n| u8::try_from(n % 251).unwrap())
+        .collect();
+    missing(
+        &on(&bench, Profile::AzureTdx, chip(Technology::Tdx, false)),
+        "the paravisor's report",
+    );
+    vouching::tests::keep_report(bench.tpm(), report.clone());
+    missing(
+        &on(&bench, Profile::AzureSnp, Beside::default()),
+        "attestation key",
+    );
+    vouching::tests::keep_key(bench.tpm());
+    missing(
+        &on(&bench, Profile::AzureTdx, Beside::default()),
+        "a quote of the trust domain",
+    );
+    let given = on(&bench, Profile::AzureTdx, chip(Technology::Tdx, false));
+    let given = given.platform(DATA, QUALIFYING).unwrap().unwrap();
+    let quote = given.report.unwrap();
+    assert_eq!(quote, [b"quote of ", &report[32..1056]].concat());
+    assert_eq!(given.paravisor.as_deref(), Some(&report[..]));
+    assert!(vouching::tests::is_taken(
+        bench.tpm(),
+        &given.key.unwrap(),
+        QUALIFYING
+    ));
+    // Below the paravisor of SEV-SNP the report is inside.
+    let snp = on(&bench, Profile::AzureSnp, chip(Technology::SevSnp, false));
+    let snp = snp.platform(DATA, QUALIFYING).unwrap().unwrap();
+    assert_eq!((snp.report, snp.key_certificate), (None, None));
+}
+
+#[test]
+fn a_tpm_alone_has_nothing_beside_it_whatever_the_machine_could() {
+    let bench = Bench::new();
+    for profile in [Profile::Tpm, Profile::Swtpm] {
+        let given = on(&bench, profile, chip(Technology::SevSnp, false));
+        assert_eq!(given.platform(DATA, QUALIFYING), Ok(None));
+    }
+    for profile in [Profile::Snp, Profile::Tdx] {
+        missing(
+            &on(&bench, profile, chip(Technology::SevSnp, false)),
+            "a processor by itself",
+        );
+    }
 }
 
 // the bus

@@ -13,7 +13,7 @@ use crate::error::{PolicyError, SealError, TpmError, UnsealError};
 use crate::pcr::{PcrSet, PcrValues};
 use crate::policy::{ReleaseKey, ReleasePolicy};
 use crate::transport::TpmAddress;
-use crate::vouching::PlatformWord;
+use crate::vouching::{GoogleWord, PlatformWord};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -206,6 +206,14 @@ impl Tpm {
         qualifying: Qualifying,
     ) -> Result<Option<PlatformWord>, TpmError> {
         self.ask(move |device| device.platform_word(signer, qualifying))
+    }
+
+    /// What a key of Google's says of the attestation key, with its certificate; nothing where the TPM keeps neither.
+    ///
+    /// # Errors
+    /// When the TPM cannot be asked, or the key does not sign.
+    pub fn google_word(&self, qualifying: Qualifying) -> Result<Option<GoogleWord>, TpmError> {
+        self.ask(move |device| device.google_word(qualifying))
     }
 
     /// Clock, reset and restart counts of the TPM.

@@ -271,8 +271,12 @@ pub fn profile(profile: Profile) -> binding::Profile {
     match profile {
         Profile::Tpm => binding::Profile::Tpm,
         Profile::Swtpm => binding::Profile::Swtpm,
+        Profile::Snp => binding::Profile::Snp,
+        Profile::Tdx => binding::Profile::Tdx,
         Profile::AzureSnp => binding::Profile::AzureSnp,
         Profile::AzureTdx => binding::Profile::AzureTdx,
+        Profile::GcpSnp => binding::Profile::GcpSnp,
+        Profile::GcpTdx => binding::Profile::GcpTdx,
     }
 }
 

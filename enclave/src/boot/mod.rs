@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod platform;
 pub mod vault;
 
+use crate::azure::HostQuotes;
 use crate::boot::adopted::Adopted;
 use crate::clock::Clock;
 use crate::ring::{Parts, StorageRing};
@@ -28,10 +29,14 @@ use crate::site::{SiteDir, StateDir, StateFile};
 use anyhow::Context as _;
 use countersign_gateway::state::State;
 use countersign_journal::{Found, Journal, Limits, Options};
-use countersign_platform::{Attester, Tpm, TpmAddress, TpmAttester};
+use countersign_platform::processor::{Places, Processor};
+use countersign_platform::{
+    Attester, Beside, Detected, Profile, Tpm, TpmAddress, TpmAttester, TpmError,
+};
 use countersign_policies::bundle::{Bundle, Pins};
 use countersign_policies::site::settings::Settings;
 use countersign_record::digest::{ArtifactDigest, GatewayId, PublicKey};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::Vault;
@@ -81,6 +86,8 @@ pub struct Place<'a> {
     pub state: &'a Path,
     /// A TPM other than the settings' (development only: a software TPM that was just started).
     pub tpm: Option<TpmAddress>,
+    /// The platform profile that somebody asks for; never more than what is found.
+    pub platform: Option<Profile>,
 }
 
 impl Opened {
@@ -132,7 +139,7 @@ pub fn unseal(place: &Place<'_>) -> anyhow::Result<Unsealed> {
         .tpm
         .clone()
         .map_or_else(|| crate::site::tpm_address(&settings.tpm), Ok)?;
-    let tpm = Tpm::open(address).context("the TPM cannot be used")?;
+    let tpm = open_tpm(address, &Places::default())?;
     let vault = Arc::new(Vault::open(&tpm, &release, &settings, &state_dir)?);
     Ok(Unsealed {
         settings,
@@ -142,6 +149,32 @@ pub fn unseal(place: &Place<'_>) -> anyhow::Result<Unsealed> {
         vault,
         state_dir,
         release,
+    })
+}
+
+/// Opens the TPM. A machine without one whose processor reports is named, and refused: without a TPM that lasts nothing here
+/// keeps keys, and nobody certifies the counter.
+fn open_tpm(address: TpmAddress, places: &Places) -> anyhow::Result<Tpm> {
+    let error = match Tpm::open(address.clone()) {
+        Ok(tpm) => return Ok(tpm),
+        Err(error) => error,
+    };
+    let missing = matches!(
+        &error,
+        TpmError::Unreachable {
+            cause: ErrorKind::NotFound,
+            ..
+        }
+    );
+    let alone = Profile::without_tpm(places.machine());
+    let alone = alone.filter(|_| missing && matches!(address, TpmAddress::Device(_)));
+    let error = anyhow::Error::new(error);
+    Err(match alone {
+        Some(Detected { profile, why }) => error.context(format!(
+            "platform {profile}: {why}; this version serves on no platform without a TPM that lasts, since keys, log and \
+             counter would end with each boot: use a machine with one (Azure, Google Cloud, or hardware)"
+        )),
+        None => error.context("the TPM cannot be used"),
     })
 }
 
@@ -192,8 +225,13 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
     ring.finish(&journal)?;
     ledger.forbid_downgrade(&bundle.0)?;
     adopted::expect_all(&ledger, &adopted)?;
-    let attester = Arc::new(TpmAttester::new(tpm.clone(), release.clone(), None)?);
-    tracing_line(&format!("platform {}", attester.profile()));
+    let attester = TpmAttester::new(tpm.clone(), release.clone(), place.platform)?;
+    let attester = Arc::new(attester.beside(beside()));
+    let Detected { profile, why } = tpm.identity().detected;
+    tracing_line(&format!("platform {profile}: {why}"));
+    if attester.profile() != profile {
+        tracing_line(&format!("--platform has it claim {}", attester.profile()));
+    }
     if settings.profiles != bundle.0.content().head.profiles {
         tracing_line(
             "the profiles in countersign.toml are not those of the signed bundle, which count",
@@ -219,8 +257,57 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
     })
 }
 
+/// What this machine has that reports beside its TPM.
+fn beside() -> Beside {
+    let processor = Places::default().processor();
+    Beside {
+        processor: processor.map(|p| -> Arc<dyn Processor> { Arc::new(p) }),
+        quotes: Some(Arc::new(HostQuotes::default())),
+    }
+}
+
 /// One line of the gateway's log. It leaves the enclave, so it is public: no arguments, results, tokens or names.
 pub(crate) fn tracing_line(line: &str) {
     eprintln!("countersign: {line}");
     crate::telemetry::line(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_tpm_whose_processor_reports_is_refused_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let places = Places {
+            configfs: at("config"),
+            sev_guest: at("sev-guest"),
+            tdx_guest: at("tdx_guest"),
+            product: at("product_name"),
+        };
+        let open = |address: TpmAddress| {
+            let opened = open_tpm(address, &places);
+            format!("{:#}", opened.map(|_| ()).unwrap_err())
+        };
+        let device = || TpmAddress::Device(at("tpmrm0"));
+        let plain = open(device());
+        assert!(plain.starts_with("the TPM cannot be used"), "{plain}");
+        std::fs::write(at("tdx_guest"), "").unwrap();
+        let tdx = open(device());
+        assert!(tdx.starts_with("platform tdx: there is no TPM"), "{tdx}");
+        std::fs::write(at("sev-guest"), "").unwrap();
+        let snp = open(device());
+        assert!(snp.starts_with("platform snp: there is no TPM"), "{snp}");
+        assert!(
+            snp.contains("no platform without a TPM that lasts"),
+            "{snp}"
+        );
+        // A software TPM that was configured and does not run is another matter.
+        let tcp = open(TpmAddress::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+        });
+        assert!(tcp.starts_with("the TPM cannot be used"), "{tcp}");
+    }
 }

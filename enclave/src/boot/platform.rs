@@ -3,30 +3,37 @@
 //! In: the platform's attester, and the collateral of this site ([`crate::collateral`]). Out: the container, kept
 //! beside the log, and its digest, which the TPM signs over.
 //!
+//! What comes from the host is nobody's word: certificates of its table, a quote that its service made. A verifier judges
+//! them by their vendors' signatures. Here they are looked at once before an epoch rests on them, so that whoever runs the
+//! gateway learns at its start what an auditor would find later.
+//!
 //! Spec: `docs/spec/evidence.md`, "Platform profiles".
 
-use super::Opened;
 use super::epoch::profile;
+use super::{Opened, tracing_line};
 use crate::collateral::Collateral;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use countersign_evidence::tdx::without_padding;
+use countersign_platform::processor::ReportData;
 use countersign_platform::{Attester as _, PlatformReport, PlatformWord, Qualifying};
+use countersign_record::binding::Profile;
 use countersign_record::body::EvidenceRef;
 use countersign_record::body::lifecycle::PLATFORM_EVIDENCE_KIND;
 use countersign_record::cbor::{Bytes, Cbor as _};
-use countersign_record::digest::Anchor;
-use countersign_record::evidence::{PlatformEvidence, PlatformKey};
+use countersign_record::digest::{Anchor, UnixMillis};
+use countersign_record::evidence::{EndorsementKind, PlatformEvidence, PlatformKey};
+use countersign_verify::bare::{Asked, Given, Line, judge};
 
 /// Whether the platform would give all that an opening needs. Moves nothing and keeps nothing.
 ///
 /// # Errors
 /// What is missing.
 pub fn expect(opened: &Opened) -> anyhow::Result<()> {
-    let found = opened
-        .attester
-        .platform(Qualifying([0; 32]))
-        .context("the platform does not report")?;
-    if found.is_some() {
-        Collateral::read(&opened.site)?.of(profile(opened.attester.profile()))?;
+    let anchor = Anchor([0; 64]);
+    if let Some(evidence) = evidence(opened, anchor)? {
+        for line in doubts(&evidence, opened.clock.now().at)? {
+            tracing_line(&line);
+        }
     }
     Ok(())
 }
@@ -36,18 +43,56 @@ pub fn expect(opened: &Opened) -> anyhow::Result<()> {
 /// # Errors
 /// If the platform does not give what its profile needs, or collateral is missing.
 pub fn beside(opened: &Opened, anchor: Anchor) -> anyhow::Result<Option<EvidenceRef>> {
-    let found = opened
-        .attester
-        .platform(Qualifying(anchor.qualifying().0))
-        .context("the platform does not report")?;
-    let Some(PlatformReport { paravisor, key }) = found else {
+    let Some(evidence) = evidence(opened, anchor)? else {
         return Ok(None);
     };
-    let profile = profile(opened.attester.profile());
+    doubts(&evidence, opened.clock.now().at)?;
+    let digest = opened
+        .journal
+        .put_artifact(PLATFORM_EVIDENCE_KIND, &evidence.to_bytes())?;
+    Ok(Some(EvidenceRef {
+        kind: PLATFORM_EVIDENCE_KIND.to_owned(),
+        digest,
+    }))
+}
+
+/// Asks the platform, and puts what vendors say beside its answer.
+fn evidence(opened: &Opened, anchor: Anchor) -> anyhow::Result<Option<PlatformEvidence>> {
+    let qualifying = Qualifying(anchor.qualifying().0);
+    let found = opened
+        .attester
+        .platform(ReportData(anchor.0), qualifying)
+        .context("the platform does not report")?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
     let collateral = Collateral::read(&opened.site)?;
-    let evidence = PlatformEvidence {
+    container(profile(opened.attester.profile()), found, collateral).map(Some)
+}
+
+/// The container of a profile: what the platform gave, and what vendors say of it. What came with the report counts before
+/// what the site keeps, which may be of another machine.
+fn container(
+    profile: Profile,
+    found: PlatformReport,
+    mut collateral: Collateral,
+) -> anyhow::Result<PlatformEvidence> {
+    let PlatformReport {
+        report,
+        paravisor,
+        key,
+        key_certificate,
+        host_table,
+    } = found;
+    if let Err(error) = collateral.take_host_table(&host_table) {
+        tracing_line(&format!("the host's certificates are left aside: {error}"));
+    }
+    if let Some(certificate) = key_certificate {
+        collateral.put_key_certificate(certificate);
+    }
+    Ok(PlatformEvidence {
         profile,
-        report: None,
+        report: report.map(|report| Bytes(unpadded(report))),
         paravisor: paravisor.map(Bytes),
         key: key.map(|word| {
             let PlatformWord {
@@ -62,12 +107,180 @@ pub fn beside(opened: &Opened, anchor: Anchor) -> anyhow::Result<Option<Evidence
             }
         }),
         endorsements: collateral.of(profile)?,
+    })
+}
+
+/// A quote without the zeros that hosts leave behind it; anything else stays, and is refused by whoever judges it.
+fn unpadded(report: Vec<u8>) -> Vec<u8> {
+    match without_padding(&report) {
+        Ok(quote) => quote.to_vec(),
+        // An SEV-SNP report, or something that is nothing.
+        Err(_) => report,
+    }
+}
+
+/// Looks at evidence as `countersign-verify evidence` does, without anybody's rules. What a quote of the host's service has to
+/// repeat decides here: one of another machine is refused. What vendors' signatures say is told: whom to believe in their
+/// place an auditor's trust file can say, and this program has none.
+fn doubts(evidence: &PlatformEvidence, now: UnixMillis) -> anyhow::Result<Vec<String>> {
+    let mut files = Vec::new();
+    let mut give = |path: String, bytes: &[u8]| {
+        files.push(Given {
+            path,
+            bytes: bytes.to_vec(),
+        });
     };
-    let digest = opened
-        .journal
-        .put_artifact(PLATFORM_EVIDENCE_KIND, &evidence.to_bytes())?;
-    Ok(Some(EvidenceRef {
-        kind: PLATFORM_EVIDENCE_KIND.to_owned(),
-        digest,
-    }))
+    if let Some(report) = &evidence.report {
+        give("report".to_owned(), &report.0);
+    }
+    if let Some(paravisor) = &evidence.paravisor {
+        give("paravisor".to_owned(), &paravisor.0);
+    }
+    for endorsement in &evidence.endorsements {
+        if is_of_processor(endorsement.kind) {
+            give(endorsement.kind.to_string(), &endorsement.bytes.0);
+        }
+    }
+    let asked = Asked {
+        trust: None,
+        reference: None,
+        report_data: None,
+        nonce: None,
+        now,
+    };
+    let bare = judge(&files, &asked).context("the platform's evidence cannot be read")?;
+    let lines = bare.parts.iter().flat_map(|part| &part.checks);
+    let failed = lines.filter(|line| line.outcome == "fail" && !line.rule);
+    let (ours, vendors): (Vec<_>, Vec<_>) =
+        failed.partition(|line| line.code.starts_with("azure."));
+    let said = |line: &Line| format!("{}: {}", line.code, line.reason);
+    if !ours.is_empty() {
+        let said: Vec<String> = ours.into_iter().map(said).collect();
+        bail!(
+            "what the platform reports does not fit together: {}; restart the machine, and ask the provider",
+            said.join("; ")
+        );
+    }
+    Ok(vendors
+        .into_iter()
+        .map(|line| format!("an auditor will find {}", said(line)))
+        .collect())
+}
+
+/// Whether a kind belongs to a processor's report. What vouches for a TPM's key is judged with a quote of that key, which is
+/// not made yet; and Intel's two chains are one.
+pub(crate) fn is_of_processor(kind: EndorsementKind) -> bool {
+    match kind {
+        EndorsementKind::AmdVek
+        | EndorsementKind::AmdIssuer
+        | EndorsementKind::AmdRoot
+        | EndorsementKind::AmdCrl
+        | EndorsementKind::IntelTcbInfo
+        | EndorsementKind::IntelTcbInfoChain
+        | EndorsementKind::IntelQeIdentity
+        | EndorsementKind::IntelPckCrl
+        | EndorsementKind::IntelRootCrl => true,
+        EndorsementKind::IntelQeIdentityChain
+        | EndorsementKind::KeyCertificate
+        | EndorsementKind::GoogleLaunch => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_devices::azure::{Claims, Report as Hcl, TdReport, report_data};
+    use countersign_devices::key::{Key, Rsa};
+    use countersign_devices::snp::{Draft, Kind, Product};
+    use countersign_devices::tdx::Quote;
+    use countersign_record::cbor::Bytes;
+
+    /// A time at which fakes are valid.
+    const NOW: UnixMillis = UnixMillis(1_770_000_000_000);
+
+    /// What a trust domain below a paravisor shows, and its quote.
+    fn azure_tdx() -> PlatformEvidence {
+        let key = Key::rsa(Rsa::Tpm);
+        let claims = Claims::new(&key, &Key::rsa(Rsa::Endorsement)).to_json();
+        let mut quote = Quote::default();
+        quote.td.report_data = report_data(&claims);
+        let body = quote.td.to_bytes(2);
+        let mut report = TdReport::new(quote.td.report_data);
+        report.tcb_info[8..128].copy_from_slice(&body[..120]);
+        report.tcb_info[128..].fill(0);
+        report.td_info[..400].copy_from_slice(&body[120..520]);
+        report.td_info[400..].fill(0);
+        PlatformEvidence {
+            profile: Profile::AzureTdx,
+            report: Some(Bytes(quote.to_bytes())),
+            paravisor: Some(Bytes(Hcl::around(report.to_bytes(), 4, &claims).to_bytes())),
+            key: None,
+            endorsements: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_quote_of_another_trust_domain_than_the_paravisors_is_refused() {
+        let mut evidence = azure_tdx();
+        doubts(&evidence, NOW).unwrap();
+        let quote = evidence.report.as_mut().unwrap();
+        // A bit of the measurement.
+        quote.0[48 + 136] ^= 1;
+        let refused = doubts(&evidence, NOW).unwrap_err().to_string();
+        assert!(refused.contains("azure.tdreport.quote"), "{refused}");
+        evidence.report = Some(Bytes(vec![4, 0, 0x81]));
+        assert!(doubts(&evidence, NOW).is_err());
+        evidence.report = None;
+        assert!(doubts(&evidence, NOW).is_err());
+    }
+
+    #[test]
+    fn claims_that_the_hardware_does_not_name_are_refused() {
+        let mut evidence = azure_tdx();
+        let paravisor = &mut evidence.paravisor.as_mut().unwrap().0;
+        let at = paravisor
+            .windows(9)
+            .position(|w| w == b"vmUniqueI")
+            .unwrap();
+        paravisor[at + 14] ^= 1;
+        let refused = doubts(&evidence, NOW).unwrap_err().to_string();
+        assert!(refused.contains("azure.runtime.binding"), "{refused}");
+    }
+
+    #[test]
+    fn what_vendors_signatures_say_is_told_and_the_auditor_decides() {
+        let made = Draft::new(Product::Genoa, Kind::Vcek).build();
+        let mut collateral = Collateral::default();
+        let table = Vec::new();
+        let found = PlatformReport {
+            report: Some(made.report),
+            paravisor: None,
+            key: None,
+            key_certificate: None,
+            host_table: table,
+        };
+        let missing = container(Profile::Snp, found.clone(), collateral.clone());
+        assert!(missing.unwrap_err().to_string().contains("amd-vek"));
+        let certificates = [made.key, made.issuer, made.root];
+        let pieces = certificates.map(countersign_verify::bare::Piece::Certificate);
+        let kept = Collateral::sorted(pieces).unwrap();
+        let site = tempfile::tempdir().unwrap();
+        Collateral::keep(site.path(), &kept).unwrap();
+        collateral.clone_from(&Collateral::read(site.path()).unwrap());
+        let evidence = container(Profile::Snp, found, collateral).unwrap();
+        let told = doubts(&evidence, NOW).unwrap().join("; ");
+        assert!(told.contains("snp.root.pinned"), "{told}");
+        assert!(!told.contains("snp.report.signature"), "{told}");
+    }
+
+    #[test]
+    fn zeros_that_a_host_leaves_behind_a_quote_are_no_part_of_it() {
+        let quote = Quote::default().to_bytes();
+        let padded = [quote.clone(), vec![0; 100]].concat();
+        assert_eq!(unpadded(padded), quote);
+        let other = [quote, vec![1]].concat();
+        assert_eq!(unpadded(other.clone()), other);
+        let report = Draft::new(Product::Milan, Kind::Vcek).build().report;
+        assert_eq!(unpadded(report.clone()), report);
+    }
 }

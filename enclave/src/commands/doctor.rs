@@ -13,10 +13,12 @@ use crate::site::{tpm_address, tpm_address_text};
 use anyhow::Context as _;
 use clap::Args;
 use countersign_platform::policy::ReleaseKey;
-use countersign_platform::{Survey, TpmAddress, TpmError};
+use countersign_platform::processor::{Places, Processor as _, ReportData};
+use countersign_platform::{Profile, Survey, TpmAddress, TpmError};
 use countersign_policies::site::settings::Settings;
 use countersign_verify::text::neutralize;
 use countersign_verify::trust::Trust;
+use rustix::fs::{Access, access};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -82,7 +84,10 @@ fn look(directory: &Path, state: Option<&Path>, trust: Option<&(String, Trust)>)
     let running = state.as_ref().map(|s| s.running);
     let asked = ask(site.settings.as_ref(), running);
     let survey = asked.survey();
-    let profile = survey.map(|s| s.profile);
+    let places = Places::default();
+    let machine = places.machine();
+    let alone = asked.without_tpm(machine);
+    let profile = survey.map(|s| s.detected).or(alone).map(|d| d.profile);
     let mut found = site.findings;
     let mut sealed = false;
     match state {
@@ -93,18 +98,35 @@ fn look(directory: &Path, state: Option<&Path>, trust: Option<&(String, Trust)>)
         }
         None => found.extend(site::no_state()),
     }
-    found.extend(tpm::findings(&asked, site.release.as_ref(), sealed));
+    found.extend(tpm::findings(
+        &asked,
+        site.release.as_ref(),
+        sealed,
+        machine,
+    ));
     found.extend(machine::findings(&this_machine(), profile));
     let collateral = Collateral::read(directory).map_err(|e| format!("{e:#}"));
     let report = survey.and_then(|s| s.paravisor.as_ref().ok());
+    let processor = trust.and_then(|_| report_of(&places, profile));
     found.extend(vendors::findings(&Vendors {
         profile,
         paravisor: report.and_then(Option::as_deref),
+        processor: processor.as_ref(),
         collateral: collateral.as_ref().map_err(Clone::clone),
         trust,
         now,
     }));
     Report::of(found)
+}
+
+/// A report of the processor, on platforms where the gateway asks it. It is over nothing, and the kernel keeps nothing of it.
+fn report_of(places: &Places, profile: Option<Profile>) -> Option<Result<Vec<u8>, String>> {
+    match profile? {
+        Profile::Tpm | Profile::Swtpm | Profile::AzureSnp | Profile::AzureTdx => return None,
+        Profile::Snp | Profile::Tdx | Profile::GcpSnp | Profile::GcpTdx => {}
+    }
+    let report = places.processor()?.report(ReportData([0; 64]));
+    Some(report.map(|r| r.bytes).map_err(|e| e.to_string()))
 }
 
 /// Asks the TPM that the settings name, unless a gateway has it for itself; `running` if that is known.
@@ -158,8 +180,10 @@ fn this_machine() -> Machine {
             .into_owned(),
         configfs: is_configfs(),
         tsm: tsm.is_dir(),
+        may_make_entries: access(tsm, Access::WRITE_OK).is_ok(),
         providers,
         sev_guest: there("/dev/sev-guest"),
+        may_open_sev_guest: access("/dev/sev-guest", Access::READ_OK | Access::WRITE_OK).is_ok(),
         tdx_guest: there("/dev/tdx_guest"),
     }
 }

@@ -199,6 +199,7 @@ fn request(site: &Path, state: &Path, adopt: Option<&Path>, out: &Path) -> anyho
         site,
         state,
         tpm: None,
+        platform: None,
     })?;
     let adoption = adopt
         .map(|old| super::adopt::request(&unsealed, old))
@@ -207,7 +208,7 @@ fn request(site: &Path, state: &Path, adopt: Option<&Path>, out: &Path) -> anyho
     let request = EnrolRequest {
         identity_key: unsealed.vault.identity(),
         ak_name: Bytes(identity.attestation_key.name.to_vec()),
-        platform: identity.profile.to_string(),
+        platform: identity.detected.profile.to_string(),
         adoption: adoption.map(|a| Bytes(a.to_bytes())),
     };
     fs::write(out, request.to_bytes())?;

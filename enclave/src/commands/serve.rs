@@ -24,6 +24,10 @@ pub(crate) struct Serve {
     /// State directory; a gateway keeps its sealed keys and its log there.
     #[arg(long)]
     state: PathBuf,
+    /// Claim this platform profile, and no other than what is found: tpm, swtpm, azure-snp, azure-tdx, gcp-snp or gcp-tdx.
+    /// `swtpm` claims less on every machine; nothing claims more.
+    #[arg(long, value_name = "PROFILE")]
+    platform: Option<Profile>,
 }
 
 impl Serve {
@@ -32,6 +36,7 @@ impl Serve {
             site: &self.site,
             state: &self.state,
             tpm: None,
+            platform: self.platform,
         };
         serve(
             &place,

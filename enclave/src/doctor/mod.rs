@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`site`] | settings, bundle, release, state directory, clock |
 //! | [`tpm`] | the TPM, and what its state survives |
-//! | [`machine`] | other ways of this machine to report |
+//! | [`machine`] | how the processor could report, and whether it is asked |
 //! | [`vendors`] | collateral, and how far the TCB is from a floor |
 
 pub mod machine;

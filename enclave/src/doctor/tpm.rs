@@ -5,7 +5,7 @@
 
 use super::{Code, Finding};
 use countersign_platform::policy::ReleasePolicy;
-use countersign_platform::{Kept, Profile, Survey, TpmError};
+use countersign_platform::{Detected, Kept, Machine, Profile, Survey, TpmError};
 use countersign_verify::bare::{EventLog, tpm_persisted};
 use std::io::ErrorKind;
 
@@ -48,11 +48,36 @@ impl Asked {
             Self::NoAddress | Self::Held { .. } | Self::Busy { .. } | Self::Failed { .. } => None,
         }
     }
+
+    /// What the machine is where there is no TPM, and nothing but its processor reports.
+    #[must_use]
+    pub fn without_tpm(&self, machine: Machine) -> Option<Detected> {
+        match self {
+            Self::Failed {
+                error:
+                    TpmError::Unreachable {
+                        cause: ErrorKind::NotFound,
+                        ..
+                    },
+                ..
+            } => Profile::without_tpm(machine),
+            Self::NoAddress
+            | Self::Held { .. }
+            | Self::Busy { .. }
+            | Self::Failed { .. }
+            | Self::Found { .. } => None,
+        }
+    }
 }
 
 /// All that begins with `tpm.`.
 #[must_use]
-pub fn findings(asked: &Asked, release: Option<&ReleasePolicy>, sealed: bool) -> Vec<Finding> {
+pub fn findings(
+    asked: &Asked,
+    release: Option<&ReleasePolicy>,
+    sealed: bool,
+    machine: Machine,
+) -> Vec<Finding> {
     let mut out = vec![reachable(asked)];
     match asked.survey() {
         Some(survey) => out.extend(answered(survey, release, sealed)),
@@ -60,10 +85,24 @@ pub fn findings(asked: &Asked, release: Option<&ReleasePolicy>, sealed: bool) ->
             Code::ALL
                 .iter()
                 .filter(|c| **c > Code::TpmReachable && **c <= Code::TpmPersistence)
-                .map(|c| c.unknown("the TPM was not asked", "see tpm.reachable")),
+                .map(|c| match asked.without_tpm(machine) {
+                    Some(found) if *c == Code::TpmProfile => alone(found),
+                    Some(_) | None => c.unknown("the TPM was not asked", "see tpm.reachable"),
+                }),
         ),
     }
     out
+}
+
+/// A processor that could report, on a machine without a TPM.
+fn alone(Detected { profile, why }: Detected) -> Finding {
+    Code::TpmProfile.fail(
+        format!(
+            "{profile}: {why}; this version serves on no platform without a TPM that lasts, since keys, log and counter \
+             would end with each boot"
+        ),
+        "use a machine that has one: Azure, Google Cloud (Shielded VM), or hardware",
+    )
 }
 
 fn reachable(asked: &Asked) -> Finding {
@@ -172,27 +211,31 @@ fn profile(survey: &Survey) -> Finding {
             "the owner reads it: clear the owner authorization of the TPM",
         );
     }
-    let key = survey.platform_key;
-    match survey.profile {
+    let Detected { profile, why } = survey.detected;
+    let found = format!("{profile}: {why}");
+    match profile {
         Profile::Swtpm => code.warn(
-            "swtpm: reached over TCP, or calls itself the software TPM's name; no hardware vouches for this gateway",
+            format!("{found}; no hardware vouches for this gateway"),
             "for development alone; in production set tpm.address to a device",
         ),
-        Profile::Tpm => code.ok(
-            "tpm: a device that does not call itself software, and no report of a paravisor in NV index 0x01400001",
-        ),
-        Profile::AzureSnp if key => code.ok(
-            "azure-snp: the paravisor's report in NV index 0x01400001 has one of SEV-SNP inside, and its key is there",
-        ),
-        Profile::AzureSnp => code.fail(
-            "azure-snp, by the paravisor's report; but its attestation key is not at 0x81000003",
+        Profile::Tpm => code.ok(found),
+        Profile::AzureSnp | Profile::AzureTdx if !survey.platform_key => code.fail(
+            format!("{found}; but its attestation key is not at 0x81000003"),
             "restart the machine: the paravisor makes it anew",
         ),
-        Profile::AzureTdx => code.fail(
-            "azure-tdx, by the paravisor's report; this version does not ask the host's service for the quote, so no \
-             epoch can be opened",
-            "use a machine of SEV-SNP (DCasv5, ECasv5 and later) until it does",
+        Profile::AzureSnp => code.ok(format!("{found}, and its key is there")),
+        Profile::AzureTdx => code.ok(format!(
+            "{found}, and its key is there; the quote is asked for at the start, of the host's service at 169.254.169.254"
+        )),
+        Profile::GcpSnp | Profile::GcpTdx if !survey.google_key => code.fail(
+            format!("{found}; but the TPM has no key of Google's with its certificate (NV indices 0x01c10000 to 0x01c10003)"),
+            "make the machine with a virtual TPM (Shielded VM) anew: without that key nobody says whose TPM it is",
         ),
+        Profile::GcpSnp | Profile::GcpTdx => {
+            code.ok(format!("{found}; Google's key and its certificate are in the TPM"))
+        }
+        // A TPM was asked, so it is none of these.
+        Profile::Snp | Profile::Tdx => code.unknown(found, "ask again"),
     }
 }
 
@@ -276,7 +319,9 @@ fn event_log(survey: &Survey) -> Finding {
     let code = Code::TpmEventLog;
     let bytes = match &survey.event_log {
         Ok(Some(bytes)) => bytes,
-        Ok(None) if survey.profile == Profile::Swtpm => return code.ok("a software TPM has none"),
+        Ok(None) if survey.detected.profile == Profile::Swtpm => {
+            return code.ok("a software TPM has none");
+        }
         Ok(None) => {
             return code.warn(
                 "the kernel shows none: the evidence names registers, and not what was measured into them",
@@ -394,7 +439,7 @@ fn floor(survey: &Survey, release: Option<&ReleasePolicy>, sealed: bool) -> Find
 fn persistence(survey: &Survey, sealed: bool) -> Finding {
     let code = Code::TpmPersistence;
     let report = survey.paravisor.as_ref().ok().and_then(Option::as_deref);
-    if survey.profile == Profile::Swtpm {
+    if survey.detected.profile == Profile::Swtpm {
         return code.warn(
             "a software TPM's state is files: whoever has them can put back older ones",
             "for development alone",
@@ -435,14 +480,22 @@ mod tests {
     use super::*;
     use crate::doctor::State;
     use countersign_platform::TpmClock;
+    use countersign_platform::processor::Technology;
     use countersign_verify::bare::{Piece, pieces};
     use std::fs;
     use std::path::Path;
 
+    fn detected(profile: Profile) -> Detected {
+        Detected {
+            profile,
+            why: "a test says so",
+        }
+    }
+
     /// A device in good order, which a gateway has used.
     fn good() -> Survey {
         Survey {
-            profile: Profile::Tpm,
+            detected: detected(Profile::Tpm),
             vendor: "SLB9670".to_owned(),
             manufacturer: "IFX".to_owned(),
             firmware: "7.85.17.51968".to_owned(),
@@ -464,6 +517,7 @@ mod tests {
             counter: Some(Kept::InUse),
             paravisor: Ok(None),
             platform_key: false,
+            google_key: false,
             event_log: Ok(None),
         }
     }
@@ -473,7 +527,7 @@ mod tests {
             address: "device:/dev/tpmrm0".to_owned(),
             survey: Box::new(survey),
         };
-        let mut found = findings(&asked, None, sealed);
+        let mut found = findings(&asked, None, sealed, Machine::default());
         let at = found.iter().position(|f| f.code == code).unwrap();
         found.swap_remove(at)
     }
@@ -487,7 +541,7 @@ mod tests {
 
     #[test]
     fn a_tpm_that_nobody_asked_is_unknown_in_every_line() {
-        let found = findings(&Asked::NoAddress, None, false);
+        let found = findings(&Asked::NoAddress, None, false, Machine::default());
         assert_eq!(found.len(), 11);
         assert!(found.iter().all(|f| f.state == State::Unknown));
         let error = TpmError::Unreachable {
@@ -495,7 +549,19 @@ mod tests {
             cause: ErrorKind::NotFound,
         };
         let address = "device:/dev/tpmrm0".to_owned();
-        let missing = findings(&Asked::Failed { address, error }, None, false);
+        let failed = Asked::Failed { address, error };
+        let alone = Machine {
+            technology: Some(Technology::Tdx),
+            google: false,
+        };
+        let found = findings(&failed, None, false, alone);
+        let profile = found.iter().find(|f| f.code == Code::TpmProfile).unwrap();
+        assert_eq!(profile.state, State::Fail);
+        assert!(
+            profile.found.starts_with("tdx: there is no TPM"),
+            "{profile:?}"
+        );
+        let missing = findings(&failed, None, false, Machine::default());
         assert_eq!(missing[0].state, State::Fail);
         assert!(
             missing[0]
@@ -535,7 +601,7 @@ mod tests {
     #[test]
     fn a_tpm_whose_state_dies_with_the_machine_fails() {
         let with = |report| Survey {
-            profile: Profile::AzureSnp,
+            detected: detected(Profile::AzureSnp),
             platform_key: true,
             paravisor: Ok(Some(report)),
             ..good()
@@ -588,18 +654,28 @@ mod tests {
     #[test]
     fn a_profile_that_cannot_open_an_epoch_fails() {
         let azure = |profile, platform_key| Survey {
-            profile,
+            detected: detected(profile),
             platform_key,
             paravisor: Ok(Some(Vec::new())),
             ..good()
         };
+        let google = |profile, google_key| Survey {
+            detected: detected(profile),
+            google_key,
+            ..good()
+        };
         let state = |survey| look(survey, false, Code::TpmProfile).state;
         assert_eq!(state(good()), State::Ok);
-        assert_eq!(state(azure(Profile::AzureSnp, true)), State::Ok);
-        assert_eq!(state(azure(Profile::AzureSnp, false)), State::Fail);
-        assert_eq!(state(azure(Profile::AzureTdx, true)), State::Fail);
+        for profile in [Profile::AzureSnp, Profile::AzureTdx] {
+            assert_eq!(state(azure(profile, true)), State::Ok);
+            assert_eq!(state(azure(profile, false)), State::Fail);
+        }
+        for profile in [Profile::GcpSnp, Profile::GcpTdx] {
+            assert_eq!(state(google(profile, true)), State::Ok);
+            assert_eq!(state(google(profile, false)), State::Fail);
+        }
         let software = Survey {
-            profile: Profile::Swtpm,
+            detected: detected(Profile::Swtpm),
             ..good()
         };
         assert_eq!(state(software), State::Warn);

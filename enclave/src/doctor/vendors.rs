@@ -5,9 +5,11 @@
 
 use super::{Code, Finding};
 use crate::boot::epoch;
+use crate::boot::platform::is_of_processor;
 use crate::collateral::Collateral;
 use countersign_platform::Profile;
 use countersign_record::digest::UnixMillis;
+use countersign_record::evidence::EndorsementKind;
 use countersign_record::time;
 use countersign_verify::bare::{Asked, Bare, Given, Line, judge, pieces, window};
 use countersign_verify::report::Verdict;
@@ -22,6 +24,8 @@ pub struct Vendors<'a> {
     pub profile: Option<Profile>,
     /// A paravisor's report.
     pub paravisor: Option<&'a [u8]>,
+    /// A report of the processor, where it was asked for one, or why it gave none.
+    pub processor: Option<&'a Result<Vec<u8>, String>>,
     /// What the site keeps, or why it could not be read.
     pub collateral: Result<&'a Collateral, String>,
     /// Whose floor counts, with the file's name.
@@ -62,7 +66,9 @@ fn present(profile: Option<Profile>, collateral: &Collateral) -> Finding {
     if endorsements.needed.is_empty() {
         return code.ok(format!("platform {profile} needs none"));
     }
-    let lacks = |kind: &_| !collateral.iter().any(|(found, _)| found == *kind);
+    // That of a TPM's key is in the TPM; the host may bring certificates of the processor, and is not asked here.
+    let lacks =
+        |kind: &EndorsementKind| *kind != EndorsementKind::KeyCertificate && !collateral.has(*kind);
     let missing = |kinds: &'static [_]| -> Vec<String> {
         let kinds = kinds.iter().filter(|kind| lacks(kind));
         kinds.map(ToString::to_string).collect()
@@ -71,14 +77,15 @@ fn present(profile: Option<Profile>, collateral: &Collateral) -> Finding {
     if !needed.is_empty() {
         return code.fail(
             format!("platform {profile} needs {}, which collateral/ of the site does not have", needed.join(", ")),
-            "fetch them and give them to `countersign collateral import`. AMD: kdsintf.amd.com, or on Azure \
+            "`countersign collateral pull` fetches them where there is a network; elsewhere give them to `countersign \
+             collateral import`. AMD: kdsintf.amd.com, or on Azure \
              http://169.254.169.254/metadata/THIM/amd/certification; Intel: api.trustedservices.intel.com",
         );
     }
     if !allowed.is_empty() {
         return code.warn(
             format!("all that platform {profile} needs; {} is not there", allowed.join(", ")),
-            "whoever requires a revocation list refuses evidence without one: give it to `countersign collateral import`",
+            "whoever requires a revocation list refuses evidence without one: `countersign collateral pull` or `import`",
         );
     }
     code.ok(format!("all that platform {profile} needs"))
@@ -111,8 +118,8 @@ fn validity(collateral: &Collateral, now: UnixMillis) -> Finding {
             }
         }
     }
-    let import = "fetch it anew and give it to `countersign collateral import`; it goes into the next opening, so \
-                  restart the gateway";
+    let import = "fetch it anew (`countersign collateral pull`, or `import` without a network); it goes into the next \
+                  opening, so restart the gateway";
     if !over.is_empty() {
         code.fail(over.join("; "), import)
     } else if !soon.is_empty() {
@@ -126,30 +133,50 @@ fn validity(collateral: &Collateral, now: UnixMillis) -> Finding {
 
 fn tcb(vendors: &Vendors<'_>, collateral: &Collateral) -> Finding {
     let code = Code::CollateralTcb;
-    let report = match (vendors.profile, vendors.paravisor) {
+    let (profile, what, report) = match (vendors.profile, vendors.paravisor) {
         (None, _) => return code.unknown("the TPM was not asked", "see tpm.reachable"),
         (Some(Profile::Tpm | Profile::Swtpm), _) => {
             return code.ok("there is no processor's report, so there is no TCB to compare");
         }
         (Some(Profile::AzureTdx), _) => {
             return code.unknown(
-                "the TCB stands in a quote, for which this version does not ask",
-                "see tpm.profile",
+                "the TCB stands in a quote that the host's service makes, and doctor asks no network",
+                "start the gateway: it says what an auditor will find",
             );
         }
         (Some(Profile::AzureSnp), None) => {
             return code.unknown("there is no paravisor's report", "see tpm.profile");
         }
-        (Some(Profile::AzureSnp), Some(report)) => report,
+        (Some(profile @ Profile::AzureSnp), Some(report)) => (profile, "paravisor report", report),
+        (Some(profile @ (Profile::Snp | Profile::Tdx | Profile::GcpSnp | Profile::GcpTdx)), _) => {
+            match vendors.processor {
+                None => {
+                    return code.unknown(
+                        "the processor is asked for a report only if there is a floor to compare it with",
+                        "name the trust file of whoever verifies with --trust",
+                    );
+                }
+                Some(Err(why)) => {
+                    return code.fail(
+                        format!("the processor does not report: {why}"),
+                        "see machine.tsm, and run doctor as the gateway's user",
+                    );
+                }
+                Some(Ok(report)) => (profile, "processor's report", report.as_slice()),
+            }
+        }
     };
     let mut files = vec![Given {
-        path: "paravisor report".to_owned(),
+        path: what.to_owned(),
         bytes: report.to_vec(),
     }];
     // What the site keeps for another platform would stand beside it as a second of its kind.
-    let belonging = epoch::profile(Profile::AzureSnp).endorsements();
-    let fits = |kind: &_| belonging.needed.contains(kind) || belonging.allowed.contains(kind);
-    let kept = collateral.iter().filter(|(kind, _)| fits(kind));
+    let belonging = epoch::profile(profile).endorsements();
+    let fits = |kind: EndorsementKind| {
+        let named = belonging.needed.contains(&kind) || belonging.allowed.contains(&kind);
+        named && is_of_processor(kind)
+    };
+    let kept = collateral.iter().filter(|(kind, _)| fits(*kind));
     files.extend(kept.map(|(kind, bytes)| Given {
         path: format!("collateral/{kind}"),
         bytes: bytes.to_vec(),
@@ -251,6 +278,7 @@ mod tests {
         findings(&Vendors {
             profile: Some(profile),
             paravisor: Some(&report),
+            processor: None,
             collateral: Ok(&collateral),
             trust: trust.as_ref(),
             now,

@@ -141,7 +141,7 @@ async fn tcp(authority: &str, default_port: u16) -> anyhow::Result<TcpStream> {
     };
     TcpStream::connect(&address)
         .await
-        .with_context(|| format!("no gateway at {authority}"))
+        .with_context(|| format!("nobody answers at {authority}"))
 }
 
 /// What a command does in handshakes.

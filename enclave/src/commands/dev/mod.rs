@@ -300,6 +300,7 @@ fn on_a_software_tpm(site: &Path, state: &Path, around: Around<'_>) -> anyhow::R
         site,
         state,
         tpm: Some(address),
+        platform: None,
     };
     enrol_here(&directory, &place)?;
     serve(&place, around)
@@ -319,7 +320,7 @@ fn prepare(site: &SiteDir, address: &TpmAddress) -> anyhow::Result<()> {
     fs::write(site.bundle_file(), bundle.to_bytes())?;
     let tpm = Tpm::open(address.clone())?;
     anyhow::ensure!(
-        tpm.identity().profile == Profile::Swtpm,
+        tpm.identity().detected.profile == Profile::Swtpm,
         "dev runs on a software TPM only"
     );
     let secret = p256::SecretKey::from_slice(

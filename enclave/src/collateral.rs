@@ -2,7 +2,7 @@
 //!
 //! In: certificates, revocation lists and answers of vendors' services, in the forms in which people have them. Out:
 //! endorsements for the evidence of an opening. Whoever keeps the site chooses them; that does no harm, for a
-//! verifier judges each by its vendor's signature. Nothing here asks a network.
+//! verifier judges each by its vendor's signature. Nothing here asks a network; [`crate::pull`] does.
 //!
 //! A machine may bring some of them itself: a host's table of certificates, the certificate of its TPM's key. They stand in
 //! front of what the site keeps.
@@ -170,11 +170,17 @@ impl Collateral {
         needed.iter().find(|kind| !self.has(**kind)).copied()
     }
 
-    /// Whether one is there.
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, kind: EndorsementKind) -> Option<&[u8]> {
+        self.kept.get(&kind).map(Vec::as_slice)
+    }
+
+    /// Whether the site keeps one. Of the platform's key it keeps the issuers, without whom the key's own certificate leads
+    /// nowhere.
     #[must_use]
     pub fn has(&self, kind: EndorsementKind) -> bool {
-        let brought = kind == EndorsementKind::KeyCertificate && self.key_certificate.is_some();
-        brought || self.kept.contains_key(&kind)
+        self.kept.contains_key(&kind)
     }
 
     /// Takes files in, by their content. Nothing is taken if one of them is not known.
@@ -416,10 +422,10 @@ mod tests {
         ];
         Collateral::import(site.path(), &chain.map(capture)).unwrap();
         let mut collateral = Collateral::read(site.path()).unwrap();
+        collateral.put_key_certificate(b"of the key".to_vec());
+        // Its own certificate leads nowhere without its issuers.
         let missing = collateral.missing(Profile::GcpSnp);
         assert_eq!(missing, Some(EndorsementKind::KeyCertificate));
-        collateral.put_key_certificate(b"of the key".to_vec());
-        assert_eq!(collateral.missing(Profile::GcpSnp), None);
         let issuers = fs::read(capture("snp/roots/milan-ask.der")).unwrap();
         let armoured = armour(&issuers).repeat(7);
         let path = Collateral::directory(site.path()).join("key-certificate");

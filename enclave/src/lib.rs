@@ -17,6 +17,7 @@
 //! | [`egress`] | where connections to upstreams may go, and who has to be there |
 //! | [`upstreams`] | the servers behind, each principal's its own |
 //! | [`collateral`] | what vendors say of the machine's platform, as files of the site |
+//! | [`pull`] | collateral from vendors' services, appraised before it is kept |
 //! | [`azure`], [`fetch`] | what a host's service gives, and how it is asked |
 //! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
 //! | [`export`] | what of the log leaves, and how it is written |
@@ -46,6 +47,7 @@ pub mod fetch;
 pub mod joint;
 pub mod keys;
 pub mod plain_http;
+pub mod pull;
 pub mod renewal;
 pub mod ring;
 pub mod serve;

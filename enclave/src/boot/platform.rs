@@ -22,7 +22,7 @@ use countersign_record::body::lifecycle::PLATFORM_EVIDENCE_KIND;
 use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::digest::{Anchor, UnixMillis};
 use countersign_record::evidence::{EndorsementKind, PlatformEvidence, PlatformKey};
-use countersign_verify::bare::{Asked, Given, Line, judge};
+use countersign_verify::bare::{Asked, Given, Line, judge, tpm_persisted};
 
 /// Whether the platform would give all that an opening needs. Moves nothing and keeps nothing.
 ///
@@ -161,11 +161,20 @@ fn doubts(evidence: &PlatformEvidence, now: UnixMillis) -> anyhow::Result<Vec<St
             said.join("; ")
         );
     }
-    Ok(vendors
+    let told = vendors
         .into_iter()
-        .map(|line| format!("an auditor will find {}", said(line)))
-        .collect())
+        .map(|line| format!("an auditor will find {}", said(line)));
+    let lost = evidence
+        .paravisor
+        .as_ref()
+        .filter(|report| matches!(tpm_persisted(&report.0), Ok(Some(false))))
+        .map(|_| LOST.to_owned());
+    Ok(told.chain(lost).collect())
 }
+
+/// What an operator is told of a TPM whose state does not outlive the machine.
+const LOST: &str = "the TPM's state is lost with the machine's next start (tpm-persisted: false), and with it keys and \
+                    counter: make the machine anew with securityEncryptionType VMGuestStateOnly or DiskWithVMGuestState";
 
 /// Whether a kind belongs to a processor's report. What vouches for a TPM's key is judged with a quote of that key, which is
 /// not made yet; and Intel's two chains are one.
@@ -200,8 +209,14 @@ mod tests {
 
     /// What a trust domain below a paravisor shows, and its quote.
     fn azure_tdx() -> PlatformEvidence {
+        azure_tdx_with(|_| {})
+    }
+
+    fn azure_tdx_with(change: impl FnOnce(&mut Claims)) -> PlatformEvidence {
         let key = Key::rsa(Rsa::Tpm);
-        let claims = Claims::new(&key, &Key::rsa(Rsa::Endorsement)).to_json();
+        let mut claims = Claims::new(&key, &Key::rsa(Rsa::Endorsement));
+        change(&mut claims);
+        let claims = claims.to_json();
         let mut quote = Quote::default();
         quote.td.report_data = report_data(&claims);
         let body = quote.td.to_bytes(2);
@@ -245,6 +260,18 @@ mod tests {
         paravisor[at + 14] ^= 1;
         let refused = doubts(&evidence, NOW).unwrap_err().to_string();
         assert!(refused.contains("azure.runtime.binding"), "{refused}");
+    }
+
+    #[test]
+    fn a_tpm_whose_state_does_not_last_is_told_at_the_start() {
+        let told = |value| {
+            let evidence = azure_tdx_with(|claims| claims.configure("tpm-persisted", value));
+            let told = doubts(&evidence, NOW).unwrap();
+            told.iter().any(|line| line.contains("VMGuestStateOnly"))
+        };
+        assert!(told(Some("false")));
+        assert!(!told(Some("true")));
+        assert!(!told(None));
     }
 
     #[test]

@@ -66,9 +66,8 @@ fn present(profile: Option<Profile>, collateral: &Collateral) -> Finding {
     if endorsements.needed.is_empty() {
         return code.ok(format!("platform {profile} needs none"));
     }
-    // That of a TPM's key is in the TPM; the host may bring certificates of the processor, and is not asked here.
-    let lacks =
-        |kind: &EndorsementKind| *kind != EndorsementKind::KeyCertificate && !collateral.has(*kind);
+    // The host may bring certificates of the processor, and is not asked here.
+    let lacks = |kind: &EndorsementKind| !collateral.has(*kind);
     let missing = |kinds: &'static [_]| -> Vec<String> {
         let kinds = kinds.iter().filter(|kind| lacks(kind));
         kinds.map(ToString::to_string).collect()
@@ -79,7 +78,8 @@ fn present(profile: Option<Profile>, collateral: &Collateral) -> Finding {
             format!("platform {profile} needs {}, which collateral/ of the site does not have", needed.join(", ")),
             "`countersign collateral pull` fetches them where there is a network; elsewhere give them to `countersign \
              collateral import`. AMD: kdsintf.amd.com, or on Azure \
-             http://169.254.169.254/metadata/THIM/amd/certification; Intel: api.trustedservices.intel.com",
+             http://169.254.169.254/metadata/THIM/amd/certification; Intel: api.trustedservices.intel.com; key-certificate: \
+             the issuers that the certificate of Google's key names",
         );
     }
     if !allowed.is_empty() {

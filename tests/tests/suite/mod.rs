@@ -1,6 +1,7 @@
 mod attested;
 mod bridge;
 mod callers;
+mod collateral;
 mod connections;
 mod crash;
 mod dev;

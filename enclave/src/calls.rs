@@ -10,6 +10,7 @@ use crate::telemetry::{Heard, Onward, Seen};
 use crate::upstreams::ResultKind;
 use crate::witnesses::Expected;
 use bytes::Bytes;
+use countersign_gateway::admission::{self, Conditions};
 use countersign_gateway::approval::{self, Clearance};
 use countersign_gateway::budget::Repeated;
 use countersign_gateway::decision::{self, Answer, Record};
@@ -19,7 +20,7 @@ use countersign_gateway::policy::Duty;
 use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::refusal::{Code, Refusal, Refused, Retry, Told};
 use countersign_gateway::seal::{Committed, CosignedSize, Durable, IntentReceipt, Sealed};
-use countersign_gateway::state::{MatchKey, Run, State};
+use countersign_gateway::state::{MatchKey, Owned, Run, State};
 use countersign_gateway::{budget, surface};
 use countersign_journal::{AppendError, Appended, Draft};
 use countersign_record::body::{Decision, Verdict};
@@ -163,7 +164,7 @@ impl Way<'_> {
             Err(refusal) => return unrecorded(refusal, self.timings),
         };
         let agent = identified.who().agent.clone();
-        let decided = self.decide(identified, owner);
+        let decided = self.decide(identified.in_run(owner.run), owner);
         self.timings.decide = self.since(self.heard.started());
         match decided {
             Decided::Record(record) => {
@@ -230,9 +231,10 @@ impl Way<'_> {
 
     fn clear(&self, identified: Identified) -> Result<Clearance, Box<Refused>> {
         let gateway = self.gateway;
-        let identified = gateway.admit(identified)?;
+        let conditions = gateway.conditions(&identified);
+        let admitted = admission::admit(identified, conditions)?;
         let engine = &gateway.engine;
-        let surfaced = surface::surface(identified, engine, |c| gateway.upstreams.observe(c))?;
+        let surfaced = surface::surface(admitted, engine, |c| gateway.upstreams.observe(c))?;
         // The time is read under the lock: no call is decided on a later state and at an earlier time than another.
         let mut state = gateway.state();
         let now = gateway.clock.now();
@@ -514,7 +516,10 @@ impl Way<'_> {
 
 /// Appends an entry, waits until it is durable, and folds it into the control state.
 pub(crate) async fn append(gateway: &Gateway, draft: Draft) -> Result<Appended, AppendError> {
-    let tenant = draft.tenant;
+    let owned = Owned {
+        tenant: draft.tenant,
+        run: draft.run,
+    };
     let (done, wait) = oneshot::channel();
     let (state, clock) = (gateway.shared_state(), Arc::clone(&gateway.clock));
     gateway.journal.append(
@@ -524,7 +529,7 @@ pub(crate) async fn append(gateway: &Gateway, draft: Draft) -> Result<Appended, 
             // is at any time what a prefix of the log folds to.
             if let Ok(appended) = &result {
                 clock.not_before(appended.at);
-                fold(&state, appended, tenant);
+                fold(&state, appended, owned);
             }
             // Nobody waits any more only if the gateway is going down.
             let _unheard = done.send(result);
@@ -534,13 +539,13 @@ pub(crate) async fn append(gateway: &Gateway, draft: Draft) -> Result<Appended, 
     wait.await.unwrap_or(Err(stopped))
 }
 
-fn fold(state: &Mutex<State>, appended: &Appended, tenant: Option<TenantId>) {
+fn fold(state: &Mutex<State>, appended: &Appended, owned: Owned) {
     let entry = EntryRef {
         index: appended.index,
         digest: appended.digest,
     };
     let (body, disclosures) = (&appended.body, &appended.disclosures);
-    locked(state).apply_body(body, &entry, tenant, appended.at, disclosures);
+    locked(state).apply_body(body, &entry, owned, appended.at, disclosures);
 }
 
 fn unavailable(error: &AppendError) -> Refusal {
@@ -556,27 +561,21 @@ fn unavailable(error: &AppendError) -> Refusal {
 }
 
 impl Gateway {
-    /// Whether the gateway takes new calls at all. A refusal here is recorded like any other.
-    fn admit(&self, identified: Identified) -> Result<Identified, Box<Refused>> {
+    /// What holds at this moment of what has to, before a call is looked at.
+    fn conditions(&self, identified: &Identified) -> Conditions {
+        let called = surface::called(identified, &self.engine);
         let state = self.state();
-        let called = surface::called(&identified, &self.engine);
-        let stopping = state.stops().entering_over(called);
-        let enrolled = state.enrolled().is_some();
+        let (enrolled, stopping) = (
+            state.enrolled().is_some(),
+            state.stops().entering_over(called),
+        );
         drop(state);
-        let code = if !enrolled {
-            Code::NotEnrolled
-        } else if stopping {
-            Code::Stopped
-        } else if self.clock.drifts() {
-            Code::ClockDrift
-        } else if !self.lease.holds(self.clock.since_boot()) {
-            Code::LeaseExpired
-        } else if !self.witnesses.have_confirmed() {
-            let refusal = Refusal::new(Code::NotWitnessed, Retry::After(1));
-            return Err(identified.refuse(refusal));
-        } else {
-            return Ok(identified);
-        };
-        Err(identified.refuse(Refusal::never(code)))
+        Conditions {
+            enrolled,
+            not_stopping: !stopping,
+            clock_agrees: !self.clock.drifts(),
+            lease_holds: self.lease.holds(self.clock.since_boot()),
+            witnessed: self.witnesses.have_confirmed(),
+        }
     }
 }

@@ -278,6 +278,10 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             complaint("agents/reader.toml", after("[oauth]\nissuer = \"x\"")),
         ),
         (
+            "[run_budget]",
+            complaint("agents/reader.toml", after("[run_budget]")),
+        ),
+        (
             "issuers/*.toml",
             complaint_about("issuers/corp.toml", &format!("{FOREIGN} = 1\n")),
         ),

@@ -86,6 +86,32 @@ pub(crate) fn bounded(text: &str) -> Result<Regex, String> {
         .map_err(|e| format!("not one: {}", e.to_string().replace('\n', " ").trim()))
 }
 
+/// Whom an argument must name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MustBe {
+    /// The caller's own tenant, by its name or pseudonym.
+    Tenant,
+    /// The person for whom the caller acts.
+    User,
+}
+
+impl MustBe {
+    /// Each with its word in a site file.
+    pub(crate) const WORDS: [(&'static str, Self); 2] =
+        [("tenant", Self::Tenant), ("user", Self::User)];
+}
+
+/// Who calls, as far as arguments may have to name them.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// Name of the tenant.
+    pub tenant: &'a str,
+    /// Its pseudonym.
+    pub tenant_id: &'a str,
+    /// The person that the caller acts for.
+    pub user: Option<&'a str>,
+}
+
 /// Rules for one argument.
 #[derive(Debug, Clone, Default)]
 pub struct ArgumentRules {
@@ -105,6 +131,8 @@ pub struct ArgumentRules {
     pub alphabet: Option<Alphabet>,
     /// The whole text is one of these statements; none declared means that this rule is not there.
     pub shapes: Vec<Shape>,
+    /// Whom the text, or each text of a list, must name.
+    pub must_be: Option<MustBe>,
 }
 
 /// A rule that an argument can break.
@@ -136,6 +164,10 @@ pub enum Rule {
     Max,
     /// `shapes`.
     Shape,
+    /// `must_be = "tenant"`.
+    OwnTenant,
+    /// `must_be = "user"`.
+    OwnUser,
 }
 
 impl Rule {
@@ -156,6 +188,8 @@ impl Rule {
             Self::Min => "min",
             Self::Max => "max",
             Self::Shape => "shape",
+            Self::OwnTenant => "own_tenant",
+            Self::OwnUser => "own_user",
         }
     }
 }
@@ -182,6 +216,7 @@ impl ArgumentRules {
             max_length,
             alphabet,
             shapes,
+            must_be: _,
         } = self;
         let holds = |rule: Rule, holds: bool| if holds { Ok(()) } else { Err(rule) };
         if let Some(limit) = max_length {
@@ -226,6 +261,22 @@ impl ArgumentRules {
         }
     }
 
+    /// Whether a value names whom it must.
+    pub(crate) fn bound(&self, value: &Value, own: Own<'_>) -> Result<(), Rule> {
+        let Some(must_be) = self.must_be else {
+            return Ok(());
+        };
+        let (rule, is_own): (Rule, &dyn Fn(&str) -> bool) = match must_be {
+            MustBe::Tenant => (Rule::OwnTenant, &|t| t == own.tenant || t == own.tenant_id),
+            MustBe::User => (Rule::OwnUser, &|t| own.user == Some(t)),
+        };
+        if texts(value).into_iter().all(is_own) {
+            Ok(())
+        } else {
+            Err(rule)
+        }
+    }
+
     /// The first rule that means nothing for a type.
     pub(crate) fn misplaced(&self, ty: &InputType) -> Option<(&'static str, &'static str)> {
         let text = matches!(ty, InputType::Text);
@@ -260,6 +311,12 @@ impl ArgumentRules {
             ("min", self.min.is_some(), long, "an integer"),
             ("max", self.max.is_some(), long, "an integer"),
             ("shapes", !self.shapes.is_empty(), text, "a text"),
+            (
+                "must_be",
+                self.must_be.is_some(),
+                texts,
+                "a text or a list of texts",
+            ),
             (
                 "one_of",
                 self.one_of.is_some(),

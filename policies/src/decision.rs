@@ -217,6 +217,8 @@ pub mod builtin {
     pub const QUORUM_UNREACHABLE: &str = "builtin:quorum-unreachable";
     /// The caller is not known as surely as the capability needs.
     pub const ASSURANCE_TOO_LOW: &str = "builtin:assurance-too-low";
+    /// A delegated capability acts for a person whose token says so.
+    pub const DELEGATION_REQUIRED: &str = "builtin:delegation-required";
     /// The window's calls are used up.
     pub const BUDGET_SPENT: &str = "builtin:budget-spent";
     /// The facts are of another version of their encoding.

@@ -260,6 +260,10 @@ impl Engine {
         if facts.assurance < slice.capability.min_assurance {
             return denied(builtin::ASSURANCE_TOO_LOW, highest);
         }
+        // By the declared mode: asking for a lower one does not make the tool act for nobody.
+        if highest == Mode::Delegated && (facts.token.is_none() || facts.user.is_none()) {
+            return denied(builtin::DELEGATION_REQUIRED, highest);
+        }
         if facts.descriptor != slice.capability.descriptor {
             return denied(builtin::DESCRIPTOR_NOT_PINNED, highest);
         }

@@ -9,6 +9,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use countersign_gateway::admission::{Conditions, admit};
 use countersign_gateway::approval::{self, Clearance};
 use countersign_gateway::budget::budget;
 use countersign_gateway::call::{Moment, Seed, Who};
@@ -196,7 +197,8 @@ impl Built {
         let presented = presented(headers);
         let identified = identify(request, &presented, &self.callers, nonces, clock, subject)
             .map_err(refused)?;
-        let surfaced = surface(identified, &self.engine, |c| {
+        let admitted = admit(identified, Conditions::MET).map_err(refused)?;
+        let surfaced = surface(admitted, &self.engine, |c| {
             Observed::Descriptor(c.descriptor)
         })
         .map_err(refused)?;

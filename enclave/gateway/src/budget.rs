@@ -1,4 +1,4 @@
-//! Stage 4: nobody stopped it, there is a call left in the budget, and this is not a repetition.
+//! Stage 4: nobody stopped it, this is not a repetition, and there is a call left in the budgets of tenant and run.
 //!
 //! In: [`Surfaced`] and the control state. Out: [`Budgeted`], which has reserved its place
 //! in the budget and its idempotency key; the state gives both back if the call gets no
@@ -7,13 +7,16 @@
 
 use crate::call::{Moment, Progress};
 use crate::refusal::{Code, Refusal, Refused, Retry};
+use crate::state::spending::Spent;
 use crate::state::stops::Called;
 use crate::state::{Earlier, MatchKey, State, idempotency_slot};
 use crate::surface::{ANSWERS, Surfaced};
 use countersign_policies::decision::BudgetFact;
 use countersign_policies::site::capability::{Capability, Idempotency};
+use countersign_policies::site::people::RunBudget;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A call within its budget.
 #[derive(Debug)]
@@ -87,7 +90,8 @@ pub fn budget(
         .map(|key| idempotency_slot(who.tenant, &who.party(), &capability.id, key.as_bytes()));
     let checked = not_stopped(&surfaced, state)
         .and_then(|()| repetition(&surfaced, state, slot.as_ref(), &request))
-        .and_then(|earlier| Ok((earlier, within_budget(&surfaced, state, earlier, now)?)));
+        .and_then(|earlier| Ok((earlier, within_budget(&surfaced, state, earlier, now)?)))
+        .and_then(|checked| within_run(&surfaced, state, checked.0, now).map(|()| checked));
     let (earlier, budget) = match checked {
         Ok(checked) => checked,
         Err(refusal) => {
@@ -100,6 +104,9 @@ pub fn budget(
     let call = surfaced.progress.call;
     if earlier.is_none() {
         state.reserve_call(who.tenant, &capability.id, call);
+        if let Some(run) = surfaced.progress.run {
+            state.reserve_run(run, surfaced.progress.tokens.unwrap_or(0), call);
+        }
         if let Some(slot) = slot {
             state.reserve_key(slot, call, request);
         }
@@ -186,4 +193,43 @@ fn within_budget(
         // A repetition carries nothing out, so no limit applies to it.
         limit: earlier.is_none().then_some(limit.calls),
     })
+}
+
+/// What the call's run may spend. A repetition carries nothing out, so nothing is asked of it.
+fn within_run(
+    surfaced: &Surfaced,
+    state: &State,
+    earlier: Option<u64>,
+    now: Moment,
+) -> Result<(), Refusal> {
+    let RunBudget {
+        max_tool_calls,
+        wall_clock,
+        total_tokens,
+    } = surfaced.run_budget;
+    if surfaced.run_budget == RunBudget::default() || earlier.is_some() {
+        return Ok(());
+    }
+    let spent =
+        |what: &str| Refusal::never(Code::RunBudgetExceeded).by_rule(format!("run_budget:{what}"));
+    // A call without a run could not be counted.
+    let run = surfaced.progress.run.ok_or_else(|| spent("run"))?;
+    let Spent {
+        calls,
+        tokens,
+        since,
+    } = state.run_spent(run);
+    if max_tool_calls.is_some_and(|most| calls >= most) {
+        return Err(spent("max_tool_calls"));
+    }
+    let elapsed = since.map_or(0, |since| now.at.0.saturating_sub(since.0));
+    let most = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    if wall_clock.is_some_and(|limit| elapsed > most(limit)) {
+        return Err(spent("wall_clock_ms"));
+    }
+    let declared = tokens.saturating_add(surfaced.progress.tokens.unwrap_or(0));
+    if total_tokens.is_some_and(|most| declared > most) {
+        return Err(spent("total_tokens"));
+    }
+    Ok(())
 }

@@ -11,7 +11,8 @@ use countersign_record::body::{
 use countersign_record::cbor;
 use countersign_record::commitment::{Disclosure, Field, commit};
 use countersign_record::digest::{
-    ActionDigest, CallId, Commitment, KeyId, Salt, SubjectId, TenantId, UnixMillis, sha256_in,
+    ActionDigest, CallId, Commitment, KeyId, RunId, Salt, SubjectId, TenantId, UnixMillis,
+    sha256_in,
 };
 use countersign_record::entry::EntryRef;
 use std::collections::BTreeMap;
@@ -165,6 +166,10 @@ pub(crate) struct Progress {
     pub(crate) session: Option<String>,
     pub(crate) idempotency: Option<String>,
     pub(crate) requested_mode: Option<Mode>,
+    /// The run that the gateway put the call into.
+    pub(crate) run: Option<RunId>,
+    /// Tokens that the client says it spent since the run's last call.
+    pub(crate) tokens: Option<u64>,
     pub(crate) who: Option<Arc<Who>>,
     pub(crate) what: Option<What>,
     pub(crate) judged: Option<Arc<Judged>>,

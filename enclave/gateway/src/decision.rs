@@ -8,7 +8,7 @@ use crate::approval::Halt;
 use crate::budget::Repeated;
 use crate::call::{Moment, Progress};
 use crate::execute::NoAnswer;
-use crate::refusal::{Code, Refusal, Refused, Retry};
+use crate::refusal::{Code, Refusal, Refused, Retry, SECURITY_EVENT};
 use crate::release::{Settled, releasable};
 use crate::seal::Progressed;
 use bytes::Bytes;
@@ -109,6 +109,12 @@ pub fn settle_refused(refused: Refused, in_force: EntryRef, now: Moment) -> Reco
     record.body.code = Some(refusal.code().name().to_owned());
     if let Some(rule) = refusal.rule() {
         record.body.controls.push(rule.to_owned());
+    }
+    if let Some(event) = refusal.code().security_event() {
+        record
+            .body
+            .controls
+            .push(format!("{SECURITY_EVENT}{event}"));
     }
     record.answer = Answer::Refused(refusal);
     record

@@ -19,13 +19,16 @@ use crate::call::Who;
 use crate::refusal::{Code, Refusal, Refused};
 use crate::request::{Arguments, Request, Tool};
 use crate::state::State;
+use crate::state::spending::TOKENS;
 use bytes::Bytes;
 use countersign_policies::Content;
 use countersign_record::body::Trace;
 use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::cbor::{self, Cbor};
 use countersign_record::commitment::CallerProof;
-use countersign_record::digest::{CallId, PublicKey, Signature, SubjectId, TenantId, UnixMillis};
+use countersign_record::digest::{
+    CallId, PublicKey, RunId, Signature, SubjectId, TenantId, UnixMillis,
+};
 use countersign_signatures::ed25519;
 use countersign_signatures::http::{HttpRequest, SignedRequest, UnixSeconds, VerifiedCall, Window};
 use countersign_signatures::token::TokenHash;
@@ -257,6 +260,13 @@ impl Identified {
         self.run.as_deref()
     }
 
+    /// Puts the call into a run, which the shell chose.
+    #[must_use]
+    pub fn in_run(mut self, run: RunId) -> Self {
+        self.progress.run = Some(run);
+        self
+    }
+
     /// The call.
     #[must_use]
     pub fn call(&self) -> CallId {
@@ -404,6 +414,9 @@ pub(crate) fn known(request: Request, who: Who) -> Identified {
         "run:gateway"
     };
     progress.controls.push(chosen.to_owned());
+    if let Some(tokens) = progress.tokens {
+        progress.controls.push(format!("{TOKENS}{tokens}"));
+    }
     Identified {
         progress,
         who,

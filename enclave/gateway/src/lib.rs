@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | 1 | [`request`] | untrusted bytes → [`request::Request`] |
 //! | 2 | [`identity`] | → [`identity::Identified`] |
+//! |  | [`admission`] | → [`admission::Admitted`] |
 //! | 3 | [`surface`] | → [`surface::Surfaced`] |
 //! | 4 | [`budget`] | → [`budget::Budgeted`] |
 //! | 5 | [`policy`] | → [`policy::Permitted`], [`policy::Escalated`], or a refusal |
@@ -19,6 +20,8 @@
 //!
 //! A stage that refuses gives a [`refusal::Refused`], which carries what is known of the call
 //! so far and can only become a Decision Record.
+//!
+//! Within the stages the checks have one order, too: [`check::Check::ORDER`].
 //!
 //! [`recall`] puts recorded inputs in the place of the world, so that a replay runs these same stages.
 //!
@@ -33,11 +36,12 @@
 //! The stages in their order, as the shell calls them:
 //!
 //! ```
-//! use countersign_gateway::{approval, budget, identity::Identified, policy, surface};
+//! use countersign_gateway::{admission, approval, budget, identity::Identified, policy, surface};
 //! # use countersign_gateway::{approval::Clearance, call::Moment, refusal::Refused, state::State};
 //! # use countersign_policies::Engine;
 //! fn way(i: Identified, e: &Engine, s: &mut State, now: Moment) -> Result<Clearance, Box<Refused>> {
-//!     let surfaced = surface::surface(i, e, |c| surface::Observed::Descriptor(c.descriptor))?;
+//!     let admitted = admission::admit(i, admission::Conditions::MET)?;
+//!     let surfaced = surface::surface(admitted, e, |c| surface::Observed::Descriptor(c.descriptor))?;
 //!     let budgeted = budget::budget(surfaced, s, now)?;
 //!     match policy::decide(budgeted, e, s, now)? {
 //!         policy::Judgement::Permitted(permitted) => approval::clear(permitted, s),
@@ -92,9 +96,11 @@
 //! }
 //! ```
 
+pub mod admission;
 pub mod approval;
 pub mod budget;
 pub mod call;
+pub mod check;
 pub mod decision;
 pub mod execute;
 pub mod identity;

@@ -6,7 +6,7 @@
 //! Spec: Model Context Protocol 2025-11-25 and 2026-07-28.
 
 use crate::refusal::{Code, Refusal};
-use crate::request::{MAX_LABEL_BYTES, is_label, read};
+use crate::request::{MAX_LABEL_BYTES, is_label, read, tokens};
 use bytes::Bytes;
 use countersign_json::{Document, Kind, Limits, Value, scan, write_string};
 use countersign_policies::site::method::{Ask, Method as Action};
@@ -29,6 +29,8 @@ const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// Key of `_meta` for how much a stateless client wants to hear.
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// Key of `_meta` for tokens that a client declares.
+pub const META_TOKENS: &str = "dev.countersign/tokens";
 /// Key of `_meta` for our idempotency keys.
 pub const META_IDEMPOTENCY: &str = "dev.countersign/idempotency-key";
 /// Key of `_meta` for the run that a client names.
@@ -170,6 +172,7 @@ struct Meta {
     traceparent: Option<String>,
     idempotency: Option<String>,
     run: Option<String>,
+    tokens: Option<u64>,
     progress: Option<String>,
     log_level: Option<String>,
     declared: Declared,
@@ -258,6 +261,10 @@ impl Call {
 
     pub(crate) fn idempotency(&self) -> Option<&str> {
         self.meta.idempotency.as_deref()
+    }
+
+    pub(crate) fn tokens(&self) -> Option<u64> {
+        self.meta.tokens
     }
 
     pub(crate) fn run(&self) -> Option<&str> {
@@ -498,6 +505,7 @@ impl Meta {
             META_LOG_LEVEL => self.log_level = label(value)?,
             META_IDEMPOTENCY => self.idempotency = label(value)?,
             META_RUN => self.run = label(value)?,
+            META_TOKENS => self.tokens = Some(tokens(value)?),
             "progressToken" => self.progress = Some(identifier(&value)?),
             name if name.starts_with(PROTOCOL) || name.starts_with(OURS) => {}
             "traceparent" => self.traceparent = label(value)?,

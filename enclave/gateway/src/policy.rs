@@ -214,6 +214,8 @@ fn denial(decision: &PolicyDecision) -> Refusal {
         Code::PolicyError
     } else if fired(builtin::MODE_ABOVE_DECLARED) {
         Code::ModeTooHigh
+    } else if fired(builtin::DELEGATION_REQUIRED) {
+        Code::DelegationRequired
     } else if fired(builtin::ASSURANCE_TOO_LOW) {
         Code::AssuranceTooLow
     } else {

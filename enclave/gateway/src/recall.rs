@@ -10,7 +10,7 @@ use crate::identity::issued::{accounts, apply};
 use crate::identity::{
     ASSURANCE_BOUND, ASSURANCE_ISSUED, ASSURANCE_SIGNED, ASSURANCE_TOKEN, Identified, known,
 };
-use crate::request::Request;
+use crate::request::{MAX_TOKENS, Request};
 use crate::state::{Halted, MatchKey, State, idempotency_slot};
 use crate::surface::Surfaced;
 use countersign_policies::Content;
@@ -19,7 +19,9 @@ use countersign_record::bundle::AgentEntry;
 use countersign_record::cbor::Cbor;
 use countersign_record::claims::{CallerClaims, PrincipalChain};
 use countersign_record::commitment::{CallerProof, Disclosure};
-use countersign_record::digest::{CallId, KeyId, SubjectId, TenantId, UnixMillis, sha256_in};
+use countersign_record::digest::{
+    CallId, KeyId, RunId, SubjectId, TenantId, UnixMillis, sha256_in,
+};
 use countersign_signatures::ed25519;
 use countersign_tokens::dpop::kept;
 use thiserror::Error;
@@ -195,6 +197,16 @@ impl Held {
         for _ in 0..count.min(MAX_HELD) {
             let other = self.other();
             state.reserve_call(tenant, capability, other);
+        }
+    }
+
+    /// `count` calls of a run were about to be sealed; at most [`MAX_HELD`].
+    pub fn run(&mut self, state: &mut State, run: Option<RunId>, count: u64) {
+        let Some(run) = run else { return };
+        for _ in 0..count.min(MAX_HELD) {
+            let other = self.other();
+            // Tokens of calls that were under way are in no entry yet, and made the run's end come no later.
+            state.reserve_run(run, MAX_TOKENS, other);
         }
     }
 

@@ -52,12 +52,16 @@ codes! {
     ProofInvalid = "proof_invalid": "The proof that the caller holds the key of its token does not hold. Make a new one for this very request.",
     /// The caller is not known as surely as the tool needs.
     AssuranceTooLow = "assurance_too_low": "This tool needs a caller that is known more surely. Call it with a bound token or a signed request.",
+    /// The tool acts for a person, and nobody delegated.
+    DelegationRequired = "delegation_required": "This tool acts for a person. Call it with an access token that says for whom.",
     /// No such tool for this caller.
     UnknownCapability = "unknown_capability": "There is no such tool. List the tools and use one of them.",
     /// The tool differs from the one that was registered.
     DescriptorChanged = "descriptor_changed": "The tool differs from the one that was registered and is held until it is reviewed. Do not retry; report it.",
     /// The arguments break the tool's rules.
     InvalidArguments = "invalid_arguments": "An argument is not in a form that is permitted for this tool. Change that argument.",
+    /// An argument names another tenant.
+    CrossTenantDenied = "cross_tenant_denied": "An argument names another tenant than the caller's. Use the caller's own, or leave it out; this was reported.",
     /// A number that cannot be judged exactly.
     UnrepresentableNumber = "unrepresentable_number": "A number cannot be represented exactly. Use a whole number of at most 64 bits, or text.",
     /// A person stopped calls like this one.
@@ -68,6 +72,8 @@ codes! {
     ModeTooHigh = "mode_too_high": "The call asks for a higher approval mode than the tool has. Ask for the tool's mode or a lower one.",
     /// Too many calls.
     RateExceeded = "rate_exceeded": "The budget of calls for this tool is used up for now. Wait before calling it again.",
+    /// The run has spent what it may.
+    RunBudgetExceeded = "run_budget_exceeded": "This run has used up what it may spend. Stop here, and tell the person who started it.",
     /// The tool needs an idempotency key.
     IdempotencyKeyRequired = "idempotency_key_required": "This tool needs an idempotency key. Send the same key again if you repeat the call.",
     /// The key was used for another request.
@@ -128,6 +134,17 @@ codes! {
     Cancelled = "cancelled": "The call was cancelled.",
     /// A method that this gateway does not carry.
     MethodNotSupported = "method_not_supported": "This method is not carried by this gateway.",
+}
+
+/// Begins the control of a record that is a security event, followed by the event's name.
+pub const SECURITY_EVENT: &str = "security_event:";
+
+impl Code {
+    /// The name of the security event that a refusal by this code is, if it is one.
+    #[must_use]
+    pub fn security_event(self) -> Option<&'static str> {
+        (self == Self::CrossTenantDenied).then_some("cross_tenant_denied")
+    }
 }
 
 /// Whether the same call can succeed later.

@@ -9,7 +9,7 @@ use crate::call::{Moment, Progress, Seed};
 use crate::mcp::Call;
 use crate::refusal::{Code, Refusal, Refused};
 use bytes::Bytes;
-use countersign_json::{Document, Kind, Limits, ScanError, canonical, scan};
+use countersign_json::{Document, Kind, Limits, ScanError, Value, canonical, scan};
 use countersign_policies::site::method::Method;
 use countersign_record::body::{Lineage, Mode, Trace};
 
@@ -59,6 +59,9 @@ pub struct Request {
     pub(crate) run: Option<String>,
 }
 
+/// Most tokens that one call can declare (a thousand millions).
+pub const MAX_TOKENS: u64 = 1_000_000_000;
+
 /// Arguments as policy reads them.
 pub(crate) type Arguments = serde_json::Map<String, serde_json::Value>;
 
@@ -94,6 +97,7 @@ impl Request {
         };
         progress.trace = call.trace().and_then(parse_traceparent);
         progress.idempotency = call.idempotency().map(str::to_owned);
+        progress.tokens = call.tokens();
         Ok(Self {
             progress,
             tool: Tool::Upstream {
@@ -117,6 +121,7 @@ impl Request {
             session,
             idempotency,
             mode,
+            tokens,
             trace,
             lineage,
         } = fields;
@@ -125,6 +130,7 @@ impl Request {
         progress.session = session.or(progress.session);
         progress.idempotency = idempotency;
         progress.requested_mode = mode;
+        progress.tokens = tokens;
         let arguments =
             arguments.map_or_else(|| Bytes::from_static(b"{}"), |range| body.slice(range));
         Self {
@@ -164,6 +170,8 @@ fn begin(untrusted: &Untrusted) -> Progress {
         session: untrusted.session.clone(),
         idempotency: None,
         requested_mode: None,
+        run: None,
+        tokens: None,
         who: None,
         what: None,
         judged: None,
@@ -183,6 +191,7 @@ struct CallFields {
     session: Option<String>,
     idempotency: Option<String>,
     mode: Option<Mode>,
+    tokens: Option<u64>,
     trace: Option<Trace>,
     lineage: Option<Lineage>,
 }
@@ -195,6 +204,7 @@ const CALL_KEYS: &[&str] = &[
     "session",
     "idempotency_key",
     "mode",
+    "tokens",
     "traceparent",
     "lineage",
 ];
@@ -226,9 +236,19 @@ fn call_fields(body: &Bytes) -> Result<CallFields, Refusal> {
         session: label(&document, "session")?,
         idempotency: label(&document, "idempotency_key")?,
         mode,
+        tokens: document.member("tokens").map(tokens).transpose()?,
         trace,
         lineage: lineage(&document)?,
     })
+}
+
+/// Tokens that a client declares: a whole number of at most [`MAX_TOKENS`].
+pub(crate) fn tokens(value: Value<'_>) -> Result<u64, Refusal> {
+    let digits = value.text.bytes().all(|b| b.is_ascii_digit());
+    let found = value.text.parse::<u64>().ok();
+    found
+        .filter(|n| digits && *n <= MAX_TOKENS)
+        .ok_or_else(malformed)
 }
 
 fn malformed() -> Refusal {

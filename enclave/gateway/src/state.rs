@@ -14,6 +14,7 @@
 pub mod holds;
 pub mod keys;
 pub mod runs;
+pub mod spending;
 pub mod stops;
 pub mod windows;
 
@@ -27,7 +28,7 @@ use countersign_record::cbor::Cbor;
 use countersign_record::claims::CallerClaims;
 use countersign_record::commitment::{CallerProof, Disclosure, Field};
 use countersign_record::digest::{
-    ActionDigest, CallId, GatewayId, KeyId, TenantId, UnixMillis, sha256_in,
+    ActionDigest, CallId, GatewayId, KeyId, RunId, TenantId, UnixMillis, sha256_in,
 };
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::statement::Choice;
@@ -39,6 +40,7 @@ pub use keys::Earlier;
 use keys::{Keys, Owner};
 pub use runs::Run;
 use runs::Runs;
+use spending::{Spending, Spent as RunSpent};
 use stops::Stops;
 use windows::Counter;
 
@@ -154,6 +156,17 @@ struct Reservation {
     slot: Option<[u8; 32]>,
     spending: Option<ActionDigest>,
     halting: Option<MatchKey>,
+    /// The run, and the tokens that the call declares.
+    spends: Option<(RunId, u64)>,
+}
+
+/// Whose an entry is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Its tenant.
+    pub tenant: Option<TenantId>,
+    /// Its run.
+    pub run: Option<RunId>,
 }
 
 /// What earlier entries mean for the next call.
@@ -173,12 +186,13 @@ pub struct State {
     halt_entries: BTreeMap<u64, ActionDigest>,
     holds: Holds,
     stops: Stops,
+    spending: Spending,
     signatures: VecDeque<(UnixMillis, [u8; 32])>,
     // Beside the fold: what running calls hold, and what only changes words.
     running: HashMap<CallId, Reservation>,
     reserved_keys: HashMap<[u8; 32], MatchKey>,
     halting: HashMap<MatchKey, Halted>,
-    spending: HashMap<ActionDigest, CallId>,
+    approving: HashMap<ActionDigest, CallId>,
     repeats: HashMap<(MatchKey, Code), (u32, UnixMillis)>,
     runs: Runs,
 }
@@ -200,11 +214,12 @@ impl State {
             halt_entries: BTreeMap::new(),
             holds: Holds::default(),
             stops: Stops::default(),
+            spending: Spending::default(),
             signatures: VecDeque::new(),
             running: HashMap::new(),
             reserved_keys: HashMap::new(),
             halting: HashMap::new(),
-            spending: HashMap::new(),
+            approving: HashMap::new(),
             repeats: HashMap::new(),
             runs: Runs::default(),
         }
@@ -246,8 +261,11 @@ impl State {
             index: entry.place().index,
             digest: entry.digest(),
         };
-        let tenant = entry.place().tenant.as_ref().map(|t| t.tenant);
-        self.apply_body(entry.body(), &at, tenant, entry.place().at, disclosures);
+        let place = Owned {
+            tenant: entry.place().tenant.as_ref().map(|t| t.tenant),
+            run: entry.place().run.as_ref().map(|r| r.run),
+        };
+        self.apply_body(entry.body(), &at, place, entry.place().at, disclosures);
         self.remember_signature(entry.place().at, disclosures);
     }
 
@@ -256,12 +274,15 @@ impl State {
         &mut self,
         body: &Body,
         entry: &EntryRef,
-        tenant: Option<TenantId>,
+        Owned { tenant, run }: Owned,
         at: UnixMillis,
         disclosures: &[Disclosure],
     ) {
         self.latest = self.latest.max(at);
         self.size = self.size.max(entry.index.saturating_add(1));
+        if let Some(run) = run {
+            self.spending.apply(run, body, at);
+        }
         match body {
             Body::Base(_) | Body::Change(_) => self.in_force = Some(entry.clone()),
             Body::Enrol(enrol) => self.enrolled = Some(enrol.number),
@@ -558,10 +579,10 @@ impl State {
 
     /// Takes the approvals of an action for a call; no other call can while this one has them.
     pub(crate) fn spend(&mut self, digest: ActionDigest, call: CallId) -> Spent {
-        if self.spending.contains_key(&digest) {
+        if self.approving.contains_key(&digest) {
             return Spent::ByAnother;
         }
-        self.spending.insert(digest, call);
+        self.approving.insert(digest, call);
         self.running.entry(call).or_default().spending = Some(digest);
         Spent::Now
     }
@@ -582,6 +603,20 @@ impl State {
         reservation.counted = Some((tenant, capability.to_owned()));
         let budget = self.budget(tenant, capability);
         budget.reserved = budget.reserved.saturating_add(1);
+    }
+
+    pub(crate) fn reserve_run(&mut self, run: RunId, tokens: u64, call: CallId) {
+        let reservation = self.running.entry(call).or_default();
+        if reservation.spends.is_none() {
+            reservation.spends = Some((run, tokens));
+            self.spending.reserve(run, tokens);
+        }
+    }
+
+    /// What a run has spent, calls that are about to be sealed included.
+    #[must_use]
+    pub fn run_spent(&self, run: RunId) -> RunSpent {
+        self.spending.of(run)
     }
 
     /// Calls within the window that ends at `now`, those that are about to be sealed included,
@@ -622,6 +657,7 @@ impl State {
             slot,
             spending,
             halting,
+            spends,
         }) = self.running.remove(&call)
         else {
             return;
@@ -633,8 +669,11 @@ impl State {
         if let Some(slot) = slot {
             self.reserved_keys.remove(&slot);
         }
+        if let Some((run, tokens)) = spends {
+            self.spending.give_back(run, tokens);
+        }
         if let Some(digest) = spending {
-            self.spending.remove(&digest);
+            self.approving.remove(&digest);
         }
         if let Some(key) = halting {
             self.halting.remove(&key);
@@ -670,10 +709,7 @@ impl State {
     }
 
     /// Takes out the runs that have been silent for too long, to be closed.
-    pub fn idle_runs(
-        &mut self,
-        now: UnixMillis,
-    ) -> Vec<(TenantId, countersign_record::digest::RunId)> {
+    pub fn idle_runs(&mut self, now: UnixMillis) -> Vec<(TenantId, RunId)> {
         self.runs.idle(now)
     }
 
@@ -723,6 +759,7 @@ impl State {
             self.by_action.len(),
         ) + &self.holds.folded()
             + &self.stops.folded()
+            + &self.spending.folded()
     }
 }
 

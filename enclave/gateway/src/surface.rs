@@ -3,15 +3,17 @@
 //! In: [`Identified`], the compiled bundle, and the descriptor that the upstream lists now.
 //! Out: [`Surfaced`]. A tool outside the bundle does not exist.
 
+use crate::admission::Admitted;
 use crate::call::{Progress, What, Who};
 use crate::identity::Identified;
 use crate::refusal::{Code, Refusal, Refused, Retry};
 use crate::request::Tool;
 use crate::state::stops::Called;
 use bytes::Bytes;
-use countersign_policies::constraint::Rule;
+use countersign_policies::constraint::{Own, Rule};
 use countersign_policies::engine::Engine;
 use countersign_policies::site::capability::{Capability, Constrained};
+use countersign_policies::site::people::RunBudget;
 use countersign_record::body::{CapabilityRef, Handling};
 use countersign_record::digest::{ArtifactDigest, TenantId};
 use std::sync::Arc;
@@ -48,6 +50,8 @@ pub struct Surfaced {
     pub(crate) arguments: Bytes,
     /// Answers to the server's questions, as members of the parameters; nothing of them is shown to policy.
     pub(crate) answers: Option<Bytes>,
+    /// What its run may spend.
+    pub(crate) run_budget: RunBudget,
 }
 
 impl Surfaced {
@@ -69,7 +73,7 @@ impl Surfaced {
 /// # Errors
 /// A refusal, if the tool does not exist for this caller, differs from the registered one, or the arguments are not permitted.
 pub fn surface(
-    identified: Identified,
+    admitted: Admitted,
     engine: &Engine,
     observe: impl FnOnce(&Capability) -> Observed,
 ) -> Result<Surfaced, Box<Refused>> {
@@ -81,7 +85,7 @@ pub fn surface(
         value,
         answers,
         run: _,
-    } = identified;
+    } = admitted.0;
     let Some(capability) = named(&who, &tool, engine).cloned() else {
         return Err(Box::new(Refused {
             progress,
@@ -94,7 +98,18 @@ pub fn surface(
     }
     let outcome = pinned(&capability, observe(&capability))
         .and_then(|descriptor| answerable(&capability, answers.as_ref()).map(|()| descriptor))
-        .and_then(|descriptor| Ok((descriptor, capability.constrain(&value).map_err(violation)?)));
+        .and_then(|descriptor| Ok((descriptor, capability.constrain(&value).map_err(violation)?)))
+        .and_then(|(descriptor, constrained)| {
+            let own = Own {
+                tenant: &who.tenant_name,
+                tenant_id: &who.tenant.to_string(),
+                user: who.user.as_deref(),
+            };
+            let bound = capability.bound(&constrained, own).map_err(violation);
+            bound.map(|()| (descriptor, constrained))
+        });
+    let agent = engine.content().agents.get(&who.agent);
+    let run_budget = agent.map_or_else(RunBudget::default, |a| a.run_budget);
     match outcome {
         Ok((descriptor, constrained)) => Ok(Surfaced {
             progress,
@@ -104,6 +119,7 @@ pub fn surface(
             descriptor,
             arguments,
             answers,
+            run_budget,
         }),
         Err(refusal) => Err(Box::new(Refused { progress, refusal })),
     }
@@ -183,6 +199,7 @@ fn answerable(capability: &Capability, answers: Option<&Bytes>) -> Result<(), Re
 fn violation(violation: countersign_policies::constraint::ConstraintViolation) -> Refusal {
     let (code, argument) = match violation.rule {
         Rule::UnrepresentableNumber => (Code::UnrepresentableNumber, violation.argument),
+        Rule::OwnTenant => (Code::CrossTenantDenied, violation.argument),
         // The name is the client's own text, which no refusal repeats.
         Rule::UnknownArgument => (Code::InvalidArguments, UNDECLARED.to_owned()),
         Rule::Required
@@ -195,6 +212,7 @@ fn violation(violation: countersign_policies::constraint::ConstraintViolation) -
         | Rule::AllowList
         | Rule::Min
         | Rule::Max
+        | Rule::OwnUser
         | Rule::Shape => (Code::InvalidArguments, violation.argument),
     };
     Refusal::new(code, Retry::WithChanges(argument))

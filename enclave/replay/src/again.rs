@@ -11,6 +11,7 @@ use crate::call::{Recorded, Sealed};
 use crate::compare::{Difference, Stage};
 use crate::rules::Rules;
 use bytes::Bytes;
+use countersign_gateway::admission::{Admitted, Conditions, admit};
 use countersign_gateway::approval::{self, Approved, Clearance};
 use countersign_gateway::budget::{Budgeted, Repeated, budget};
 use countersign_gateway::call::Moment;
@@ -66,6 +67,8 @@ pub enum Other {
     Approvals,
     /// The action itself: it was being halted.
     Action,
+    /// Other calls of its run were about to be sealed.
+    Run,
 }
 
 impl Other {
@@ -79,6 +82,8 @@ impl Other {
             &[Self::Nothing, Self::Key]
         } else if code == Some(Code::RateExceeded) {
             &[Self::Nothing, Self::Budget]
+        } else if code == Some(Code::RunBudgetExceeded) {
+            &[Self::Nothing, Self::Run]
         } else {
             &[Self::Nothing]
         }
@@ -171,11 +176,11 @@ impl Way<'_, '_> {
     }
 
     fn clear(&mut self, identified: Identified) -> Result<Clearance, Box<Refused>> {
-        let identified = admitted(self.recorded, identified)?;
+        let admitted = admitted(self.recorded, identified)?;
         self.ran.push(Stage::Surface);
         let rules = self.world.rules;
         let observe = |c: &Capability| observed(self.recorded, c);
-        let surfaced = surface(identified, &rules.engine, observe)?;
+        let surfaced = surface(admitted, &rules.engine, observe)?;
         self.ran.push(Stage::Budget);
         let now = self.decided();
         self.hold(&surfaced, now);
@@ -211,6 +216,10 @@ impl Way<'_, '_> {
                     &capability.id,
                     (self.world.under_way)(MAX_HELD),
                 );
+            }
+            Other::Run => {
+                let count = (self.world.under_way)(MAX_HELD);
+                self.held.run(state, self.recorded.run, count);
             }
             Other::Key => self.held.key(state, surfaced),
             Other::Approvals => {
@@ -486,19 +495,26 @@ pub(crate) fn identified(
         (agent, tenant),
         (presented, caller.subject),
     );
-    identified.map_err(|e| differs(e.to_string()))
+    let identified = identified.map_err(|e| differs(e.to_string()))?;
+    Ok(match recorded.run {
+        Some(run) => identified.in_run(run),
+        None => identified,
+    })
 }
 
 /// Whether the gateway took calls at all is the shell's word: the lease, the clock, the fleet, a stop on its way into the log.
-fn admitted(recorded: &Recorded, identified: Identified) -> Result<Identified, Box<Refused>> {
+fn admitted(recorded: &Recorded, identified: Identified) -> Result<Admitted, Box<Refused>> {
     let decision = &recorded.decision;
     let code = decision.code.as_deref().and_then(Code::from_name);
-    match code {
-        Some(
-            code @ (Code::NotEnrolled | Code::ClockDrift | Code::LeaseExpired | Code::Stopped),
-        ) if decision.capability.is_none() => Err(identified.refuse(Refusal::never(code))),
-        Some(_) | None => Ok(identified),
-    }
+    let refused = |by: Code| decision.capability.is_none() && code == Some(by);
+    let conditions = Conditions {
+        enrolled: !refused(Code::NotEnrolled),
+        not_stopping: !refused(Code::Stopped),
+        clock_agrees: !refused(Code::ClockDrift),
+        lease_holds: !refused(Code::LeaseExpired),
+        witnessed: !refused(Code::NotWitnessed),
+    };
+    admit(identified, conditions)
 }
 
 /// The descriptor that the upstream listed: in the facts, or told by the refusal.
@@ -622,11 +638,13 @@ pub(crate) fn budgeted_under<T>(
 ) -> Result<T, Box<Difference>> {
     let request = request(recorded, rules)?;
     let identified = identified(recorded, rules, request)?;
+    let admitted = admitted(recorded, identified);
     let facts = recorded.facts().map(|f| f.time);
     let now = moment(facts.unwrap_or(recorded.decision.times.decided));
     let mut held = Held::default();
-    let budgeted =
-        surface(identified, &rules.engine, |c| observed(recorded, c)).and_then(|surfaced| {
+    let budgeted = admitted
+        .and_then(|admitted| surface(admitted, &rules.engine, |c| observed(recorded, c)))
+        .and_then(|surfaced| {
             if let Some(count) = places(recorded, &surfaced, state, now) {
                 let (tenant, id) = (surfaced.tenant(), surfaced.capability().id.clone());
                 held.calls(state, tenant, &id, under_way(count));

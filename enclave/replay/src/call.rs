@@ -9,7 +9,7 @@ use countersign_policies::decision::Facts;
 use countersign_record::body::{Action, Caller, Decision, Intent};
 use countersign_record::cbor::{Cbor as _, Reader};
 use countersign_record::commitment::{Disclosure, Field};
-use countersign_record::digest::{Commitment, TenantId, UnixMillis};
+use countersign_record::digest::{Commitment, RunId, TenantId, UnixMillis};
 use countersign_record::entry::EntryRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -35,6 +35,8 @@ pub struct Recorded {
     pub decision: Decision,
     /// Leaf index of the Decision Record.
     pub index: u64,
+    /// The run in whose chain the records stand.
+    pub run: Option<RunId>,
     opened: HashMap<(Field, Commitment), Disclosure>,
 }
 
@@ -57,6 +59,7 @@ impl Recorded {
             sealed,
             decision,
             index,
+            run: None,
             opened,
         }
     }

@@ -61,10 +61,12 @@ impl Stage {
             | Code::MethodNotSupported => Self::Identity,
             Code::UnknownCapability
             | Code::DescriptorChanged
+            | Code::CrossTenantDenied
             | Code::InvalidArguments
             | Code::UnrepresentableNumber => Self::Surface,
             Code::Stopped
             | Code::RateExceeded
+            | Code::RunBudgetExceeded
             | Code::IdempotencyKeyRequired
             | Code::IdempotencyConflict
             | Code::IdempotencyInProgress
@@ -73,6 +75,7 @@ impl Stage {
             | Code::PolicyError
             | Code::ModeTooHigh
             | Code::AssuranceTooLow
+            | Code::DelegationRequired
             | Code::Deferred => Self::Policy,
             Code::ApprovalRequired
             | Code::ApprovalRefused

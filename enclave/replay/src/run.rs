@@ -404,7 +404,11 @@ impl Run<'_> {
         let code = recorded.decision.code.as_deref().and_then(Code::from_name);
         if recorded.decision.capability.is_none()
             && let Some(
-                code @ (Code::NotEnrolled | Code::ClockDrift | Code::LeaseExpired | Code::Stopped),
+                code @ (Code::NotEnrolled
+                | Code::ClockDrift
+                | Code::LeaseExpired
+                | Code::NotWitnessed
+                | Code::Stopped),
             ) = code
         {
             against.skip(&format!("no bundle was asked: {}", code.name()));
@@ -480,13 +484,15 @@ fn recorded<R: Read + Seek>(slot: &Slot, leaves: &mut Leaves<R>) -> Result<Recor
             at: intent.place().at,
         });
     }
-    Ok(Recorded::new(
+    let mut recorded = Recorded::new(
         entry.place().tenant.as_ref().map(|t| t.tenant),
         sealed,
         decision.clone(),
         slot.decision.index,
         disclosures,
-    ))
+    );
+    recorded.run = entry.place().run.as_ref().map(|r| r.run);
+    Ok(recorded)
 }
 
 /// The call that a Decision Record settles, and what was released of it.

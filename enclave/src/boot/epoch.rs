@@ -13,6 +13,7 @@ use crate::witnesses::Asked;
 use anyhow::{Context as _, bail};
 use countersign_gateway::call::Moment;
 use countersign_gateway::decision::settle_unknown;
+use countersign_gateway::state::Owned;
 use countersign_journal::{Draft, EpochSigner, PendingOpening};
 use countersign_platform::{Attester as _, Evidence, PcrSet, Profile, Qualifying};
 use countersign_record::binding::{self, BINDING_VERSION, Binding, LogHead, epoch_message};
@@ -347,7 +348,7 @@ pub(crate) fn append(opened: &mut Opened, body: Body) -> anyhow::Result<EntryRef
     };
     opened
         .state
-        .apply_body(&body, &entry, None, appended.at, &[]);
+        .apply_body(&body, &entry, Owned::default(), appended.at, &[]);
     Ok(entry)
 }
 
@@ -477,9 +478,16 @@ fn settle_open_calls(opened: &mut Opened, epoch: &Epoch) -> anyhow::Result<()> {
             index: appended.index,
             digest: appended.digest,
         };
-        opened
-            .state
-            .apply_body(&body, &entry, intent.tenant, appended.at, &[]);
+        opened.state.apply_body(
+            &body,
+            &entry,
+            Owned {
+                tenant: intent.tenant,
+                run: intent.run,
+            },
+            appended.at,
+            &[],
+        );
     }
     for (tenant, run) in opened.journal.open_runs() {
         let now = opened.clock.now();

@@ -5,7 +5,7 @@
 //! [`Capability::constrain`] and come out as what policy is shown.
 
 use crate::constraint::{
-    Alphabet, ArgumentRules, ConstraintViolation, Rule, WholePattern, bounded,
+    Alphabet, ArgumentRules, ConstraintViolation, MustBe, Own, Rule, WholePattern, bounded,
 };
 use crate::input::{Field, Input, InputType, Mismatch, Value};
 use crate::problem::{Problem, Report, Source};
@@ -176,6 +176,28 @@ impl Capability {
         Ok(Constrained { input, shapes })
     }
 
+    /// Whether arguments that have to name the caller's own tenant or person do.
+    ///
+    /// # Errors
+    /// The first argument that names somebody else.
+    pub fn bound(
+        &self,
+        constrained: &Constrained,
+        own: Own<'_>,
+    ) -> Result<(), ConstraintViolation> {
+        for (path, rules) in &self.arguments {
+            if let Some(value) = constrained.input.at(path) {
+                rules
+                    .bound(value, own)
+                    .map_err(|rule| ConstraintViolation {
+                        argument: path.clone(),
+                        rule,
+                    })?;
+            }
+        }
+        Ok(())
+    }
+
     fn against_schema(
         &self,
         arguments: &serde_json::Map<String, Json>,
@@ -267,6 +289,7 @@ struct ArgumentSection {
     max: Option<i64>,
     max_length: Option<u64>,
     alphabet: Option<Spanned<String>>,
+    must_be: Option<Spanned<String>>,
     #[serde(default)]
     shapes: Vec<ShapeSection>,
 }
@@ -663,6 +686,10 @@ fn rules(source: Source<'_>, section: &ArgumentSection, report: &mut Report) -> 
             .map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
         alphabet,
         shapes: shapes(source, &section.shapes, report),
+        must_be: section
+            .must_be
+            .as_ref()
+            .and_then(|m| word(source, "must_be", m, &MustBe::WORDS, report)),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::site::text::{hex_array, key, plain_name, toml_file, word};
 use countersign_record::digest::PublicKey;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use toml::Spanned;
 
 /// An upstream that tools live in.
@@ -77,6 +78,19 @@ pub struct Agent {
     pub user: Option<String>,
     /// Groups that policies name.
     pub groups: Vec<String>,
+    /// What each of its runs may spend.
+    pub run_budget: RunBudget,
+}
+
+/// What a run may spend. What is not limited has no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunBudget {
+    /// Calls that are carried out.
+    pub max_tool_calls: Option<u64>,
+    /// Time from its first call on.
+    pub wall_clock: Option<Duration>,
+    /// Tokens, as far as the client declares them.
+    pub total_tokens: Option<u64>,
 }
 
 /// How an agent shows who it is.
@@ -335,6 +349,15 @@ struct AgentFile {
     user: Option<String>,
     #[serde(default)]
     groups: Vec<Spanned<String>>,
+    run_budget: Option<RunBudgetSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunBudgetSection {
+    max_tool_calls: Option<Spanned<u64>>,
+    wall_clock_ms: Option<Spanned<u64>>,
+    total_tokens: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -368,6 +391,9 @@ pub(crate) fn agent(
     let oauth = file
         .oauth
         .map(|section| client(source, section, issuers, report));
+    let run_budget = file.run_budget.map_or_else(RunBudget::default, |section| {
+        run_budget(source, &section, report)
+    });
     let credential = match (&file.token_digest, &file.public_key, &oauth) {
         (Some(token), None, None) => {
             hex_array(source, "token_digest", token, report).map(Credential::Token)
@@ -397,7 +423,24 @@ pub(crate) fn agent(
         oauth,
         user: file.user,
         groups,
+        run_budget,
     })
+}
+
+fn run_budget(source: Source<'_>, section: &RunBudgetSection, report: &mut Report) -> RunBudget {
+    let mut positive = |key: &str, limit: &Option<Spanned<u64>>| {
+        let limit = limit.as_ref()?;
+        if *limit.get_ref() == 0 {
+            report.value(source, limit.span(), key, "0", "at least 1");
+        }
+        Some(*limit.get_ref())
+    };
+    RunBudget {
+        max_tool_calls: positive("run_budget.max_tool_calls", &section.max_tool_calls),
+        wall_clock: positive("run_budget.wall_clock_ms", &section.wall_clock_ms)
+            .map(Duration::from_millis),
+        total_tokens: positive("run_budget.total_tokens", &section.total_tokens),
+    }
 }
 
 fn client(

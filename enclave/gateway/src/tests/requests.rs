@@ -1,6 +1,7 @@
 //! Stages 1 and 3: what is well formed, and what is a call of a registered tool.
 
 use super::world::{DELETE, READER, SELECT, World, answered, body, site};
+use crate::admission::{Conditions, admit};
 use crate::mcp::{Answer, Message, Method, Notification, STATELESS_ERA};
 use crate::refusal::{Code, Refusal, Retry};
 use crate::request::{MAX_BODY_BYTES, Request, Tool};
@@ -349,10 +350,14 @@ fn what_is_no_json_rpc_message_is_refused() {
 fn surfaced(body: &str, observed: Observed) -> Refusal {
     let mut world = World::new();
     let identified = world.identified(READER, body);
-    surface(identified, &world.engine, |_| observed)
-        .unwrap_err()
-        .refusal()
-        .clone()
+    surface(
+        admit(identified, Conditions::MET).unwrap(),
+        &world.engine,
+        |_| observed,
+    )
+    .unwrap_err()
+    .refusal()
+    .clone()
 }
 
 #[test]
@@ -380,9 +385,11 @@ fn a_dot_in_a_tools_name_reaches_no_other_adapter() {
         Request::from_mcp(world.untrusted(text), "customers.read", call.name(), &call).unwrap();
     let mut identified = world.identified(READER, &body("read_query", SELECT, ""));
     identified.tool = request.tool;
-    let refused = surface(identified, &world.engine, |c| {
-        Observed::Descriptor(c.descriptor)
-    });
+    let refused = surface(
+        admit(identified, Conditions::MET).unwrap(),
+        &world.engine,
+        |c| Observed::Descriptor(c.descriptor),
+    );
     assert_eq!(
         refused.unwrap_err().refusal().code(),
         Code::UnknownCapability
@@ -410,9 +417,11 @@ fn a_tool_whose_upstream_is_away_can_be_tried_later() {
 fn arguments(tool: &str, arguments: &str) -> Refusal {
     let mut world = World::new();
     let identified = world.identified(READER, &body(tool, arguments, ""));
-    surface(identified, &world.engine, |c| {
-        Observed::Descriptor(c.descriptor)
-    })
+    surface(
+        admit(identified, Conditions::MET).unwrap(),
+        &world.engine,
+        |c| Observed::Descriptor(c.descriptor),
+    )
     .unwrap_err()
     .refusal()
     .clone()

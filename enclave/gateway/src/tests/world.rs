@@ -1,5 +1,6 @@
 //! A gateway in memory: the example site with more of everything, and a log of real entries.
 
+use crate::admission::{Conditions, admit};
 use crate::approval::{self, Approved, Clearance};
 use crate::budget::budget;
 use crate::call::{Moment, Seed, Who};
@@ -10,7 +11,7 @@ use crate::policy::{self, Judgement};
 use crate::refusal::{Code, Refused};
 use crate::request::{Request, Untrusted};
 use crate::seal::{Committed, Durable, IntentReceipt, Sealed, Unwitnessed};
-use crate::state::State;
+use crate::state::{Owned, State};
 use crate::surface::{Observed, surface};
 use bytes::Bytes;
 use countersign_policies::example::{ExampleCredential, ExampleKeys, files};
@@ -18,14 +19,15 @@ use countersign_policies::{Bundle, Engine, Pins, Site, SiteFiles};
 use countersign_record::body::{Approval, Decision, Intent};
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::{
-    ActionDigest, Commitment, EntryDigest, GatewayId, KeyId, PublicKey, Signature, SubjectId,
-    TenantId, UnixMillis, sha256,
+    ActionDigest, CallId, Commitment, EntryDigest, GatewayId, KeyId, PublicKey, RunId, Signature,
+    SubjectId, TenantId, UnixMillis, sha256,
 };
-use countersign_record::entry::{Body, Entry, EntryRef, Payload, Place, TenantPlace};
+use countersign_record::entry::{Body, Entry, EntryRef, Payload, Place, RunPlace, TenantPlace};
 use countersign_record::statement::Choice;
 use countersign_signatures::http::{Header, HttpRequest, Scheme};
 use countersign_signatures::token::TokenHash;
 use ed25519_dalek::{Signer as _, SigningKey};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 pub(super) const READER: &str = "reader-reader-reader-reader-reader";
@@ -206,6 +208,21 @@ impl Done {
     }
 }
 
+/// Whose an entry is; mostly a tenant's, of no run.
+pub(super) struct Whose(Owned);
+
+impl From<Option<TenantId>> for Whose {
+    fn from(tenant: Option<TenantId>) -> Self {
+        Self(Owned { tenant, run: None })
+    }
+}
+
+impl From<Owned> for Whose {
+    fn from(owned: Owned) -> Self {
+        Self(owned)
+    }
+}
+
 pub(super) struct World {
     pub(super) engine: Arc<Engine>,
     pub(super) callers: Callers,
@@ -213,6 +230,8 @@ pub(super) struct World {
     pub(super) state: State,
     pub(super) log: Vec<(Vec<u8>, Vec<Disclosure>)>,
     pub(super) now: u64,
+    /// Runs of calls, for those that have one.
+    pub(super) runs: HashMap<CallId, RunId>,
     seeds: u64,
     /// Signs entries; made once, because a key costs more than a signature.
     key: SigningKey,
@@ -258,6 +277,7 @@ impl World {
             state: State::new(GATEWAY),
             log: Vec::new(),
             now: START,
+            runs: HashMap::new(),
             seeds: 0,
             key: signing_key(1),
         }
@@ -323,9 +343,17 @@ impl World {
         .unwrap()
     }
 
+    /// The same call in a run.
+    pub(super) fn in_run(&mut self, run: RunId, token: &str, body: &str) -> Identified {
+        let identified = self.identified(token, body).in_run(run);
+        self.runs.insert(identified.call(), run);
+        identified
+    }
+
     /// Stages 3 to 6.
     pub(super) fn clear(&mut self, identified: Identified) -> Result<Clearance, Box<Refused>> {
-        let surfaced = surface(identified, &self.engine, |c| {
+        let admitted = admit(identified, Conditions::MET)?;
+        let surfaced = surface(admitted, &self.engine, |c| {
             Observed::Descriptor(c.descriptor)
         })?;
         let now = self.moment();
@@ -341,9 +369,10 @@ impl World {
     pub(super) fn write(
         &mut self,
         body: Body,
-        tenant: Option<TenantId>,
+        owned: impl Into<Whose>,
         disclosures: Vec<Disclosure>,
     ) -> EntryRef {
+        let Whose(Owned { tenant, run }) = owned.into();
         let index = u64::try_from(self.log.len()).unwrap();
         let place = Place {
             index,
@@ -351,7 +380,11 @@ impl World {
             at: UnixMillis(self.now),
             since_boot: self.now - START,
             tenant: tenant.map(|tenant| TenantPlace { tenant, seq: index }),
-            run: None,
+            run: run.map(|run| RunPlace {
+                run,
+                seq: index,
+                previous: None,
+            }),
         };
         let unsigned = Payload::new(place, body.clone()).unsigned(KeyId([1; 32]));
         let signature = Signature(self.key.sign(&unsigned.to_be_signed()).to_bytes());
@@ -359,8 +392,13 @@ impl World {
         let digest = Entry::parse(&bytes).unwrap().digest();
         let at = EntryRef { index, digest };
         self.log.push((bytes, disclosures.clone()));
-        self.state
-            .apply_body(&body, &at, tenant, UnixMillis(self.now), &disclosures);
+        self.state.apply_body(
+            &body,
+            &at,
+            Owned { tenant, run },
+            UnixMillis(self.now),
+            &disclosures,
+        );
         at
     }
 
@@ -396,7 +434,12 @@ impl World {
     pub(super) fn commit(&mut self, approved: Approved) -> Committed {
         let (sealed, intent, disclosures) = self.seal(approved);
         let tenant = countersign_record::body::Action::from_bytes_of(&intent).tenant;
-        let entry = self.write(Body::Intent(intent), Some(tenant), disclosures);
+        let run = self.runs.get(&intent.call).copied();
+        let owned = Owned {
+            tenant: Some(tenant),
+            run,
+        };
+        let entry = self.write(Body::Intent(intent), owned, disclosures);
         let call = sealed.call();
         match sealed.commit(IntentReceipt { call, entry }).unwrap() {
             Durable::Committed(committed) => *committed,
@@ -408,7 +451,12 @@ impl World {
     pub(super) fn commit_unwitnessed(&mut self, approved: Approved) -> Unwitnessed {
         let (sealed, intent, disclosures) = self.seal(approved);
         let tenant = countersign_record::body::Action::from_bytes_of(&intent).tenant;
-        let entry = self.write(Body::Intent(intent), Some(tenant), disclosures);
+        let run = self.runs.get(&intent.call).copied();
+        let owned = Owned {
+            tenant: Some(tenant),
+            run,
+        };
+        let entry = self.write(Body::Intent(intent), owned, disclosures);
         let call = sealed.call();
         match sealed.commit(IntentReceipt { call, entry }).unwrap() {
             Durable::Unwitnessed(unwitnessed) => *unwitnessed,
@@ -431,7 +479,12 @@ impl World {
             answer,
             halted: _,
         } = record;
-        self.write(Body::Decision(body.clone()), tenant, disclosures);
+        let run = self.runs.get(&body.call).copied();
+        self.write(
+            Body::Decision(body.clone()),
+            Owned { tenant, run },
+            disclosures,
+        );
         Done {
             decision: body,
             answer,

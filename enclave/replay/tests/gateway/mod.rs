@@ -5,6 +5,7 @@
 
 use crate::common::{Mini, TENANT, bundle_signer, gateway as gateway_id, governance};
 use bytes::Bytes;
+use countersign_gateway::admission::{Conditions, admit};
 use countersign_gateway::approval::{self, Clearance};
 use countersign_gateway::budget::budget;
 use countersign_gateway::call::{Moment, Seed};
@@ -16,6 +17,7 @@ use countersign_gateway::recall::Held;
 use countersign_gateway::refusal::Refused;
 use countersign_gateway::request::{Request, Untrusted};
 use countersign_gateway::seal::{Durable, IntentReceipt, Sealed};
+use countersign_gateway::state::Owned;
 use countersign_gateway::state::State;
 use countersign_gateway::surface::{Observed, surface};
 use countersign_policies::bundle::UnsignedBundle;
@@ -201,8 +203,13 @@ impl Gateway {
             count: 1,
             detail: None,
         });
-        self.state
-            .apply_body(&event, &last, None, UnixMillis(self.mini.time), &[]);
+        self.state.apply_body(
+            &event,
+            &last,
+            Owned::default(),
+            UnixMillis(self.mini.time),
+            &[],
+        );
     }
 
     /// Has other calls of `few` under way that never reach the log.
@@ -313,7 +320,8 @@ impl Gateway {
     }
 
     fn clear(&mut self, identified: Identified) -> Result<Clearance, Box<Refused>> {
-        let surfaced = surface(identified, &self.engine, |c| {
+        let admitted = admit(identified, Conditions::MET)?;
+        let surfaced = surface(admitted, &self.engine, |c| {
             Observed::Descriptor(c.descriptor)
         })?;
         let now = self.moment();
@@ -346,8 +354,16 @@ impl Gateway {
         let run = Some(RunId([1; 16]));
         let entry = self.mini.push(body.clone(), run, disclosures.clone());
         let at = UnixMillis(self.mini.time);
-        self.state
-            .apply_body(&body, &entry, Some(TENANT), at, &disclosures);
+        self.state.apply_body(
+            &body,
+            &entry,
+            Owned {
+                tenant: Some(TENANT),
+                run: None,
+            },
+            at,
+            &disclosures,
+        );
         entry
     }
 }

@@ -21,6 +21,7 @@
 //! | [`azure`], [`fetch`] | what a host's service gives, and how it is asked |
 //! | [`telemetry`] | traces, metrics and logs for those who operate it; no evidence |
 //! | [`export`] | what of the log leaves, and how it is written |
+//! | [`measures`] | metrics of the controls, computed from an export |
 //! | [`doors`] | HTTP: `/v1/calls`, `/mcp`, records, attestation, approvals, export |
 //! | [`doctor`] | what is missing on this machine, in words an operator can act on |
 //! | [`commands`] | the command line |
@@ -46,6 +47,7 @@ pub mod export;
 pub mod fetch;
 pub mod joint;
 pub mod keys;
+pub mod measures;
 pub mod plain_http;
 pub mod pull;
 pub mod renewal;

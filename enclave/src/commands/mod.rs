@@ -18,6 +18,7 @@
 //! | `export` | exporters | fetches the log |
 //! | `top` | people of group `operator` | shows where the time of calls goes |
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
+//! | `metrics` | auditors, operators | computes from an export how the controls worked |
 //! | `erase` | people of group `privacy` | has values destroyed |
 //! | `hold …` | people of group `legal` | has values kept |
 //! | `stop`, `resume`, `stops` | people of group `stop` | stops calls at once, and lets them go on |
@@ -37,6 +38,7 @@ mod doctor;
 mod enrol;
 mod export;
 mod init;
+mod metrics;
 mod privacy;
 mod recovery;
 mod release;
@@ -103,6 +105,8 @@ enum Command {
     Top(top::Top),
     /// Run the gateway's stages again on what an export recorded, and compare; also with another bundle.
     Replay(replay::Replay),
+    /// Compute from an export how the controls worked.
+    Metrics(metrics::Metrics),
     /// Have values destroyed, of a subject, a call or named entries.
     Erase(privacy::Erase),
     /// Place, lift and list legal holds.
@@ -157,6 +161,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Approve(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Top(command) => command.run(),
+        Command::Metrics(command) => command.run(),
         Command::Erase(command) => command.run(),
         Command::Hold(command) => command.run(),
         Command::Stop(command) => command.run(),

@@ -174,3 +174,53 @@ fn a_stop_needs_a_person_of_the_group_a_reason_and_a_name_of_its_own() {
         .assert_verified();
     assert!(gateway.stop().success());
 }
+
+#[test]
+fn metrics_are_counted_from_the_log_with_what_they_are_counted_out_of() {
+    let (machine, mut gateway) = started();
+    let mut alpha = gateway.alpha();
+    assert!(append(&mut alpha, "one").is_ok());
+    assert!(append(&mut alpha, "two").is_ok());
+    let erase = alpha
+        .call("effects.erase", json!({ "line": "one" }))
+        .unwrap();
+    assert!(!erase.is_ok());
+    let export = gateway.export();
+    let export = export.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let out = machine.command(arguments).output().unwrap();
+        (
+            out.status.success(),
+            String::from_utf8(out.stdout).unwrap(),
+            String::from_utf8(out.stderr).unwrap(),
+        )
+    };
+    let (done, text, said) = run(&["metrics", export]);
+    assert!(done, "{said}");
+    for line in [
+        "policy_compliance     2 of 2 calls that left",
+        "approval_honoured     nothing to measure: no calls that left and needed people",
+        "cross_tenant_denials  0 of 3 settled calls",
+        "audit_coverage_calls  2 of 2 calls that were sealed",
+        "replay_determinism    3 of 3 calls that could be run again",
+        "attack_success_rate   not computed",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let (done, text, _) = run(&["metrics", export, "--json"]);
+    let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(done && metrics["metrics"] == 1, "{text}");
+    // An altered export gives no numbers.
+    let mut bytes = std::fs::read(export).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let altered = machine.path().join("altered.cbor");
+    std::fs::write(&altered, bytes).unwrap();
+    let (done, text, said) = run(&["metrics", altered.to_str().unwrap()]);
+    assert!(!done && text.is_empty(), "{text}");
+    assert!(
+        said.contains("nothing is computed") || said.contains("altered.cbor"),
+        "{said}"
+    );
+    assert!(gateway.stop().success());
+}

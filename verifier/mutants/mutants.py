@@ -317,10 +317,13 @@ class Package:
 
         with concurrent.futures.ThreadPoolExecutor(judge.workers) as pool:
             try:
-                for reached, (name, outcome) in enumerate(zip(names, pool.map(one, names)), 1):
+                judging = {pool.submit(one, name): name for name in names}
+                for reached, done in enumerate(concurrent.futures.as_completed(judging), 1):
+                    outcome = done.result()
                     if outcome is None:
+                        pool.shutdown(cancel_futures=True)
                         return False
-                    self.state.outcomes[self.mutants[name]] = outcome
+                    self.state.outcomes[self.mutants[judging[done]]] = outcome
                     now = time.monotonic()
                     if now - stored > STORE_EVERY or reached == len(names):
                         stored, left = now, (now - started) / reached * (len(names) - reached) / 60

@@ -26,11 +26,13 @@ SWITCH = Path(__file__).resolve().parent / "switch.rs"
 MANIFEST = '[package]\nname = "countersign-switch"\nversion = "0.0.0"\nedition = "2024"\n'
 # Rounds of leaving out what does not build: names and types, borrows, what follows from those.
 ROUNDS = 12
+# What waits and does not compute has so many times as long.
+WAITING = 10
 MOST_MEMORY = 6 * 2**30
 # Tests that caught others of the same function, run before the rest.
 LIKELY = 3
-# A test that takes more seconds than this by itself is slow.
-SLOW = 0.5
+# Tests that take so many seconds by themselves run together with others of their program; by themselves; last.
+QUICK, SLOW = 0.5, 20
 STARTED = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. ")
 
 
@@ -165,10 +167,13 @@ def kill(child):
         pass
 
 
-def limit_memory(child):
-    """A mutant that allocates without end shall end itself and not the machine."""
+def limit(child, seconds):
+    """A mutant that allocates or computes without end shall end itself and not the machine. Seconds are the processor's: on
+    a busy machine slow is not hanging."""
     try:
         resource.prlimit(child.pid, resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+        seconds = max(1, int(seconds))
+        resource.prlimit(child.pid, resource.RLIMIT_CPU, (seconds, seconds))
     except ProcessLookupError:
         pass
 
@@ -181,6 +186,7 @@ class Judge:
         self.directories, self.digests, self.alone = {}, {}, {}
         self.running, self.closing = set(), threading.Event()
         self.killers = collections.defaultdict(collections.Counter)
+        self.recent = collections.deque(maxlen=LIKELY)
         self.surveyed = {}
 
     def know(self, programs):
@@ -210,8 +216,8 @@ class Judge:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace",
             )  # fmt: skip
             self.running.add(child)
-            limit_memory(child)
-            late = threading.Timer(seconds, kill, [child])
+            limit(child, seconds)
+            late = threading.Timer(WAITING * max(1, seconds), kill, [child])
             late.start()
             last, failed = None, False
             for line in child.stdout:
@@ -274,17 +280,18 @@ class Judge:
         return tests
 
     def judge(self, switch, tests, patience):
-        """`caught`, `timeout` or `missed`; nothing if it was stopped."""
+        """`caught` or `missed`; nothing if it was stopped. A test that does not end has failed."""
         reaching = [test for test in tests if switch.place in test.reached]
         together = collections.defaultdict(list)
         for test in reaching:
-            together[test.program].append(test)
+            together[test.program, test.name if test.seconds > QUICK else ""].append(test)
         killers = [test for test, _ in self.killers[switch.function].most_common() if test in reaching][:LIKELY]
+        # Its neighbours were judged just before.
+        killers += [test for test in list(self.recent) if test in reaching and test not in killers]
         groups = [[test] for test in killers]
         groups += sorted(together.values(), key=lambda tests: sum(test.seconds for test in tests))
         for group in groups:
             seconds = max(patience, 6 * sum(test.seconds for test in group))
-            started = time.monotonic()
             passed, last = self.run(group[0].program, [t.name for t in group], seconds, {"COUNTERSIGN_MUTANT": str(switch)})
             if passed is None:
                 return None
@@ -292,5 +299,6 @@ class Judge:
                 for test in group:
                     if test.name == last:
                         self.killers[switch.function][test] += 1
-                return "timeout" if time.monotonic() - started >= seconds else "caught"
+                        self.recent.append(test)
+                return "caught"
         return "missed"

@@ -265,6 +265,19 @@ fn several_exports_are_judged_by_themselves_and_together() {
 }
 
 #[test]
+fn exports_of_one_log_are_compared_where_the_older_ends() {
+    let path = directory("older");
+    let mut newer = sample(Profile::Tpm);
+    newer.renew();
+    std::fs::write(path.join("newer.export"), newer.export()).unwrap();
+    let output = run("older", &["newer.export", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = json["fleet"]["checks"].as_array().unwrap();
+    let histories = checks.iter().find(|c| c["code"] == "histories").unwrap();
+    assert_eq!(histories["state"], "pass", "{}", text(&output));
+}
+
+#[test]
 fn standard_input_is_one_export_only() {
     let output = run("standard-input", &["-"]);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));

@@ -29,6 +29,8 @@ use countersign_verify::ledger::State;
 use countersign_verify::report::Report;
 use countersign_verify::trust::Trust;
 
+/// Time between two entries, in milliseconds.
+const STEP: u64 = 1_000;
 const OTHER: GatewayId = GatewayId([1; 32]);
 
 /// A log of one epoch with one call, before anything is adopted.
@@ -338,6 +340,20 @@ fn entries_that_were_not_handed_over_are_counted() {
 #[test]
 fn a_log_that_goes_on_after_it_was_handed_over_has_a_twin() {
     expect_failed(&went_on(600_000), Code::Adoption, "it went on until");
+}
+
+#[test]
+fn the_clocks_of_gateway_and_governance_may_differ_by_five_minutes() {
+    let report = went_on(300_000 - STEP);
+    assert_eq!(state(&report, Code::Adoption), State::Pass);
+    let report = went_on(300_001 - STEP);
+    expect_failed(&report, Code::Adoption, "it went on until");
+}
+
+#[test]
+fn entries_that_governance_handed_over_are_not_after_its_word_whatever_time_they_claim() {
+    let report = handed_over(|s| s.issued.0 -= 600_000);
+    assert_eq!(state(&report, Code::Adoption), State::Pass);
 }
 
 // ---- both ------------------------------------------------------------------------------

@@ -175,6 +175,22 @@ fn a_terminated_run_leaves_no_report_and_no_success() {
     interrupted("term", "-TERM", 15);
 }
 
+#[test]
+fn progress_follows_what_was_read() {
+    let path = directory("progress");
+    let mut child = command(&path, &["-", "--progress"]).spawn().unwrap();
+    let export = sample(Profile::Tpm).export();
+    let half = export.get(..export.len() / 2).unwrap();
+    child.stdin.as_mut().unwrap().write_all(half).unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines();
+    // It says at regular times how far it is; what was written has arrived by one of them.
+    let mut said = said.map_while(Result::ok).take(100);
+    let found = said.find(|l| l.starts_with("checking: 1 MiB") && !l.contains(", 0 entries,"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(found.is_some());
+}
+
 // Memory.
 
 /// Size of one disclosed value, in bytes (256 KiB), and how many there are: 128 MiB together.

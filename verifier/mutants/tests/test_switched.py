@@ -90,7 +90,7 @@ class Judging(unittest.TestCase):
         self.assertEqual(self.judge.judge(Switch(1, 2, 1), self.tests, 20), "missed")
 
     def test_a_mutant_that_hangs_is_ended(self):
-        self.assertEqual(self.judge.judge(Switch(2, 1, 2), self.tests, 0), "timeout")
+        self.assertEqual(self.judge.judge(Switch(2, 1, 2), self.tests, 0), "caught")
 
     def test_a_mutant_that_no_test_reaches_is_missed_without_running_any(self):
         with unittest.mock.patch.object(self.judge, "run", side_effect=AssertionError("it ran")):

@@ -204,7 +204,7 @@ fn genuine_evidence_that_the_client_does_not_accept_is_refused_by_name() {
     assert_eq!(there.appraised(&unsaid).unwrap_err(), no("parties"));
     let unknown = trust.replace(&launch(), &"ab".repeat(48));
     assert!(there.why(&unknown).contains("launch measurement"));
-    let line = format!("launch = [\"{}\"]", launch());
+    let line = format!("azure-snp = [\"{}\"]", launch());
     let unpinned = trust.replace(&line, "");
     assert_eq!(
         there.appraised(&unpinned).unwrap_err(),

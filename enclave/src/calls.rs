@@ -27,6 +27,7 @@ use countersign_record::body::{Decision, Verdict};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::commitment::Field;
 use countersign_record::digest::{ActionDigest, CallId, EntryDigest, RunId, TenantId};
+use countersign_record::egress::{EgressConnection, EgressConnections};
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::receipt::{RECEIPT_TYP, Receipt};
 use std::sync::{Arc, Mutex};
@@ -122,6 +123,7 @@ pub async fn carry_out(
         heard,
         client,
         tool_error: false,
+        went: Vec::new(),
         timings: Timings::default(),
     };
     way.go(identified).await
@@ -147,6 +149,8 @@ struct Way<'g> {
     onward: Onward,
     /// Whether the tool says that it failed.
     tool_error: bool,
+    /// Where it went, as its span says.
+    went: Vec<EgressConnection>,
     timings: Timings,
 }
 
@@ -308,6 +312,10 @@ impl Way<'_> {
                 let (report, kind, around) = Box::pin(carrying).await;
                 self.timings.upstream = self.since(from);
                 self.tool_error = report.is_tool_error();
+                let went = around.egress.as_deref().map(EgressConnections::from_bytes);
+                self.went = went
+                    .and_then(Result::ok)
+                    .map_or_else(Vec::new, |w| w.connections);
                 (dispatched.outcome(report).around(around), kind)
             }
             Err(outcome) => (*outcome, ResultKind::ToolResult),
@@ -398,7 +406,9 @@ impl Way<'_> {
         } = record;
         let (call, verdict, settled) = (body.call, body.verdict, body.intent.is_some());
         let action = body.action;
-        let seen = Seen::of(&body, &self.heard).failed(self.tool_error);
+        let seen = Seen::of(&body, &self.heard)
+            .failed(self.tool_error)
+            .went(std::mem::take(&mut self.went));
         let capability = body
             .capability
             .as_ref()

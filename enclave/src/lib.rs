@@ -15,6 +15,7 @@
 //! | [`stopping`] | calls under way that a person can stop |
 //! | [`talk`] | what passes between a call under way and its client |
 //! | [`egress`] | where connections to upstreams may go, and who has to be there |
+//! | [`sandbox`] | programs that are upstreams, each within what its profile names |
 //! | [`upstreams`] | the servers behind, each principal's its own |
 //! | [`collateral`] | what vendors say of the machine's platform, as files of the site |
 //! | [`pull`] | collateral from vendors' services, appraised before it is kept |
@@ -52,6 +53,7 @@ pub mod plain_http;
 pub mod pull;
 pub mod renewal;
 pub mod ring;
+pub mod sandbox;
 pub mod serve;
 pub mod site;
 pub mod stopping;

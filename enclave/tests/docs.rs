@@ -216,6 +216,17 @@ fn issuer_with(key: &str) -> String {
     complaint_about("issuers/corp.toml", &text)
 }
 
+/// A profile with a word that nothing has in one place.
+fn sandbox_with(key: &str) -> String {
+    let word = |k: &str, usual: &str| if k == key { "no-such-word" } else { usual }.to_owned();
+    let text = format!(
+        "name = \"tools\"\nuid = 70001\nnetwork = \"{}\"\noptional = [\"{}\"]\n",
+        word("network", "none"),
+        word("optional", "user"),
+    );
+    complaint_about("sandboxes/tools.toml", &text)
+}
+
 /// A key that nothing has.
 const FOREIGN: &str = "foreign_key";
 
@@ -255,6 +266,19 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             complaint(settings, after("[profiles.own]")),
         ),
         ("adapters/*.toml", complaint("adapters/customers.toml", top)),
+        (
+            "sandboxes/*.toml",
+            complaint_about("sandboxes/tools.toml", &format!("{FOREIGN} = 1\n")),
+        ),
+        (
+            "[limits]",
+            complaint_about(
+                "sandboxes/tools.toml",
+                &format!(
+                    "name = \"tools\"\nuid = 1\nnetwork = \"none\"\n[limits]\n{FOREIGN} = 1\n"
+                ),
+            ),
+        ),
         ("agents/*.toml", complaint("agents/reader.toml", top)),
         ("approvers/*.toml", complaint("approvers/privacy.toml", top)),
         ("capabilities/*.toml", complaint(capability, top)),
@@ -319,6 +343,13 @@ fn the_page_of_the_configuration_has_every_word_of_every_closed_list() {
         with(capability, "\"CONFIDENTIAL\"", "\"no-such-word\""),
         with(capability, "\"optional\"", "\"no-such-word\""),
         with(capability, "\"ascii_printable\"", "\"no-such-word\""),
+        with(
+            capability,
+            "[arguments.query]",
+            "[arguments.query]\ndestination = \"no-such-word\"",
+        ),
+        sandbox_with("network"),
+        sandbox_with("optional"),
         issuer_with("algorithms"),
         issuer_with("token_type"),
         issuer_with("client_claim"),

@@ -4,9 +4,12 @@
 //! rule that the value breaks. A pattern always stands for the whole value. Rules for an
 //! absent argument do not apply; whether it may be absent is the schema's matter.
 
+use crate::address;
+use crate::endpoint::{Endpoint, EndpointList, Host};
 use crate::input::{InputType, Value};
 use crate::shape::Shape;
 use regex::{Regex, RegexBuilder};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Largest compiled pattern, in bytes (1 MiB). Bounds memory; matching is linear in the text.
@@ -112,6 +115,60 @@ pub struct Own<'a> {
     pub user: Option<&'a str>,
 }
 
+/// How an argument says where a call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// `https://…` or `http://…`.
+    Url,
+    /// A host and a port, `host:port`.
+    Endpoint,
+    /// A host alone, at any port that is listed for it.
+    Host,
+}
+
+impl Names {
+    /// Every form and its word in a site file.
+    pub(crate) const WORDS: [(&'static str, Self); 3] = [
+        ("url", Self::Url),
+        ("endpoint", Self::Endpoint),
+        ("host", Self::Host),
+    ];
+}
+
+/// An argument that says where a call goes, and where it may go.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// How it says so.
+    pub names: Names,
+    /// Where it may go: the capability's `endpoint_in`.
+    pub list: Arc<EndpointList>,
+}
+
+impl Destination {
+    /// Whether every text leads to what is listed. An address that is special has to be listed on purpose.
+    fn judge(&self, text: &str) -> Result<(), Rule> {
+        let listed = |endpoint: &Endpoint| {
+            self.list.has(endpoint)
+                && match endpoint.host() {
+                    Host::Name(_) => true,
+                    Host::Address(ip) => {
+                        address::permitted(*ip, &self.list, endpoint.port()).is_ok()
+                    }
+                }
+        };
+        let found = match self.names {
+            Names::Url => listed(&Endpoint::of_url(text).map_err(|_| Rule::Destination)?.1),
+            Names::Endpoint => listed(&Endpoint::parse(text).map_err(|_| Rule::Destination)?),
+            Names::Host => {
+                let host = Host::parse(text).map_err(|_| Rule::Destination)?;
+                let mut ports = self.list.ports();
+                ports.any(|port| listed(&Endpoint::new(host.clone(), port)))
+            }
+        };
+        if found { Ok(()) } else { Err(Rule::EndpointIn) }
+    }
+}
+
 /// Rules for one argument.
 #[derive(Debug, Clone, Default)]
 pub struct ArgumentRules {
@@ -133,6 +190,8 @@ pub struct ArgumentRules {
     pub shapes: Vec<Shape>,
     /// Whom the text, or each text of a list, must name.
     pub must_be: Option<MustBe>,
+    /// The text, or each text of a list, says where the call goes.
+    pub destination: Option<Destination>,
 }
 
 /// A rule that an argument can break.
@@ -168,6 +227,10 @@ pub enum Rule {
     OwnTenant,
     /// `must_be = "user"`.
     OwnUser,
+    /// `destination`: the text is not an address of the declared form.
+    Destination,
+    /// `endpoint_in`: the address is not listed.
+    EndpointIn,
 }
 
 impl Rule {
@@ -190,6 +253,8 @@ impl Rule {
             Self::Shape => "shape",
             Self::OwnTenant => "own_tenant",
             Self::OwnUser => "own_user",
+            Self::Destination => "destination",
+            Self::EndpointIn => "endpoint_in",
         }
     }
 }
@@ -217,6 +282,7 @@ impl ArgumentRules {
             alphabet,
             shapes,
             must_be: _,
+            destination,
         } = self;
         let holds = |rule: Rule, holds: bool| if holds { Ok(()) } else { Err(rule) };
         if let Some(limit) = max_length {
@@ -249,6 +315,9 @@ impl ArgumentRules {
         }
         if let Some(most) = max {
             holds(Rule::Max, matches!(value, Value::Long(n) if n <= most))?;
+        }
+        if let Some(destination) = destination {
+            texts.iter().try_for_each(|t| destination.judge(t))?;
         }
         match (shapes.as_slice(), texts.as_slice()) {
             ([], _) => Ok(None),
@@ -307,6 +376,12 @@ impl ArgumentRules {
                 self.max_length.is_some(),
                 text || list,
                 "a text or a list",
+            ),
+            (
+                "destination",
+                self.destination.is_some(),
+                texts,
+                "a text or a list of texts",
             ),
             ("min", self.min.is_some(), long, "an integer"),
             ("max", self.max.is_some(), long, "an integer"),

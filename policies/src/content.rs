@@ -7,7 +7,7 @@
 
 use crate::policy::{Known, LoadedPolicy, Place, load, resource_name};
 use crate::problem::{Problem, Report, Source};
-use crate::schema::{Tokens, cedar_schema};
+use crate::schema::{Sandboxes, Tokens, cedar_schema};
 use crate::site::SiteFiles;
 use crate::site::capability::{Apply, Capability, capability};
 use crate::site::issuers::issuer;
@@ -15,6 +15,7 @@ use crate::site::people::{
     Adapter, Agent, Approver, Credential, ReadApprover, adapter, agent, approver,
 };
 use crate::site::profiles::Profile;
+use crate::site::sandbox::{self, sandbox};
 use crate::site::settings::Tenant;
 use cedar_policy::Schema;
 use countersign_record::bundle::{AgentEntry, ApproverEntry, Registry, TenantEntry};
@@ -44,6 +45,8 @@ pub struct Content {
     pub head: Head,
     /// Adapters by name.
     pub adapters: BTreeMap<String, Adapter>,
+    /// What programs may touch, by name.
+    pub sandboxes: BTreeMap<String, sandbox::Profile>,
     /// Capabilities by id.
     pub capabilities: BTreeMap<String, Arc<Capability>>,
     /// Agents by URN.
@@ -65,11 +68,14 @@ impl Content {
         let tenants: Vec<String> = head.tenants.iter().map(|t| t.name.clone()).collect();
         let before = report.count();
         let roots: BTreeMap<&str, &str> = files.under("roots/").map(|s| (s.file, s.text)).collect();
-        let adapters = each(files, "adapters/", report, |s, r| adapter(s, &roots, r)).unique(
-            "adapter",
-            report,
-            |(_, a)| a.name.clone(),
-        );
+        let sandboxes =
+            each(files, "sandboxes/", report, sandbox)
+                .unique("sandbox", report, |(_, s)| s.name.clone());
+        let profiles: BTreeSet<String> = sandboxes.keys().cloned().collect();
+        let adapters = each(files, "adapters/", report, |s, r| {
+            adapter(s, (&roots, &profiles), r)
+        })
+        .unique("adapter", report, |(_, a)| a.name.clone());
         let schemas: BTreeMap<&str, &str> =
             files.under("schemas/").map(|s| (s.file, s.text)).collect();
         let capabilities = each(files, "capabilities/", report, |s, r| {
@@ -105,7 +111,11 @@ impl Content {
         } else {
             Tokens::Accepted
         };
-        let schema_text = cedar_schema(capabilities.values().map(|(_, c)| c), tokens);
+        let confined = match adapters.values().any(|(_, a)| a.sandbox().is_some()) {
+            true => Sandboxes::Some,
+            false => Sandboxes::None,
+        };
+        let schema_text = cedar_schema(capabilities.values().map(|(_, c)| c), tokens, confined);
         let schema = match Schema::from_cedarschema_str(&schema_text) {
             Ok((schema, _)) => schema,
             Err(e) => {
@@ -127,6 +137,7 @@ impl Content {
         let content = Self {
             head,
             adapters: strip(adapters),
+            sandboxes: strip(sandboxes),
             capabilities: strip(capabilities)
                 .into_iter()
                 .map(|(id, c)| (id, Arc::new(c)))
@@ -164,6 +175,17 @@ impl Content {
             agents,
             approvers,
         }
+    }
+
+    /// Layers that are in force whenever a program of this adapter runs; nothing, if the site has no sandbox.
+    pub(crate) fn guaranteed(&self, adapter: &str) -> Option<BTreeSet<&'static str>> {
+        let has_any = self.adapters.values().any(|a| a.sandbox().is_some());
+        let named = self.adapters.get(adapter).and_then(Adapter::sandbox);
+        let profile = named.and_then(|name| self.sandboxes.get(name));
+        has_any.then(|| {
+            let layers = profile.map(|p| p.required.iter().map(|l| l.name()));
+            layers.into_iter().flatten().collect()
+        })
     }
 
     /// People who may approve a capability of a tenant, as members of all these groups.

@@ -405,6 +405,11 @@ impl EndpointList {
         })
     }
 
+    /// The ports that are listed, each as often as it is.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.entries.iter().map(|(_, port)| *port)
+    }
+
     /// Whether a name is among its entries, so that somebody has to resolve it.
     #[must_use]
     pub fn names_any(&self) -> bool {

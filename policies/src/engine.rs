@@ -669,7 +669,7 @@ fn entities(content: &Content, tenant: &str, assurance: u8) -> Result<Entities, 
     {
         adapters.insert(&c.adapter);
         let parents = HashSet::from([tenant_uid.clone(), uid("Adapter", &c.adapter)?]);
-        let attrs = attributes(vec![
+        let mut attrs = vec![
             ("id", text(&c.id)),
             ("tenant", text(tenant)),
             ("adapter", text(&c.adapter)),
@@ -679,7 +679,12 @@ fn entities(content: &Content, tenant: &str, assurance: u8) -> Result<Entities, 
                 "destinations",
                 RestrictedExpression::new_set(c.destinations.iter().map(|d| text(d))),
             ),
-        ]);
+        ];
+        if let Some(layers) = content.guaranteed(&c.adapter) {
+            let layers = layers.into_iter().map(text);
+            attrs.push(("sandbox", RestrictedExpression::new_set(layers)));
+        }
+        let attrs = attributes(attrs);
         let name = resource_name(tenant, &c.id);
         out.push(
             Entity::new(uid("Capability", &name)?, attrs, parents)

@@ -85,6 +85,16 @@ fn capability(content: &Content, tenant: &str, c: &Capability) -> Vec<String> {
             None => String::new(),
         },
     )];
+    if !c.endpoint_in.is_empty() {
+        out.push(format!(
+            "  Its calls may reach: {}.",
+            c.endpoint_in.texts().join(", ")
+        ));
+    }
+    let adapter = content.adapters.get(&c.adapter);
+    if let Some(name) = adapter.and_then(|a| a.sandbox()) {
+        out.push(format!("  Its program runs in the sandbox {name}."));
+    }
     for (path, rules) in c
         .arguments
         .iter()

@@ -14,6 +14,7 @@
 //! call: Engine::capability → Capability::constrain → Facts::of_call → Engine::decide
 //! ```
 
+pub mod address;
 pub mod bundle;
 pub mod constraint;
 pub mod content;

@@ -68,13 +68,33 @@ pub enum Tokens {
     Accepted,
 }
 
+/// Whether programs of the site run in sandboxes. A site without them has the schema that it had before there were any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandboxes {
+    /// None does.
+    None,
+    /// Some do.
+    Some,
+}
+
+/// Where [`CONFINED`] stands in the preamble.
+const DESTINATIONS: &str = "  \"destinations\": Set<String>,\n";
+
+/// What policies can speak of where there are sandboxes.
+const CONFINED: &str =
+    "  // layers without which its program is not started\n  \"sandbox\": Set<String>,\n";
+
 /// The schema text of these capabilities.
 #[must_use]
 pub fn cedar_schema<'a>(
     capabilities: impl Iterator<Item = &'a Capability> + Clone,
     tokens: Tokens,
+    sandboxes: Sandboxes,
 ) -> String {
-    let mut out = String::from(PREAMBLE);
+    let mut out = match sandboxes {
+        Sandboxes::None => String::from(PREAMBLE),
+        Sandboxes::Some => PREAMBLE.replacen(DESTINATIONS, &format!("{DESTINATIONS}{CONFINED}"), 1),
+    };
     let token = match tokens {
         Tokens::None => "",
         Tokens::Accepted => {

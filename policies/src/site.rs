@@ -7,6 +7,7 @@
 //! agents/*.toml         who may call              approvers/*.toml  who may approve
 //! issuers/*.toml        whose tokens count        jwks/*.json       their keys
 //! roots/*.pem           whose certificates upstreams may have
+//! sandboxes/*.toml      what programs that are upstreams may touch
 //! ```
 //!
 //! In: files. Out: a [`Site`], or all its problems with file and line. [`read`] is the only
@@ -18,6 +19,7 @@ pub mod issuers;
 pub mod method;
 pub mod people;
 pub mod profiles;
+pub mod sandbox;
 pub mod settings;
 pub mod telemetry;
 pub(crate) mod text;
@@ -37,7 +39,7 @@ pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAX_FILES: usize = 20_000;
 
 /// Directories of a site and what their files are called.
-const DIRECTORIES: [(&str, &str); 9] = [
+const DIRECTORIES: [(&str, &str); 10] = [
     ("adapters", "toml"),
     ("agents", "toml"),
     ("approvers", "toml"),
@@ -46,6 +48,7 @@ const DIRECTORIES: [(&str, &str); 9] = [
     ("jwks", "json"),
     ("policies", "cedar"),
     ("roots", "pem"),
+    ("sandboxes", "toml"),
     ("schemas", "json"),
 ];
 
@@ -90,7 +93,7 @@ impl SiteFiles {
             if !fits {
                 let expected = "countersign.toml, adapters/*.toml, agents/*.toml, approvers/*.toml, \
                                 capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, \
-                                roots/*.pem or schemas/*.json";
+                                roots/*.pem, sandboxes/*.toml or schemas/*.json";
                 report.file(path, Problem::UnexpectedFile { expected });
             }
         }

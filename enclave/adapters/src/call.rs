@@ -417,6 +417,12 @@ pub enum StartError {
     /// There is a connection that may not be used.
     #[error("{0}")]
     Barred(Barred),
+    /// The program was not started, because its sandbox cannot be had.
+    #[error("program was not started: {reason}")]
+    Sandbox {
+        /// Why, in the launcher's words.
+        reason: String,
+    },
     /// The handshake was not answered.
     #[error("handshake failed: {0}")]
     Handshake(Lost),

@@ -4,9 +4,11 @@
 //! crate's matter: whoever makes an upstream hands in a [`Dial`]. Its connections are the only way
 //! out of an upstream over HTTP; nothing is resolved, redirected or proxied here.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -85,6 +87,9 @@ pub enum Barred {
     /// The certificate is not one that counts.
     #[error("the certificate is not one that counts")]
     Certificate,
+    /// The program's sandbox cannot be had.
+    #[error("the sandbox cannot be had")]
+    Sandbox,
 }
 
 /// Most connections that are remembered of one call.
@@ -92,7 +97,15 @@ const MAX_MET: usize = 64;
 
 /// Connections that a call used or was refused; clones are one trail.
 #[derive(Debug, Clone, Default)]
-pub struct Trail(Arc<Mutex<Trodden>>);
+pub struct Trail {
+    trodden: Arc<Mutex<Trodden>>,
+    pass: Option<Arc<dyn Pass>>,
+}
+
+/// What a call may reach: of whoever makes calls, for whoever makes connections. Not looked at here.
+pub trait Pass: Any + Debug + Send + Sync {}
+
+impl<T: Any + Debug + Send + Sync> Pass for T {}
 
 #[derive(Debug, Default)]
 struct Trodden {
@@ -101,9 +114,25 @@ struct Trodden {
 }
 
 impl Trail {
+    /// A trail of a call that has a pass.
+    #[must_use]
+    pub fn with(pass: Arc<dyn Pass>) -> Self {
+        Self {
+            pass: Some(pass),
+            ..Self::default()
+        }
+    }
+
+    /// The call's pass, if it is of this type.
+    #[must_use]
+    pub fn pass<T: Any>(&self) -> Option<&T> {
+        let pass: &dyn Any = &**self.pass.as_ref()?;
+        pass.downcast_ref()
+    }
+
     /// Remembers a connection; once, if it is used again.
     pub fn add(&self, met: Met) {
-        let mut trodden = locked(&self.0);
+        let mut trodden = locked(&self.trodden);
         if trodden.met.contains(&met) {
             return;
         }
@@ -117,9 +146,26 @@ impl Trail {
     /// What is remembered, in order, and how much is not.
     #[must_use]
     pub fn taken(&self) -> (Vec<Met>, u64) {
-        let trodden = locked(&self.0);
+        let trodden = locked(&self.trodden);
         (trodden.met.clone(), trodden.left_out)
     }
+}
+
+/// The way out of a program that has a network of its own.
+pub trait Network: Debug + Send + Sync {
+    /// Serves whoever connects to this listening socket, for as long as what comes back is held.
+    ///
+    /// # Errors
+    /// If it is no such socket.
+    fn serve(&self, listener: OwnedFd) -> std::io::Result<Arc<dyn Tunnels>>;
+}
+
+/// Connections of one process, each for as long as a call lasts.
+pub trait Tunnels: Debug + Send + Sync {
+    /// A call is carried out from now on.
+    fn begin(&self, trail: &Trail) -> u64;
+    /// It is over.
+    fn end(&self, call: u64);
 }
 
 /// Connections in the clear to an address of this machine.

@@ -17,6 +17,7 @@ mod dial;
 mod event;
 mod frame;
 mod http;
+mod launcher;
 mod sse;
 mod stdio;
 mod upstream;
@@ -25,10 +26,13 @@ pub use call::{
     Answer, Asked, Bounds, CallError, CallRequest, CallResponse, Effect, Heard, Interim, ListError,
     Lost, NotSent, Reply, StartError,
 };
-pub use dial::{Barred, Dial, DialError, Dialled, Dialling, Met, Trail, Wire};
+pub use dial::{
+    Barred, Dial, DialError, Dialled, Dialling, Met, Network, Pass, Trail, Tunnels, Wire,
+};
 pub use event::Event;
 pub use frame::{Era, FrameError, LEGACY_VERSIONS, MODERN_VERSION, Progress};
 pub use http::{EndpointError, HttpSettings};
+pub use launcher::Launcher;
 pub use sse::{EventTooLarge, Events};
 pub use stdio::StdioSettings;
 pub use upstream::{EraChoice, Features, Health, State, Transport, Upstream, UpstreamSettings};

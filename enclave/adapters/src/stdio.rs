@@ -17,19 +17,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::breaker::Breaker;
 use crate::call::{Bounds, CallError, Heard, Interim, Kept, Lost, NotSent, Reply, StartError};
+use crate::dial::{Trail, Tunnels};
 use crate::event::Event;
 use crate::frame::{Body, Incoming, LISTENING, Method, Request, answer_to, cancelled, reply_to};
+use crate::launcher::{Launcher, hear};
 use countersign_json::Limits;
 
 /// A program that speaks MCP on its standard streams.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct StdioSettings {
     /// The program, by path; a name is looked up in the `PATH` of `environment`.
     pub program: OsString,
@@ -39,6 +42,8 @@ pub struct StdioSettings {
     pub directory: Option<PathBuf>,
     /// Its whole environment; nothing is inherited.
     pub environment: Vec<(OsString, OsString)>,
+    /// Who starts it; the gateway itself, if nobody.
+    pub launcher: Option<Launcher>,
 }
 
 /// Without arguments and values of the environment, which may be credentials.
@@ -49,6 +54,7 @@ impl std::fmt::Debug for StdioSettings {
             arguments,
             directory,
             environment,
+            launcher,
         } = self;
         let names: Vec<_> = environment.iter().map(|(name, _)| name).collect();
         formatter
@@ -57,6 +63,7 @@ impl std::fmt::Debug for StdioSettings {
             .field("arguments", &arguments.len())
             .field("directory", directory)
             .field("environment", &names)
+            .field("launcher", launcher)
             .finish()
     }
 }
@@ -97,7 +104,22 @@ pub(crate) struct Connection {
     /// Its end is the order to kill; a message in it asks for a gentle end within that time.
     stop: Mutex<Option<oneshot::Sender<Duration>>>,
     ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
+    /// Layers of its sandbox that are in force, after what they were made from; empty if it has none.
+    layers: Vec<String>,
+    /// Its connections, if it has a network of its own.
+    tunnels: Option<Arc<dyn Tunnels>>,
 }
+
+/// A call under way, as far as connections are concerned.
+struct Tunnelling<'c>(&'c dyn Tunnels, u64);
+
+impl Drop for Tunnelling<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1);
+    }
+}
+
+type Errors = Box<dyn AsyncRead + Send + Unpin>;
 
 #[derive(Debug)]
 struct Shared {
@@ -191,8 +213,20 @@ enum Turn {
 
 impl Connection {
     /// Starts the program; no message is exchanged yet.
-    pub(crate) fn spawn(settings: &StdioSettings, common: &Common) -> Result<Self, StartError> {
-        let mut command = Command::new(&settings.program);
+    pub(crate) async fn spawn(
+        settings: &StdioSettings,
+        common: &Common,
+    ) -> Result<Self, StartError> {
+        let failed = |error: std::io::Error| StartError::Spawn { kind: error.kind() };
+        let mut command = match &settings.launcher {
+            None => Command::new(&settings.program),
+            Some(launcher) => {
+                let mut command = Command::new(&launcher.program);
+                command.args(&launcher.arguments).arg("--");
+                command.arg(&settings.program);
+                command
+            }
+        };
         command
             .args(&settings.arguments)
             .env_clear()
@@ -210,16 +244,39 @@ impl Connection {
         if let Some(directory) = &settings.directory {
             command.current_dir(directory);
         }
-        let mut child = command
-            .spawn()
-            .map_err(|error| StartError::Spawn { kind: error.kind() })?;
+        let word = match &settings.launcher {
+            None => None,
+            Some(launcher) => {
+                // A socket, because a file can be handed over by it.
+                let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+                ours.set_nonblocking(true).map_err(failed)?;
+                command.stderr(std::os::fd::OwnedFd::from(theirs));
+                Some((launcher, UnixStream::from_std(ours).map_err(failed)?))
+            }
+        };
+        let mut child = command.spawn().map_err(failed)?;
         let group = Group::of(&child);
-        let (Some(input), Some(output), Some(errors)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(StartError::Spawn {
-                kind: std::io::ErrorKind::BrokenPipe,
-            });
+        // The other end of the error stream is the program's alone.
+        drop(command);
+        let broken = StartError::Spawn {
+            kind: std::io::ErrorKind::BrokenPipe,
+        };
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(broken);
+        };
+        let mut layers = Vec::new();
+        let mut tunnels = None;
+        let errors: Errors = match word {
+            None => Box::new(child.stderr.take().ok_or(broken)?),
+            Some((launcher, stream)) => {
+                let said = hear(&stream).await?;
+                layers.push(launcher.label.clone());
+                layers.extend(said.layers);
+                if let (Some(network), Some(listener)) = (&launcher.network, said.listener) {
+                    tunnels = Some(network.serve(listener).map_err(failed)?);
+                }
+                Box::new(stream)
+            }
         };
         common.counts.starts.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::new(Shared {
@@ -251,7 +308,14 @@ impl Connection {
             queue,
             stop: Mutex::new(Some(stop)),
             ended,
+            layers,
+            tunnels,
         })
+    }
+
+    /// Layers of its sandbox that are in force, after what they were made from.
+    pub(crate) fn layers(&self) -> &[String] {
+        &self.layers
     }
 
     /// From now on an end is a failure of the upstream.
@@ -304,8 +368,14 @@ impl Connection {
         &self,
         request: &Request<'_>,
         ears: Option<mpsc::Sender<Heard>>,
+        trail: Option<&Trail>,
         deadline: Instant,
     ) -> Answered {
+        // ORDER: begun before anything is written, and over when this is: nothing leaves outside of calls.
+        let _tunnelling = match (&self.tunnels, trail) {
+            (Some(tunnels), Some(trail)) => Some(Tunnelling(&**tunnels, tunnels.begin(trail))),
+            (_, _) => None,
+        };
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = request.write(id);
         let limit = self.shared.common.bounds.frame_bytes;
@@ -488,7 +558,7 @@ impl Process {
         mut self,
         input: ChildStdin,
         output: ChildStdout,
-        errors: ChildStderr,
+        errors: Errors,
         queued: mpsc::Receiver<Outgoing>,
         replies: mpsc::WeakSender<Outgoing>,
         stopped: oneshot::Receiver<Duration>,
@@ -517,7 +587,7 @@ impl Process {
         &mut self,
         input: ChildStdin,
         output: ChildStdout,
-        errors: ChildStderr,
+        errors: Errors,
         queued: mpsc::Receiver<Outgoing>,
         replies: mpsc::WeakSender<Outgoing>,
         stopped: oneshot::Receiver<Duration>,
@@ -581,7 +651,7 @@ fn append(outgoing: Outgoing, batch: &mut Vec<u8>) {
 }
 
 /// Drains the error stream, so that the program never blocks on it; only its size is kept.
-async fn discard(mut errors: ChildStderr, shared: &Shared) {
+async fn discard(mut errors: Errors, shared: &Shared) {
     let mut buffer = [0u8; 4096];
     while let Ok(count @ 1..) = errors.read(&mut buffer).await {
         let count = u64::try_from(count).unwrap_or(u64::MAX);

@@ -144,6 +144,8 @@ struct Inner {
     settings: UpstreamSettings,
     common: Common,
     live: RwLock<Option<Live>>,
+    /// Of the process that was started last.
+    sandbox: RwLock<Vec<String>>,
     /// Held by who starts it. Remembers the era that was found.
     starting: tokio::sync::Mutex<Option<Era>>,
 }
@@ -190,6 +192,7 @@ impl Upstream {
             settings,
             common,
             live: RwLock::default(),
+            sandbox: RwLock::default(),
             starting: tokio::sync::Mutex::new(None),
         };
         Self {
@@ -317,6 +320,13 @@ impl Upstream {
         self.inner.common.events.subscribe()
     }
 
+    /// Layers of the sandbox that its process runs in, after what they were made from; of the one that was started last.
+    #[must_use]
+    pub fn sandbox(&self) -> Vec<String> {
+        let told = self.inner.sandbox.read();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What it said that it offers, if it is up.
     #[must_use]
     pub fn features(&self) -> Option<Arc<Features>> {
@@ -423,6 +433,10 @@ impl Inner {
         match started {
             Ok(live) => {
                 *known = Some(live.era);
+                if let Link::Stdio(connection) = &live.link {
+                    let mut told = self.sandbox.write().unwrap_or_else(PoisonError::into_inner);
+                    *told = connection.layers().to_vec();
+                }
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
                 Ok(live)
             }
@@ -493,7 +507,12 @@ impl Link {
         deadline: Instant,
     ) -> Result<(Body, Interim), CallError> {
         match self {
-            Self::Stdio(connection) => connection.exchange(message, beside.ears, deadline).await,
+            Self::Stdio(connection) => {
+                let trail = Some(&beside.trail);
+                connection
+                    .exchange(message, beside.ears, trail, deadline)
+                    .await
+            }
             Self::Http(session) => {
                 let exchanged = session.exchange(message, beside, deadline).await?;
                 Ok((exchanged.body, exchanged.interim))
@@ -538,16 +557,16 @@ impl Opening<'_> {
     async fn stdio(&self, settings: &StdioSettings, era: EraChoice) -> Result<Live, StartError> {
         if era == EraChoice::Only(Era::Legacy) {
             return self
-                .legacy_stdio(Connection::spawn(settings, self.common)?)
+                .legacy_stdio(Connection::spawn(settings, self.common).await?)
                 .await;
         }
-        let connection = Connection::spawn(settings, self.common)?;
+        let connection = Connection::spawn(settings, self.common).await?;
         let probe_deadline = match era {
             EraChoice::Detect => deadline(self.common.bounds.probe).min(self.deadline),
             EraChoice::Only(_) => self.deadline,
         };
         let answer = connection
-            .exchange(&PROBE, None, probe_deadline)
+            .exchange(&PROBE, None, None, probe_deadline)
             .await
             .map(|(body, _)| body);
         match (discovered(answer, era)?, era) {
@@ -566,14 +585,14 @@ impl Opening<'_> {
             (_, EraChoice::Only(_)) => Err(StartError::NoCommonVersion),
             (Discovered::LegacyOnly | Discovered::Silent, EraChoice::Detect) => {
                 drop(connection);
-                self.legacy_stdio(Connection::spawn(settings, self.common)?)
+                self.legacy_stdio(Connection::spawn(settings, self.common).await?)
                     .await
             }
             (Discovered::NotUnderstood, EraChoice::Detect) => {
                 match self.legacy_stdio(connection).await {
                     Ok(live) => Ok(live),
                     Err(_) => {
-                        self.legacy_stdio(Connection::spawn(settings, self.common)?)
+                        self.legacy_stdio(Connection::spawn(settings, self.common).await?)
                             .await
                     }
                 }
@@ -584,7 +603,7 @@ impl Opening<'_> {
     async fn legacy_stdio(&self, connection: Connection) -> Result<Live, StartError> {
         let params = initialize_params(self.declared);
         let (body, _) = connection
-            .exchange(&initialize(&params), None, self.deadline)
+            .exchange(&initialize(&params), None, None, self.deadline)
             .await
             .map_err(start_error)?;
         let (_, features) = negotiated(&body)?;

@@ -41,6 +41,7 @@ fn settings(manner: &str, bounds: Bounds) -> UpstreamSettings {
                 ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
                 ("GIVEN".into(), "yes".into()),
             ],
+            launcher: None,
         }),
         era: EraChoice::Detect,
         declared: "{}".to_owned(),

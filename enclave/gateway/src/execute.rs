@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 /// What the adapter is to send. Made once, from a right that is spent.
 #[derive(Debug)]
 pub struct Dispatch {
+    /// Id of the capability.
+    pub capability: String,
     /// The adapter.
     pub adapter: String,
     /// What of MCP is asked.
@@ -86,6 +88,8 @@ pub enum NotSent {
     Untrusted,
     /// A person stopped it first.
     Stopped,
+    /// The upstream's sandbox cannot be had.
+    Unsandboxed,
 }
 
 /// Why there is no usable answer.
@@ -150,6 +154,7 @@ impl Committed {
     pub fn dispatch(self, at: Moment) -> (Dispatch, Dispatched) {
         let capability = self.approved.capability();
         let dispatch = Dispatch {
+            capability: capability.id.clone(),
             adapter: capability.adapter.clone(),
             method: capability.method,
             tool: capability.tool.clone(),

@@ -62,6 +62,8 @@ codes! {
     InvalidArguments = "invalid_arguments": "An argument is not in a form that is permitted for this tool. Change that argument.",
     /// An argument names another tenant.
     CrossTenantDenied = "cross_tenant_denied": "An argument names another tenant than the caller's. Use the caller's own, or leave it out; this was reported.",
+    /// An argument leads where calls of the tool may not go.
+    DestinationDenied = "destination_denied": "An argument leads to a host that this tool may not reach. Do not try to reach it another way.",
     /// A number that cannot be judged exactly.
     UnrepresentableNumber = "unrepresentable_number": "A number cannot be represented exactly. Use a whole number of at most 64 bits, or text.",
     /// A person stopped calls like this one.
@@ -118,6 +120,8 @@ codes! {
     UpstreamUntrusted = "upstream_untrusted": "The tool's server did not show the certificate that is expected of it, so nothing was sent to it. Do not retry; report it.",
     /// The tool's server led elsewhere.
     RedirectRefused = "redirect_refused": "The tool's server sent the call elsewhere, which is not followed. The call may have had its effect; a person has to look.",
+    /// The tool's sandbox cannot be had.
+    SandboxUnavailable = "sandbox_unavailable": "The tool's sandbox cannot be set up on this machine, so the tool was not started. Do not retry; report it.",
     /// No answer; the call may have had an effect.
     OutcomeUnknown = "outcome_unknown": "The tool gave no usable answer, and the call may have had its effect. Do not repeat it; a person has to look.",
     /// The answer broke the protocol.

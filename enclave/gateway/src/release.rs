@@ -187,6 +187,7 @@ fn not_sent(cause: NotSent) -> Refusal {
         ),
         NotSent::Cancelled => Refusal::never(Code::Cancelled),
         NotSent::Barred => Refusal::never(Code::EgressDenied),
+        NotSent::Unsandboxed => Refusal::never(Code::SandboxUnavailable),
         NotSent::Untrusted => Refusal::never(Code::UpstreamUntrusted),
         NotSent::Stopped => Refusal::never(Code::Stopped),
         NotSent::Unwitnessed => {

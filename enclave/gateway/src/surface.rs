@@ -37,6 +37,8 @@ pub enum Observed {
     Barred,
     /// The upstream's certificate is not one that counts.
     Untrusted,
+    /// The upstream's sandbox cannot be had.
+    Unsandboxed,
 }
 
 /// A call of a registered tool with permitted arguments.
@@ -179,6 +181,7 @@ fn pinned(capability: &Capability, observed: Observed) -> Result<ArtifactDigest,
             Err(Refusal::never(Code::DescriptorChanged))
         }
         Observed::Barred => Err(Refusal::never(Code::EgressDenied)),
+        Observed::Unsandboxed => Err(Refusal::never(Code::SandboxUnavailable)),
         Observed::Untrusted => Err(Refusal::never(Code::UpstreamUntrusted)),
         Observed::Unreachable => Err(Refusal::new(Code::UpstreamUnavailable, Retry::After(5))),
     }
@@ -200,6 +203,7 @@ fn violation(violation: countersign_policies::constraint::ConstraintViolation) -
     let (code, argument) = match violation.rule {
         Rule::UnrepresentableNumber => (Code::UnrepresentableNumber, violation.argument),
         Rule::OwnTenant => (Code::CrossTenantDenied, violation.argument),
+        Rule::EndpointIn => (Code::DestinationDenied, violation.argument),
         // The name is the client's own text, which no refusal repeats.
         Rule::UnknownArgument => (Code::InvalidArguments, UNDECLARED.to_owned()),
         Rule::Required
@@ -213,6 +217,7 @@ fn violation(violation: countersign_policies::constraint::ConstraintViolation) -
         | Rule::Min
         | Rule::Max
         | Rule::OwnUser
+        | Rule::Destination
         | Rule::Shape => (Code::InvalidArguments, violation.argument),
     };
     Refusal::new(code, Retry::WithChanges(argument))

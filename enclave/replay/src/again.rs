@@ -528,6 +528,7 @@ pub(crate) fn observed(recorded: &Recorded, capability: &Capability) -> Observed
         Some(Code::UpstreamUnavailable) => Observed::Unreachable,
         Some(Code::EgressDenied) => Observed::Barred,
         Some(Code::UpstreamUntrusted) => Observed::Untrusted,
+        Some(Code::SandboxUnavailable) => Observed::Unsandboxed,
         Some(_) | None => Observed::Descriptor(capability.descriptor),
     }
 }
@@ -603,6 +604,7 @@ fn report(recorded: &Recorded) -> Result<Report, Box<Difference>> {
                 Some(Code::EgressDenied) => NotSent::Barred,
                 Some(Code::UpstreamUntrusted) => NotSent::Untrusted,
                 Some(Code::Stopped) => NotSent::Stopped,
+                Some(Code::SandboxUnavailable) => NotSent::Unsandboxed,
                 Some(_) | None => NotSent::Unavailable,
             },
         }),

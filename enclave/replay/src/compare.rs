@@ -63,6 +63,7 @@ impl Stage {
             | Code::DescriptorChanged
             | Code::CrossTenantDenied
             | Code::InvalidArguments
+            | Code::DestinationDenied
             | Code::UnrepresentableNumber => Self::Surface,
             Code::Stopped
             | Code::RateExceeded
@@ -84,6 +85,7 @@ impl Stage {
             Code::AuditBackpressure | Code::AuditUnavailable | Code::NotWitnessed => Self::Seal,
             Code::UpstreamUnavailable
             | Code::EgressDenied
+            | Code::SandboxUnavailable
             | Code::UpstreamUntrusted
             | Code::RedirectRefused
             | Code::OutcomeUnknown

@@ -19,6 +19,7 @@
 //! | `top` | people of group `operator` | shows where the time of calls goes |
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
 //! | `metrics` | auditors, operators | computes from an export how the controls worked |
+//! | `sandbox-exec` | the gateway | confines itself and becomes an upstream's program |
 //! | `erase` | people of group `privacy` | has values destroyed |
 //! | `hold …` | people of group `legal` | has values kept |
 //! | `stop`, `resume`, `stops` | people of group `stop` | stops calls at once, and lets them go on |
@@ -43,6 +44,7 @@ mod privacy;
 mod recovery;
 mod release;
 mod replay;
+mod sandbox;
 mod serve;
 mod stop;
 mod top;
@@ -107,6 +109,8 @@ enum Command {
     Replay(replay::Replay),
     /// Compute from an export how the controls worked.
     Metrics(metrics::Metrics),
+    /// Confine this process and become a program. The gateway runs it; nobody else has to.
+    SandboxExec(sandbox::SandboxExec),
     /// Have values destroyed, of a subject, a call or named entries.
     Erase(privacy::Erase),
     /// Place, lift and list legal holds.
@@ -145,6 +149,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Replay(command) => return Ok(command.run()),
         Command::Doctor(command) => return Ok(command.run()),
+        Command::SandboxExec(command) => return Ok(command.run()),
         Command::Init(command) => command.run(),
         Command::Bundle(command) => command.run(),
         Command::Release(command) => command.run(),

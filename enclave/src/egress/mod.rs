@@ -2,10 +2,10 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`address`] | which addresses are nobody's on the Internet, and when they may be reached |
 //! | [`resolver`] | names to addresses, with every alias on the way |
 //! | [`tls`] | TLS 1.3 to an upstream: roots and pinned keys that the site names |
 //! | [`http`] | connections of an upstream over HTTP, one place each |
+//! | [`proxy`] | the way out of a sandboxed program, while one of its calls is carried out |
 //!
 //! In: an endpoint, and the list of what may be reached. Out: a connection to the very address that was judged, or a
 //! [`Refused`]. The steps, numbered in the code: 1 the endpoint is listed; 2 a name is resolved here, by questions
@@ -15,14 +15,15 @@
 //! There is no proxy from the environment, no cache of answers and no redirect that is followed.
 //! Why so: decision 0036.
 
-pub(crate) mod address;
 pub mod http;
+pub mod proxy;
 pub(crate) mod resolver;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tls;
 
 use countersign_adapters::Barred;
+use countersign_policies::address;
 use countersign_policies::endpoint::{Endpoint, EndpointList, Host};
 use resolver::{Resolved, Resolver, Unresolved};
 use std::net::{IpAddr, SocketAddr};

@@ -36,6 +36,7 @@ use countersign_policies::Content;
 use countersign_policies::site::telemetry::{Collector, TelemetrySettings};
 use countersign_record::body::{Decision, EventKind, Trace, Verdict};
 use countersign_record::digest::{ArtifactDigest, CallId, EntryDigest};
+use countersign_record::egress::EgressConnection;
 use metrics::Metrics;
 use otlp::Severity;
 use std::net::SocketAddr;
@@ -87,6 +88,8 @@ pub struct Ended {
     /// Whether it was sent to the upstream.
     left: bool,
     tool_error: bool,
+    /// Where it went.
+    went: Vec<EgressConnection>,
     /// How long it took, in microseconds.
     total: u64,
     /// When it ended, in microseconds since 1970.
@@ -117,6 +120,7 @@ impl Seen {
             timings: Timings::default(),
             left: body.times.dispatched.is_some(),
             tool_error: false,
+            went: Vec::new(),
             total: 0,
             at: 0,
         })
@@ -126,6 +130,13 @@ impl Seen {
     #[must_use]
     pub fn failed(mut self, tool_error: bool) -> Self {
         self.0.tool_error = tool_error;
+        self
+    }
+
+    /// Where it went.
+    #[must_use]
+    pub fn went(mut self, went: Vec<EgressConnection>) -> Self {
+        self.0.went = went;
         self
     }
 

@@ -13,6 +13,7 @@ use super::view::{CAPABILITY, Data, Metric, Point, View};
 use super::{Ended, Line};
 use crate::calls::Timings;
 use countersign_record::body::Verdict;
+use countersign_record::egress::EgressConnection;
 use std::time::Duration;
 
 /// Who sends: attributes of the resource.
@@ -264,12 +265,40 @@ fn child_span(ended: &Ended, part: Part, kind: u64, from: u64, until: u64) -> Me
         if let Some(adapter) = &ended.adapter {
             put(&mut span, "countersign.adapter", Value::Text(adapter));
         }
+        put_went(&mut span, &ended.went);
         if let Some(error) = failed {
             put(&mut span, "error.type", Value::Text(error));
         }
     }
     status(&mut span, failed);
     span
+}
+
+/// Where a call went. Of what passes through the proxy only how much there was: a program chooses those names.
+fn put_went(span: &mut Message, went: &[EgressConnection]) {
+    if went.is_empty() {
+        return;
+    }
+    let count = u64::try_from(went.len()).unwrap_or(u64::MAX);
+    put(span, "countersign.egress.connections", Value::Number(count));
+    for connection in went {
+        let Some(certificate) = connection.certificate else {
+            continue;
+        };
+        let destination = Value::Text(&connection.destination);
+        put(span, "countersign.egress.destination", destination);
+        if let Some(address) = &connection.address {
+            put(span, "countersign.egress.address", Value::Text(address));
+        }
+        let certificate = hex::encode(certificate);
+        put(
+            span,
+            "countersign.egress.certificate",
+            Value::Text(&certificate),
+        );
+        // An attribute stands once; an upstream over HTTP goes to one place.
+        return;
+    }
 }
 
 fn begin(ended: &Ended, part: Part, parent: Option<[u8; 8]>) -> Message {

@@ -56,6 +56,7 @@ pub(super) fn barred(kept: &Kept) -> Option<Barred> {
     )]
     match kept {
         Kept::Barred(barred) | Kept::Start(StartError::Barred(barred)) => Some(*barred),
+        Kept::Start(StartError::Sandbox { .. }) => Some(Barred::Sandbox),
         _ => None,
     }
 }
@@ -64,6 +65,7 @@ fn cause(kept: &Kept) -> NotSent {
     match barred(kept) {
         Some(Barred::Destination) => NotSent::Barred,
         Some(Barred::Certificate) => NotSent::Untrusted,
+        Some(Barred::Sandbox) => NotSent::Unsandboxed,
         None => NotSent::Unavailable,
     }
 }

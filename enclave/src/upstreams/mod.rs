@@ -9,6 +9,8 @@ pub mod pool;
 
 use crate::egress::Guard;
 use crate::egress::http::UpstreamDial;
+use crate::egress::proxy::{Proxies, Reaches};
+use crate::sandbox::plan::{COMMAND, Plan};
 use crate::talk::questions::Waiting;
 use crate::talk::{Client, Principal};
 use crate::telemetry::Onward;
@@ -16,8 +18,8 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use carry::Carrying;
 use countersign_adapters::{
-    Barred, Bounds, CallError, EraChoice, Event, Features, HttpSettings, ListError, StdioSettings,
-    Trail, Transport, Upstream, UpstreamSettings,
+    Barred, Bounds, CallError, EraChoice, Event, Features, HttpSettings, Launcher, ListError,
+    Network, StdioSettings, Trail, Transport, Upstream, UpstreamSettings,
 };
 use countersign_gateway::execute::{Around, Dispatch, Dispatched, NotSent, Report};
 use countersign_gateway::mcp::Declared;
@@ -25,8 +27,10 @@ use countersign_gateway::surface::Observed;
 use countersign_json::Limits;
 use countersign_json::descriptor::{RawTool, descriptor_digest};
 use countersign_json::mirrored::Mirrored;
+use countersign_policies::endpoint::EndpointList;
 use countersign_policies::site::method::{Ask, Method};
 use countersign_policies::site::people;
+use countersign_policies::site::sandbox;
 use countersign_policies::{Capability, Content};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::ArtifactDigest;
@@ -88,7 +92,12 @@ struct Entry {
 }
 
 /// All upstreams of a site, and where they tell what changed.
-pub struct Upstreams(BTreeMap<String, Entry>, broadcast::Sender<Change>);
+pub struct Upstreams(
+    BTreeMap<String, Entry>,
+    broadcast::Sender<Change>,
+    /// What calls of each capability may reach.
+    BTreeMap<String, Arc<EndpointList>>,
+);
 
 /// How many changes a slow listener may be behind.
 const CHANGES: usize = 1024;
@@ -106,7 +115,7 @@ impl Upstreams {
         let changes = broadcast::channel(CHANGES).0;
         for (name, adapter) in &content.adapters {
             let settings = UpstreamSettings {
-                transport: transport(adapter, guard)?,
+                transport: transport(adapter, content, guard)?,
                 era: EraChoice::Detect,
                 declared: pool::NOTHING.to_owned(),
                 bounds: Bounds::STANDARD,
@@ -126,7 +135,11 @@ impl Upstreams {
             };
             out.insert(name.clone(), entry);
         }
-        Ok(Self(out, changes))
+        let reaches = content
+            .capabilities
+            .values()
+            .map(|c| (c.id.clone(), Arc::clone(&c.endpoint_in)));
+        Ok(Self(out, changes, reaches.collect()))
     }
 
     /// Names of all upstreams.
@@ -199,7 +212,12 @@ impl Upstreams {
         if handle.fresh == Fresh::Yes {
             entry.listen(&handle.upstream, Some(of.clone()));
         }
-        let trail = Trail::default();
+        let reaches = self.2.get(&dispatch.capability);
+        let trail = match reaches {
+            Some(list) => Trail::with(Arc::new(Reaches(Arc::clone(list)))),
+            None => Trail::default(),
+        };
+        let upstream = handle.upstream.clone();
         let carrying = Carrying {
             upstream: handle.upstream,
             dispatched,
@@ -213,7 +231,7 @@ impl Upstreams {
         let (report, kind) = carrying.carry_out(dispatch, client).await;
         let around = Around {
             egress: connections(&trail),
-            sandbox: Vec::new(),
+            sandbox: upstream.sandbox(),
         };
         (report, kind, around)
     }
@@ -229,6 +247,7 @@ impl Upstreams {
             return match *entry.barred.read().unwrap_or_else(PoisonError::into_inner) {
                 Some(Barred::Destination) => Observed::Barred,
                 Some(Barred::Certificate) => Observed::Untrusted,
+                Some(Barred::Sandbox) => Observed::Unsandboxed,
                 None => Observed::Unreachable,
             };
         };
@@ -399,7 +418,11 @@ impl Entry {
 }
 
 /// How an adapter is reached. A pinned program is compared here, before anything of it runs.
-fn transport(adapter: &people::Adapter, guard: &Arc<Guard>) -> anyhow::Result<Transport> {
+fn transport(
+    adapter: &people::Adapter,
+    content: &Content,
+    guard: &Arc<Guard>,
+) -> anyhow::Result<Transport> {
     match &adapter.transport {
         people::Transport::McpHttp(upstream) => {
             let dial = UpstreamDial::new(Arc::clone(guard), upstream.clone())
@@ -414,6 +437,7 @@ fn transport(adapter: &people::Adapter, guard: &Arc<Guard>) -> anyhow::Result<Tr
             args,
             entry_sha256,
             environment,
+            sandbox,
         } => {
             if let Some(expected) = entry_sha256 {
                 let program = std::fs::read(command)
@@ -435,7 +459,48 @@ fn transport(adapter: &people::Adapter, guard: &Arc<Guard>) -> anyhow::Result<Tr
                     .iter()
                     .map(|(k, v)| (k.into(), v.into()))
                     .collect(),
+                launcher: sandbox
+                    .as_ref()
+                    .map(|name| launcher(name, &adapter.name, content, guard))
+                    .transpose()?,
             }))
         }
     }
+}
+
+/// This very program, as it is in memory: a file of its name may be another one by now.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// Who starts a program within a profile.
+fn launcher(
+    name: &str,
+    adapter: &str,
+    content: &Content,
+    guard: &Arc<Guard>,
+) -> anyhow::Result<Launcher> {
+    let profile = content
+        .sandboxes
+        .get(name)
+        .with_context(|| format!("adapter {adapter}: no sandbox {name}"))?;
+    let network: Option<Arc<dyn Network>> = match profile.network {
+        sandbox::Network::None => None,
+        sandbox::Network::Proxy => {
+            let mut theirs = content
+                .capabilities
+                .values()
+                .filter(|c| c.adapter == adapter);
+            anyhow::ensure!(
+                guard.can_resolve() || !theirs.any(|c| c.endpoint_in.names_any()),
+                "adapter {adapter}: names in endpoint_in have to be resolved, and countersign.toml names no name \
+                 server: [egress] nameservers"
+            );
+            Some(Arc::new(Proxies::new(Arc::clone(guard))))
+        }
+    };
+    Ok(Launcher {
+        program: THIS_PROGRAM.into(),
+        arguments: vec![COMMAND.into(), Plan::of(profile)?.into()],
+        label: format!("profile:{name}:{}", profile.digest),
+        network,
+    })
 }

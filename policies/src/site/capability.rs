@@ -5,11 +5,14 @@
 //! [`Capability::constrain`] and come out as what policy is shown.
 
 use crate::constraint::{
-    Alphabet, ArgumentRules, ConstraintViolation, MustBe, Own, Rule, WholePattern, bounded,
+    Alphabet, ArgumentRules, ConstraintViolation, Destination, MustBe, Names, Own, Rule,
+    WholePattern, bounded,
 };
+use crate::endpoint::EndpointList;
 use crate::input::{Field, Input, InputType, Mismatch, Value};
 use crate::problem::{Problem, Report, Source};
 use crate::shape::Shape;
+use crate::site::egress::endpoint_list;
 use crate::site::method::{Ask, Method};
 use crate::site::people::known_tenant;
 use crate::site::text::{hex_array, is_plain_name, plain_name, toml_file, word};
@@ -20,6 +23,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -51,6 +55,8 @@ pub struct Capability {
     pub min_assurance: u8,
     /// Where its effects go, as declared.
     pub destinations: Vec<String>,
+    /// What a call may reach: by addresses in its arguments, and through the gateway's proxy.
+    pub endpoint_in: Arc<EndpointList>,
     /// How far its results may spread.
     pub classification: Classification,
     /// Retention band.
@@ -263,6 +269,8 @@ struct File {
     min_assurance: Option<Spanned<u8>>,
     #[serde(default)]
     destinations: Vec<String>,
+    #[serde(default)]
+    endpoint_in: Vec<Spanned<String>>,
     tenants: Option<Vec<Spanned<String>>>,
     approvers: Option<Spanned<String>>,
     num_calls: Option<NumCallsSection>,
@@ -290,6 +298,7 @@ struct ArgumentSection {
     max_length: Option<u64>,
     alphabet: Option<Spanned<String>>,
     must_be: Option<Spanned<String>>,
+    destination: Option<Spanned<String>>,
     #[serde(default)]
     shapes: Vec<ShapeSection>,
 }
@@ -363,15 +372,7 @@ pub(crate) fn capability(
             );
         }
     }
-    if let Some(level) = file
-        .min_assurance
-        .as_ref()
-        .filter(|l| *l.get_ref() > MAX_DEMANDED)
-    {
-        let found = level.get_ref().to_string();
-        let expected = format!("0 to {MAX_DEMANDED}");
-        report.value(source, level.span(), "min_assurance", &found, expected);
-    }
+    check_assurance(source, &file, report);
     if let Some(group) = &file.approvers {
         let _ = plain_name(source, "approvers", group, report);
     }
@@ -384,7 +385,8 @@ pub(crate) fn capability(
         .and_then(|n| num_calls(source, n, report));
     let schema = schema(source, &file, method, schemas, report);
     let fields = schema.as_ref().map(|(_, fields, _)| fields);
-    let arguments = arguments(source, &file, fields, report);
+    let endpoint_in = Arc::new(endpoint_list(source, &file.endpoint_in, report));
+    let arguments = arguments(source, &file, (fields, &endpoint_in), report);
     let redactions = redactions(source, &file.redactions, report);
     if report.count() > before {
         return None;
@@ -402,6 +404,7 @@ pub(crate) fn capability(
         input_schema,
         min_assurance: file.min_assurance.map_or(0, Spanned::into_inner),
         destinations: file.destinations,
+        endpoint_in,
         classification: classification?,
         retention: file.retention.into_inner(),
         residency: file.residency.into_inner(),
@@ -417,6 +420,18 @@ pub(crate) fn capability(
         fields,
         validator,
     })
+}
+
+fn check_assurance(source: Source<'_>, file: &File, report: &mut Report) {
+    if let Some(level) = file
+        .min_assurance
+        .as_ref()
+        .filter(|l| *l.get_ref() > MAX_DEMANDED)
+    {
+        let found = level.get_ref().to_string();
+        let expected = format!("0 to {MAX_DEMANDED}");
+        report.value(source, level.span(), "min_assurance", &found, expected);
+    }
 }
 
 /// What the file is about: a tool by its name, or a method, which is its own name.
@@ -590,12 +605,12 @@ fn compile_schema(text: &str) -> Result<Schema, String> {
 fn arguments(
     source: Source<'_>,
     file: &File,
-    fields: Option<&BTreeMap<String, Field>>,
+    (fields, endpoint_in): (Option<&BTreeMap<String, Field>>, &Arc<EndpointList>),
     report: &mut Report,
 ) -> BTreeMap<String, ArgumentRules> {
     let mut out = BTreeMap::new();
     for (path, section) in &file.arguments {
-        let rules = rules(source, section.get_ref(), report);
+        let rules = rules(source, section.get_ref(), endpoint_in, report);
         let Some(fields) = fields else { continue };
         match type_at(fields, path) {
             None => {
@@ -636,7 +651,33 @@ fn type_at<'a>(fields: &'a BTreeMap<String, Field>, path: &str) -> Option<&'a In
     Some(ty)
 }
 
-fn rules(source: Source<'_>, section: &ArgumentSection, report: &mut Report) -> ArgumentRules {
+/// An argument that says where a call goes is of no use where nothing says where it may go.
+fn destination(
+    source: Source<'_>,
+    named: &Spanned<String>,
+    list: &Arc<EndpointList>,
+    report: &mut Report,
+) -> Option<Destination> {
+    let names = word(source, "destination", named, &Names::WORDS, report)?;
+    if list.is_empty() {
+        let problem = Problem::Missing {
+            key: "endpoint_in".to_owned(),
+            expected: "where calls may go, because an argument says where they go".to_owned(),
+        };
+        report.at(source, named.span(), problem);
+    }
+    Some(Destination {
+        names,
+        list: Arc::clone(list),
+    })
+}
+
+fn rules(
+    source: Source<'_>,
+    section: &ArgumentSection,
+    endpoint_in: &Arc<EndpointList>,
+    report: &mut Report,
+) -> ArgumentRules {
     let pattern = section
         .pattern
         .as_ref()
@@ -690,6 +731,10 @@ fn rules(source: Source<'_>, section: &ArgumentSection, report: &mut Report) -> 
             .must_be
             .as_ref()
             .and_then(|m| word(source, "must_be", m, &MustBe::WORDS, report)),
+        destination: section
+            .destination
+            .as_ref()
+            .and_then(|named| destination(source, named, endpoint_in, report)),
     }
 }
 

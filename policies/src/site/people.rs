@@ -35,6 +35,8 @@ pub enum Transport {
         entry_sha256: Option<[u8; 32]>,
         /// Its whole environment; nothing is inherited. Not for secrets: bundles are not secret.
         environment: BTreeMap<String, String>,
+        /// Name of the profile that it runs within.
+        sandbox: Option<String>,
     },
     /// An MCP server that is spoken to over Streamable HTTP.
     McpHttp(HttpUpstream),
@@ -136,6 +138,17 @@ pub struct Approver {
     pub accounts: Vec<String>,
 }
 
+impl Adapter {
+    /// Name of the profile that its program runs within.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&str> {
+        match &self.transport {
+            Transport::McpStdio { sandbox, .. } => sandbox.as_deref(),
+            Transport::McpHttp(_) => None,
+        }
+    }
+}
+
 impl Approver {
     /// Whether the person may approve this capability for this tenant, as a member of all these groups.
     pub(crate) fn is_eligible(&self, tenant: &str, capability: &str, groups: &[String]) -> bool {
@@ -161,6 +174,7 @@ struct AdapterFile {
     args: Option<Vec<String>>,
     entry_sha256: Option<Spanned<String>>,
     environment: Option<BTreeMap<String, String>>,
+    sandbox: Option<Spanned<String>>,
     #[serde(default)]
     shared: bool,
     url: Option<Spanned<String>>,
@@ -175,10 +189,10 @@ enum Kind {
     Http,
 }
 
-/// Reads `adapters/*.toml`. `roots` are the site's `roots/*.pem` by path.
+/// Reads `adapters/*.toml`. `roots` are the site's `roots/*.pem` by path, `sandboxes` the names of its profiles.
 pub(crate) fn adapter(
     source: Source<'_>,
-    roots: &BTreeMap<&str, &str>,
+    (roots, sandboxes): (&BTreeMap<&str, &str>, &BTreeSet<String>),
     report: &mut Report,
 ) -> Option<Adapter> {
     let file: AdapterFile = toml_file(source, report)?;
@@ -222,6 +236,9 @@ pub(crate) fn adapter(
                 args: file.args.unwrap_or_default(),
                 entry_sha256,
                 environment: file.environment.unwrap_or_default(),
+                sandbox: file
+                    .sandbox
+                    .map(|named| known_sandbox(source, &named, sandboxes, report)),
             }
         }
         Kind::Http => {
@@ -230,6 +247,7 @@ pub(crate) fn adapter(
                 ("args", file.args.is_some()),
                 ("entry_sha256", file.entry_sha256.is_some()),
                 ("environment", file.environment.is_some()),
+                ("sandbox", file.sandbox.is_some()),
             ];
             for (key, _) in process.iter().filter(|(_, present)| *present) {
                 report.at(source, span.clone(), foreign(key, "mcp-http"));
@@ -246,6 +264,23 @@ pub(crate) fn adapter(
         transport,
         shared: file.shared,
     })
+}
+
+/// A profile is named, never written into an adapter's file: what it lets a program do is read and signed as one piece.
+fn known_sandbox(
+    source: Source<'_>,
+    named: &Spanned<String>,
+    sandboxes: &BTreeSet<String>,
+    report: &mut Report,
+) -> String {
+    if !sandboxes.contains(named.get_ref()) {
+        let problem = Problem::Unknown {
+            what: "sandbox",
+            name: named.get_ref().clone(),
+        };
+        report.at(source, named.span(), problem);
+    }
+    named.get_ref().clone()
 }
 
 const URL_FORM: &str = "https:// and a host, or http:// and a loopback address";

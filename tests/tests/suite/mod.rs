@@ -1,6 +1,7 @@
 mod attested;
 mod bridge;
 mod callers;
+mod canary;
 mod collateral;
 mod connections;
 mod crash;
@@ -17,6 +18,7 @@ mod operator;
 mod principals;
 mod profiles;
 mod replay;
+mod sandbox;
 mod signers;
 mod stops;
 mod tamper;

@@ -92,6 +92,7 @@ impl Server {
                     .iter()
                     .map(|(k, v)| (k.into(), v.into()))
                     .collect(),
+                launcher: None,
             }),
         };
         let upstream = Upstream::new(UpstreamSettings {

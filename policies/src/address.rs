@@ -8,7 +8,7 @@
 //! SPEC: IANA "IPv4/IPv6 Special-Purpose Address Registry" (RFC 6890, RFC 8190). Addresses of instance
 //! metadata are those that providers document; most lie within link-local or unique-local ranges.
 
-use countersign_policies::endpoint::{EndpointList, Network};
+use crate::endpoint::{EndpointList, Network};
 use std::net::IpAddr;
 
 /// What a special range is called, where it lies.
@@ -64,11 +64,7 @@ const NEVER: [&str; 3] = ["unspecified", "multicast", "reserved"];
 ///
 /// # Errors
 /// The name of the special range that it lies in.
-pub(super) fn permitted(
-    address: IpAddr,
-    list: &EndpointList,
-    port: u16,
-) -> Result<(), &'static str> {
+pub fn permitted(address: IpAddr, list: &EndpointList, port: u16) -> Result<(), &'static str> {
     let Some((name, range)) = special(address) else {
         return Ok(());
     };

@@ -48,6 +48,35 @@ fn a_chain_by_ecdsa_holds_and_an_extension_is_found_by_its_name() {
 }
 
 #[test]
+fn a_certificate_gives_out_the_bytes_that_stand_in_it() {
+    let (issuer, good) = (parse(ISSUER), parse(GOOD));
+    assert_eq!(good.whole(), GOOD);
+    assert_eq!(good.issuer(), issuer.subject());
+    let key = good.spki();
+    let stands = GOOD.windows(key.len().max(60)).any(|bytes| bytes == key);
+    assert!(stands && key.first() == Some(&0x30), "{key:?}");
+}
+
+#[test]
+fn a_certificate_is_valid_from_its_first_to_its_last_millisecond() {
+    let good = parse(GOOD);
+    let (from, until) = (good.validity().from, good.validity().until);
+    assert_eq!(
+        (good.valid(from, "x"), good.valid(until, "x")),
+        (Ok(()), Ok(()))
+    );
+    for at in [from - 1, until + 1] {
+        let outside = CertificateError::Validity {
+            whose: "x",
+            from,
+            until,
+            at,
+        };
+        assert_eq!(good.valid(at, "x"), Err(outside));
+    }
+}
+
+#[test]
 fn who_may_not_issue_did_not_issue() {
     let (issuer, good) = (parse(ISSUER), parse(GOOD));
     assert_eq!(

@@ -72,7 +72,12 @@ impl Stoppable {
                 agent: &call.agent,
             })
         });
-        covered.map(|call| call.stopped.send_replace(true)).count()
+        let mut told = 0usize;
+        for call in covered {
+            call.stopped.send_replace(true);
+            told = told.saturating_add(1);
+        }
+        told
     }
 
     fn locked(&self) -> MutexGuard<'_, Calls> {

@@ -82,9 +82,12 @@ fn a_stop_refuses_new_calls_cancels_the_running_one_and_survives_a_kill() {
     let acts: Vec<StopAct> = log
         .0
         .iter()
-        .filter_map(|e| match &e.payload.body {
-            Body::Stop(stop) => Some(stop.act),
-            _ => None,
+        .filter_map(|e| {
+            if let Body::Stop(stop) = &e.payload.body {
+                Some(stop.act)
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(acts, [StopAct::Stopped, StopAct::Resumed]);

@@ -117,6 +117,7 @@ pub async fn carry_out(
         gateway: &gateway,
         serving,
         of: Principal::of(identified.who()),
+        party: identified.who().party(),
         onward: gateway
             .telemetry
             .onward(identified.call(), identified.trace(), &heard),
@@ -143,6 +144,8 @@ struct Way<'g> {
     gateway: &'g Gateway,
     serving: &'g Serving,
     of: Principal,
+    /// The same, as what it halts, repeats and reads is kept.
+    party: String,
     client: Client,
     /// What came beside the call, and what goes on beside it: for spans alone.
     heard: Heard,
@@ -239,6 +242,7 @@ impl Way<'_> {
         let admitted = admission::admit(identified, conditions)?;
         let engine = &gateway.engine;
         let surfaced = surface::surface(admitted, engine, |c| gateway.upstreams.observe(c))?;
+        let surfaced = gateway.flow.look(surfaced);
         // The time is read under the lock: no call is decided on a later state and at an earlier time than another.
         let mut state = gateway.state();
         let now = gateway.clock.now();
@@ -316,6 +320,13 @@ impl Way<'_> {
                 self.went = went
                     .and_then(Result::ok)
                     .map_or_else(Vec::new, |w| w.connections);
+                // ORDER: traced before anybody sees it, so that no call with a value of it is decided without.
+                if let Some(result) = report.result() {
+                    let from = dispatched.capability();
+                    self.gateway
+                        .flow
+                        .keep(owner.tenant, &self.party, from, result);
+                }
                 (dispatched.outcome(report).around(around), kind)
             }
             Err(outcome) => (*outcome, ResultKind::ToolResult),
@@ -361,6 +372,10 @@ impl Way<'_> {
         let (record, kind) = match self.first_outcome(repeated.first()) {
             Some((first, result)) => {
                 let kind = ResultKind::of(&result);
+                let from = repeated.capability();
+                self.gateway
+                    .flow
+                    .keep(owner.tenant, &self.party, from, &result);
                 (
                     decision::settle_repeated(repeated, first, &result, self.in_force(), now),
                     kind,

@@ -46,6 +46,7 @@ pub mod egress;
 pub mod erasing;
 pub mod export;
 pub mod fetch;
+pub mod flow;
 pub mod joint;
 pub mod keys;
 pub mod measures;

@@ -9,6 +9,7 @@ use crate::boot::held::Held;
 use crate::boot::{Opened, tracing_line};
 use crate::clock::Clock;
 use crate::egress::Guard;
+use crate::flow::Flow;
 use crate::joint::Joint;
 use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
@@ -103,6 +104,8 @@ pub struct Gateway {
     pub forgetting: tokio::sync::Mutex<()>,
     /// How many erasures were begun since the start. What is read beside one may lack values that no entry explains yet.
     pub erasures: AtomicU64,
+    /// Traces of results.
+    pub flow: Flow,
     /// The upstreams.
     pub upstreams: Upstreams,
     /// Names of tools at the path that joins all adapters.
@@ -253,6 +256,7 @@ impl Gateway {
                 engine.content(),
                 &Arc::new(Guard::new(settings.egress.nameservers)),
             )?,
+            flow: Flow::new(&engine, clock.now().at)?,
             joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),
             sessions: Sessions::default(),
             questions: Waiting::default(),
@@ -489,7 +493,7 @@ fn close_idle_runs(gateway: &Gateway) {
 }
 
 /// The control state. A panic while it was held would be a bug in a pure fold; the log stays the truth.
-pub(crate) fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(crate) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

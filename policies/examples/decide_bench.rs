@@ -60,6 +60,7 @@ fn main() {
                 limit: Some(600),
             },
             time: UnixMillis(1_700_000_000_000),
+            flow: None,
         });
         println!("  {:?}", engine.decide(&facts).policies);
         measure("  decide", || engine.decide(&facts));

@@ -48,6 +48,22 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// What of the arguments repeats traced results.
+    pub struct FlowFact {
+        /// Classifications of what is repeated, ascending.
+        1 => labels: Vec<String>,
+        /// Ids of the capabilities whose results they are, ascending; at most 16.
+        2 => sources: Vec<String>,
+        /// Names of the arguments in which it is, ascending.
+        3 => arguments: Vec<String>,
+        /// Since when results are traced.
+        4 => since: UnixMillis,
+        /// Whether traces were dropped for want of room.
+        5 => dropped: bool,
+    }
+}
+
+cbor_map! {
     /// Everything a verdict is computed from, besides the bundle.
     pub struct Facts {
         /// [`FACTS_VERSION`].
@@ -78,6 +94,8 @@ cbor_map! {
         13 => time: UnixMillis,
         /// What the caller's token says, if it showed one of an issuer.
         14 => token: Option<TokenFact>,
+        /// What of the arguments repeats results, where the site traces any.
+        15 => flow: Option<FlowFact>,
     }
 }
 

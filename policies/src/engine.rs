@@ -14,8 +14,8 @@
 use crate::bundle::Bundle;
 use crate::content::Content;
 use crate::decision::{
-    BudgetFact, FACTS_VERSION, Facts, Modes, Obligations, Outcome, PolicyDecision, PolicyFault,
-    StepUp, TokenFact, builtin,
+    BudgetFact, FACTS_VERSION, Facts, FlowFact, Modes, Obligations, Outcome, PolicyDecision,
+    PolicyFault, StepUp, TokenFact, builtin,
 };
 use crate::input::{Input, Value};
 use crate::policy::{LoadedPolicy, Place, PolicyEffect, PrincipalScope, resource_name};
@@ -292,6 +292,13 @@ impl Engine {
         }
     }
 
+    /// Whether results of any capability are traced into later arguments.
+    #[must_use]
+    pub fn traces_results(&self) -> bool {
+        let mut all = self.content().capabilities.values();
+        all.any(|c| c.trace_results)
+    }
+
     fn caller(&self, tenant: &str, urn: &str) -> Option<Caller<'_>> {
         let agent = self.agent(tenant, urn)?;
         self.agents.get(urn).map(|uid| Caller { agent, uid })
@@ -557,6 +564,7 @@ impl Facts {
             approvers,
             budget,
             time,
+            flow,
         } = call;
         let shapes =
             constrained
@@ -581,6 +589,7 @@ impl Facts {
             budget,
             time,
             token: token.cloned(),
+            flow: flow.cloned(),
         }
     }
 }
@@ -608,6 +617,8 @@ pub struct CallFacts<'a> {
     pub budget: BudgetFact,
     /// Time of the decision.
     pub time: UnixMillis,
+    /// What of the arguments repeats results, where the site traces any.
+    pub flow: Option<&'a FlowFact>,
 }
 
 fn deny(policies: Vec<String>, errors: Vec<PolicyFault>, modes: Modes) -> PolicyDecision {
@@ -741,7 +752,36 @@ fn context(facts: &Facts) -> Option<Context> {
     if let Some(token) = &facts.token {
         pairs.push(("token".to_owned(), token_record(token)?));
     }
+    if let Some(flow) = &facts.flow {
+        pairs.push(("flow".to_owned(), flow_record(flow)?));
+    }
     Context::from_pairs(pairs).ok()
+}
+
+fn flow_record(flow: &FlowFact) -> Option<RestrictedExpression> {
+    let FlowFact {
+        labels,
+        sources,
+        arguments,
+        since,
+        dropped,
+    } = flow;
+    let text = |s: &String| RestrictedExpression::new_string(s.clone());
+    let set = |all: &Vec<String>| RestrictedExpression::new_set(all.iter().map(text));
+    let pairs = [
+        ("labels".to_owned(), set(labels)),
+        ("sources".to_owned(), set(sources)),
+        ("arguments".to_owned(), set(arguments)),
+        (
+            "since_ms".to_owned(),
+            RestrictedExpression::new_long(i64::try_from(since.0).ok()?),
+        ),
+        (
+            "dropped".to_owned(),
+            RestrictedExpression::new_bool(*dropped),
+        ),
+    ];
+    RestrictedExpression::new_record(pairs).ok()
 }
 
 fn token_record(token: &TokenFact) -> Option<RestrictedExpression> {

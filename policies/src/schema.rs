@@ -59,6 +59,20 @@ const TOKEN: &str = r#"type Token = {
 };
 "#;
 
+/// What policies can speak of where results are traced.
+const FLOW: &str = r#"type Flow = {
+  // classifications of results that the arguments repeat
+  "labels": Set<String>,
+  // ids of the capabilities whose results they are
+  "sources": Set<String>,
+  // names of the arguments that repeat them
+  "arguments": Set<String>,
+  // since when results are traced, and whether some were dropped for want of room
+  "since_ms": Long,
+  "dropped": Bool,
+};
+"#;
+
 /// Whether tokens of issuers are accepted. A site without them has the schema that it had before there were any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tokens {
@@ -102,6 +116,13 @@ pub fn cedar_schema<'a>(
             "    \"token\"?: Token,\n"
         }
     };
+    // Never optional: a call whose arguments were not looked at is denied, as its facts are not of these types.
+    let flow = if capabilities.clone().any(|c| c.trace_results) {
+        out.push_str(FLOW);
+        "    \"flow\": Flow,\n"
+    } else {
+        ""
+    };
     let adapters: BTreeSet<&str> = capabilities.clone().map(|c| c.adapter.as_str()).collect();
     for adapter in adapters {
         let name = cedar_string(&adapter_action(adapter));
@@ -121,7 +142,7 @@ pub fn cedar_schema<'a>(
             "action {action} in [Action::{group}] appliesTo {{\n  principal: [Agent],\n  resource: [Capability],\n  \
              context: {{\n    \"input\": Input_{name},\n    \"input_shape\": Shapes_{name},\n    \
              \"mode\": String,\n    \"user\"?: String,\n    \"approvers\": Set<String>,\n    \
-             \"budget\": Budget,\n    \"time_ms\": Long,\n{token}  }},\n}};\n",
+             \"budget\": Budget,\n    \"time_ms\": Long,\n{token}{flow}  }},\n}};\n",
             action = cedar_string(&c.id),
             group = cedar_string(&adapter_action(&c.adapter)),
         ));

@@ -237,6 +237,7 @@ impl Built {
                 limit: Some(600),
             },
             time: UnixMillis(NOW),
+            flow: None,
         });
         Ok(timed(rounds, || self.engine.decide(&facts)))
     }

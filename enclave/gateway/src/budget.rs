@@ -52,6 +52,12 @@ impl Repeated {
         self.first
     }
 
+    /// What is called.
+    #[must_use]
+    pub fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
     /// The first outcome is there no more.
     #[must_use]
     pub fn lost(self) -> Box<Refused> {

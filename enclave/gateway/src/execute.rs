@@ -7,6 +7,7 @@
 use crate::call::Moment;
 use crate::seal::Committed;
 use bytes::Bytes;
+use countersign_policies::site::capability::Capability;
 use countersign_policies::site::method::{Ask, Method};
 use countersign_record::body::Effect;
 use std::collections::BTreeSet;
@@ -173,6 +174,12 @@ impl Committed {
 }
 
 impl Dispatched {
+    /// What is called.
+    #[must_use]
+    pub fn capability(&self) -> &Capability {
+        self.committed.approved.capability()
+    }
+
     /// What the caller may hear of an interim message while the call goes on: the parameters of a notification or a
     /// question, redacted like a result. `None` if they are to be withheld.
     #[must_use]
@@ -202,6 +209,15 @@ impl Outcome {
 }
 
 impl Report {
+    /// The result, if one came.
+    #[must_use]
+    pub fn result(&self) -> Option<&Bytes> {
+        match self {
+            Self::Answered { result, .. } => Some(result),
+            Self::NotSent { .. } | Self::NoAnswer { .. } => None,
+        }
+    }
+
     /// Whether the tool says that it failed.
     #[must_use]
     pub fn is_tool_error(&self) -> bool {

@@ -103,6 +103,7 @@ pub mod call;
 pub mod check;
 pub mod decision;
 pub mod execute;
+pub mod flow;
 pub mod identity;
 pub mod mcp;
 pub mod policy;

@@ -187,6 +187,7 @@ fn facts(budgeted: &Budgeted, approvers: &BTreeSet<String>, now: Moment) -> Fact
         approvers,
         budget: budgeted.budget.clone(),
         time: now.at,
+        flow: surfaced.flow.as_ref(),
     })
 }
 

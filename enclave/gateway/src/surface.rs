@@ -11,6 +11,7 @@ use crate::request::Tool;
 use crate::state::stops::Called;
 use bytes::Bytes;
 use countersign_policies::constraint::{Own, Rule};
+use countersign_policies::decision::FlowFact;
 use countersign_policies::engine::Engine;
 use countersign_policies::site::capability::{Capability, Constrained};
 use countersign_policies::site::people::RunBudget;
@@ -50,13 +51,34 @@ pub struct Surfaced {
     pub(crate) constrained: Constrained,
     pub(crate) descriptor: ArtifactDigest,
     pub(crate) arguments: Bytes,
+    values: serde_json::Map<String, serde_json::Value>,
     /// Answers to the server's questions, as members of the parameters; nothing of them is shown to policy.
     pub(crate) answers: Option<Bytes>,
     /// What its run may spend.
     pub(crate) run_budget: RunBudget,
+    /// What of the arguments repeats results; where a site traces any, policy is not asked without.
+    pub(crate) flow: Option<FlowFact>,
 }
 
 impl Surfaced {
+    /// Whose call it is, and its arguments: what [`crate::flow::Traces::find`] looks at.
+    #[must_use]
+    pub fn looked_at(
+        &self,
+    ) -> (
+        TenantId,
+        String,
+        &serde_json::Map<String, serde_json::Value>,
+    ) {
+        (self.who.tenant, self.who.party(), &self.values)
+    }
+
+    /// With what was found.
+    #[must_use]
+    pub fn traced(self, flow: Option<FlowFact>) -> Self {
+        Self { flow, ..self }
+    }
+
     /// For whom.
     #[must_use]
     pub fn tenant(&self) -> TenantId {
@@ -120,8 +142,10 @@ pub fn surface(
             constrained,
             descriptor,
             arguments,
+            values: value,
             answers,
             run_budget,
+            flow: None,
         }),
         Err(refusal) => Err(Box::new(Refused { progress, refusal })),
     }

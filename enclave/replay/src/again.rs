@@ -26,6 +26,7 @@ use countersign_gateway::request::{Request, Untrusted};
 use countersign_gateway::seal::{CosignedSize, Durable, IntentReceipt, Sealed as SealedCall};
 use countersign_gateway::state::State;
 use countersign_gateway::surface::{Observed, Surfaced, surface};
+use countersign_policies::decision::FlowFact;
 use countersign_policies::site::capability::Capability;
 use countersign_record::body::{Action, Decision, Effect, Intent, Verdict};
 use countersign_record::commitment::{Disclosure, Field};
@@ -180,7 +181,7 @@ impl Way<'_, '_> {
         self.ran.push(Stage::Surface);
         let rules = self.world.rules;
         let observe = |c: &Capability| observed(self.recorded, c);
-        let surfaced = surface(admitted, &rules.engine, observe)?;
+        let surfaced = surface(admitted, &rules.engine, observe)?.traced(traced(self.recorded));
         self.ran.push(Stage::Budget);
         let now = self.decided();
         self.hold(&surfaced, now);
@@ -517,6 +518,11 @@ fn admitted(recorded: &Recorded, identified: Identified) -> Result<Admitted, Box
     admit(identified, conditions)
 }
 
+/// What of the arguments repeated earlier results: an observation, as traces are kept nowhere.
+fn traced(recorded: &Recorded) -> Option<FlowFact> {
+    recorded.facts()?.flow.clone()
+}
+
 /// The descriptor that the upstream listed: in the facts, or told by the refusal.
 pub(crate) fn observed(recorded: &Recorded, capability: &Capability) -> Observed {
     if let Some(facts) = recorded.facts() {
@@ -647,6 +653,7 @@ pub(crate) fn budgeted_under<T>(
     let budgeted = admitted
         .and_then(|admitted| surface(admitted, &rules.engine, |c| observed(recorded, c)))
         .and_then(|surfaced| {
+            let surfaced = surfaced.traced(traced(recorded));
             if let Some(count) = places(recorded, &surfaced, state, now) {
                 let (tenant, id) = (surfaced.tenant(), surfaced.capability().id.clone());
                 held.calls(state, tenant, &id, under_way(count));

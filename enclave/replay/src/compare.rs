@@ -381,6 +381,7 @@ fn facts_rows(facts: &Facts) -> Vec<Row> {
         budget,
         time,
         token,
+        flow,
     } = facts;
     let secret = |value: &dyn std::fmt::Debug| format!("{HIDDEN}{value:?}");
     vec![
@@ -407,6 +408,7 @@ fn facts_rows(facts: &Facts) -> Vec<Row> {
         (Stage::Budget, "facts.budget.limit", show(&budget.limit)),
         (Stage::Policy, "facts.time", time.0.to_string()),
         (Stage::Identity, "facts.token", secret(token)),
+        (Stage::Surface, "facts.flow", show(flow)),
     ]
 }
 

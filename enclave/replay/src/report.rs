@@ -22,6 +22,7 @@ pub const INPUTS: &[&str] = &[
     "that a token was shown; a caller's signature is verified again, its freshness is not",
     "the adapter whose door an MCP call came through, where the tool does not exist",
     "which descriptor the upstream listed",
+    "what of the arguments repeated earlier results",
     "the pseudonym of a subject, which is made with a key of the gateway",
     "whether lease, clock and enrolment let the gateway take calls",
     "what calls held that were under way: places in a budget, a key, approvals",

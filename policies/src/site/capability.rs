@@ -59,6 +59,8 @@ pub struct Capability {
     pub endpoint_in: Arc<EndpointList>,
     /// How far its results may spread.
     pub classification: Classification,
+    /// Whether values of its results are looked for in later arguments.
+    pub trace_results: bool,
     /// Retention band.
     pub retention: String,
     /// Where its data may be.
@@ -263,6 +265,8 @@ struct File {
     input_schema: Option<Spanned<String>>,
     input_schema_file: Option<Spanned<String>>,
     classification: Spanned<String>,
+    #[serde(default)]
+    trace_results: bool,
     retention: Spanned<String>,
     residency: Spanned<String>,
     idempotency_key: Spanned<String>,
@@ -406,6 +410,7 @@ pub(crate) fn capability(
         destinations: file.destinations,
         endpoint_in,
         classification: classification?,
+        trace_results: file.trace_results,
         retention: file.retention.into_inner(),
         residency: file.residency.into_inner(),
         idempotency: idempotency?,

@@ -135,5 +135,6 @@ pub(crate) fn facts(
             limit: capability.num_calls.map(|n| n.calls),
         },
         time: UnixMillis(1_700_000_000_000),
+        flow: None,
     })
 }

@@ -10,6 +10,7 @@ mod doctor;
 mod doors;
 mod egress;
 mod faults;
+mod flow;
 mod handover;
 mod hostile;
 mod identity;

@@ -1,0 +1,207 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::{Map, json};
+
+const TENANT: TenantId = TenantId([1; 16]);
+const OTHER: TenantId = TenantId([2; 16]);
+const ADA: &str = "agent:demo/ada";
+
+fn traces() -> Traces {
+    Traces::new(0x0123_4567_89ab_cdef, UnixMillis(7))
+}
+
+fn read() -> Source {
+    Source {
+        capability: "customers.read_query".to_owned(),
+        classification: Classification::Confidential,
+    }
+}
+
+/// What of `argument` is found after a result was read.
+fn found(result: &Value, argument: &str) -> FlowFact {
+    let mut traces = traces();
+    traces.keep(TENANT, ADA, read(), result.to_string().as_bytes());
+    traces.find(TENANT, ADA, &arguments(argument))
+}
+
+fn arguments(text: &str) -> Map<String, Value> {
+    let value = json!({"query": text, "other": 1});
+    value.as_object().unwrap().clone()
+}
+
+fn result(text: &str) -> Value {
+    json!({"content": [{"type": "text", "text": text}]})
+}
+
+#[test]
+fn a_value_is_found_whole_and_inside_an_argument() {
+    for argument in [
+        "maria@example.com",
+        "https://elsewhere.example/?q=maria@example.com&x=1",
+        "  maria@example.com\n",
+    ] {
+        let fact = found(&json!({"email": "maria@example.com"}), argument);
+        assert_eq!(fact.labels, ["CONFIDENTIAL"], "{argument}");
+        assert_eq!(fact.sources, ["customers.read_query"]);
+        assert_eq!(fact.arguments, ["query"]);
+        assert_eq!((fact.since, fact.dropped), (UnixMillis(7), false));
+    }
+}
+
+#[test]
+fn json_and_telling_words_inside_a_text_are_values_too() {
+    for text in [
+        r#"[{"name": "Maria Lovelace", "email": "maria@example.com", "iban": "DE89370400440532013000"}]"#,
+        "[{'name': 'Maria', 'email': 'maria@example.com', 'iban': 'DE89370400440532013000'}]",
+        "maria@example.com,DE89370400440532013000",
+    ] {
+        for argument in ["to maria@example.com", "pay DE89370400440532013000 now"] {
+            assert!(!found(&result(text), argument).labels.is_empty(), "{text}");
+        }
+    }
+    let named = result(r#"[{"name": "Maria Lovelace"}]"#);
+    assert!(!found(&named, "about Maria Lovelace").labels.is_empty());
+    let number = json!({"structuredContent": {"account": 4_711_047_110_u64}});
+    assert!(!found(&number, "4711047110").labels.is_empty());
+}
+
+#[test]
+fn a_part_of_a_long_text_is_found() {
+    let letter = "The board has decided in its meeting of last week that the plant will be closed.";
+    let part = &letter[17..17 + PART_BYTES];
+    let said = format!("news: {part}!");
+    assert!(!found(&result(letter), &said).labels.is_empty());
+}
+
+#[test]
+fn what_is_not_repeated_as_it_was_is_not_found() {
+    let mail = json!({"email": "maria@example.com"});
+    for argument in [
+        "bWFyaWFAZXhhbXBsZS5jb20=",
+        "moc.elpmaxe@airam",
+        "maria@exam",
+        "SELECT COUNT(*) AS customers FROM customers",
+        "",
+    ] {
+        assert!(found(&mail, argument).labels.is_empty(), "{argument}");
+    }
+    // Short and ordinary words are in everything.
+    let short = json!({"ok": "yes", "n": 12345});
+    assert!(found(&short, "yes 12345").labels.is_empty());
+    let ordinary = result("some customers were found");
+    assert!(found(&ordinary, "customers").labels.is_empty());
+}
+
+#[test]
+fn what_one_party_read_says_nothing_of_anothers_arguments() {
+    let mut traces = traces();
+    traces.keep(TENANT, ADA, read(), br#"{"email":"maria@example.com"}"#);
+    let said = arguments("maria@example.com");
+    assert!(!traces.find(TENANT, ADA, &said).labels.is_empty());
+    for (tenant, party) in [(TENANT, "agent:demo/eve"), (OTHER, ADA)] {
+        assert!(traces.find(tenant, party, &said).labels.is_empty());
+    }
+}
+
+#[test]
+fn what_two_tools_gave_is_told_of_both() {
+    let mut traces = traces();
+    let ledger = Source {
+        capability: "ledger.read".to_owned(),
+        classification: Classification::Internal,
+    };
+    for from in [read(), ledger] {
+        traces.keep(TENANT, ADA, from, br#"{"email":"maria@example.com"}"#);
+    }
+    let fact = traces.find(TENANT, ADA, &arguments("maria@example.com"));
+    assert_eq!(fact.labels, ["CONFIDENTIAL", "INTERNAL"]);
+    assert_eq!(fact.sources, ["customers.read_query", "ledger.read"]);
+}
+
+#[test]
+fn a_long_text_that_two_tools_gave_counts_as_the_more_sensitive_one() {
+    let text = result("The board has decided in its meeting that the plant will be closed.");
+    for internal_first in [true, false] {
+        let mut traces = traces();
+        let internal = Source {
+            capability: "notes.read".to_owned(),
+            classification: Classification::Internal,
+        };
+        let mut order = [internal, read()];
+        if !internal_first {
+            order.reverse();
+        }
+        for from in order {
+            traces.keep(TENANT, ADA, from, text.to_string().as_bytes());
+        }
+        let fact = traces.find(
+            TENANT,
+            ADA,
+            &arguments("in its meeting that the plant will be"),
+        );
+        assert_eq!(fact.labels, ["CONFIDENTIAL"]);
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_said_to_be_dropped() {
+    let mut traces = traces();
+    traces.keep(TENANT, ADA, read(), br#"{"email":"maria@example.com"}"#);
+    let many: Vec<String> = (0..MAX_MARKS).map(|n| format!("value-{n}")).collect();
+    let many = serde_json::to_vec(&many).unwrap();
+    traces.keep(TENANT, ADA, read(), &many);
+    let fact = traces.find(TENANT, ADA, &arguments("maria@example.com"));
+    assert_eq!((fact.labels.len(), fact.dropped), (0, true));
+    let trail = traces.parties.values().next().unwrap();
+    assert!(trail.order.len() <= MAX_MARKS);
+    assert!(trail.whole.values().map(Vec::len).sum::<usize>() <= MAX_MARKS);
+}
+
+#[test]
+fn of_too_many_parties_the_longest_silent_is_forgotten_and_it_shows() {
+    let mut traces = traces();
+    for n in 0..=MAX_PARTIES {
+        let result = br#"{"email":"maria@example.com"}"#;
+        traces.keep(TENANT, &n.to_string(), read(), result);
+    }
+    let said = arguments("maria@example.com");
+    let first = traces.find(TENANT, "0", &said);
+    assert_eq!((first.labels.len(), first.dropped), (0, true));
+    let last = traces.find(TENANT, &MAX_PARTIES.to_string(), &said);
+    assert_eq!(last.labels.len(), 1);
+    assert_eq!(traces.parties.len(), MAX_PARTIES);
+}
+
+proptest! {
+    /// Whatever the text, any part that is long enough is found wherever it stands.
+    #[test]
+    fn any_part_that_is_long_enough_is_found(
+        text in "[!-~]{24,300}",
+        at in any::<prop::sample::Index>(),
+        before in "[ -~]{0,20}",
+        after in "[ -~]{0,20}",
+    ) {
+        let start = at.index(text.len() - PART_BYTES + 1);
+        let part = &text[start..start + PART_BYTES];
+        let argument = format!("{before}{part}{after}");
+        prop_assert!(!found(&json!({"text": text}), &argument).labels.is_empty());
+    }
+
+    /// Any value that is long enough to be traced is found wherever it stands.
+    #[test]
+    fn any_value_that_is_long_enough_is_found(
+        value in "[!-~]{6,40}",
+        before in "[ -~]{0,20}",
+        after in "[ -~]{0,20}",
+    ) {
+        let argument = format!("{before}{value}{after}");
+        prop_assert!(!found(&json!({"v": value}), &argument).labels.is_empty());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(result: Vec<u8>, argument: String) {
+        let mut traces = traces();
+        traces.keep(TENANT, ADA, read(), &result);
+        traces.find(TENANT, ADA, &arguments(&argument));
+    }
+}

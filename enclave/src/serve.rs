@@ -38,6 +38,7 @@ use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::digest::{GatewayId, PublicKey, UnixMillis};
 use countersign_record::entry::{Body, EntryRef};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
@@ -252,10 +253,7 @@ impl Gateway {
             held,
             callers: Callers::of_content(engine.content()),
             people: Callers::new(&people(&registry)),
-            upstreams: Upstreams::new(
-                engine.content(),
-                &Arc::new(Guard::new(settings.egress.nameservers)),
-            )?,
+            upstreams: upstreams(&engine, settings.egress.nameservers)?,
             flow: Flow::new(&engine, clock.now().at)?,
             joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),
             sessions: Sessions::default(),
@@ -490,6 +488,11 @@ fn close_idle_runs(gateway: &Gateway) {
             .journal
             .close_run(tenant, run, now.at, now.since_boot, Box::new(|_| ()));
     }
+}
+
+/// The tools, reached by the names that these servers resolve.
+fn upstreams(engine: &Engine, nameservers: Vec<SocketAddr>) -> anyhow::Result<Upstreams> {
+    Upstreams::new(engine.content(), &Arc::new(Guard::new(nameservers)))
 }
 
 /// The control state. A panic while it was held would be a bug in a pure fold; the log stays the truth.

@@ -362,20 +362,7 @@ pub(crate) fn capability(
         report,
     );
     let descriptor = descriptor(source, &file, method, report);
-    for (key, text) in [
-        ("retention", &file.retention),
-        ("residency", &file.residency),
-    ] {
-        if text.get_ref().is_empty() || text.get_ref().len() > 64 {
-            report.value(
-                source,
-                text.span(),
-                key,
-                text.get_ref(),
-                "1 to 64 characters",
-            );
-        }
-    }
+    check_bands(source, &file, report);
     check_assurance(source, &file, report);
     if let Some(group) = &file.approvers {
         let _ = plain_name(source, "approvers", group, report);
@@ -436,6 +423,24 @@ fn check_assurance(source: Source<'_>, file: &File, report: &mut Report) {
         let found = level.get_ref().to_string();
         let expected = format!("0 to {MAX_DEMANDED}");
         report.value(source, level.span(), "min_assurance", &found, expected);
+    }
+}
+
+/// Names of retention and residency.
+fn check_bands(source: Source<'_>, file: &File, report: &mut Report) {
+    for (key, text) in [
+        ("retention", &file.retention),
+        ("residency", &file.residency),
+    ] {
+        if text.get_ref().is_empty() || text.get_ref().len() > 64 {
+            report.value(
+                source,
+                text.span(),
+                key,
+                text.get_ref(),
+                "1 to 64 characters",
+            );
+        }
     }
 }
 

@@ -181,8 +181,8 @@ proptest! {
         before in "[ -~]{0,20}",
         after in "[ -~]{0,20}",
     ) {
-        let start = at.index(text.len() - PART_BYTES + 1);
-        let part = &text[start..start + PART_BYTES];
+        let parts: Vec<&[u8]> = text.as_bytes().windows(PART_BYTES).collect();
+        let part = std::str::from_utf8(parts[at.index(parts.len())]).unwrap();
         let argument = format!("{before}{part}{after}");
         let labels = found(&json!({"text": text}), &argument).labels;
         prop_assert_eq!(labels.len(), 1);

@@ -1,9 +1,11 @@
 //! Facts can be kept and used again.
 
-use crate::fixture::{DELETE, ERASURE, engine, example, facts, query};
-use countersign_policies::Facts;
-use countersign_policies::decision::{BudgetFact, FACTS_VERSION, ShapeFact};
+use crate::fixture::{DELETE, ERASURE, READER, SELECT, engine, example, facts, plus, query};
+use countersign_policies::decision::{
+    BudgetFact, FACTS_VERSION, FlowFact, Outcome, PolicyFault, ShapeFact,
+};
 use countersign_policies::input::{Input, Value};
+use countersign_policies::{Facts, SiteFiles};
 use countersign_record::body::Mode;
 use countersign_record::cbor::Cbor;
 use countersign_record::digest::{ArtifactDigest, UnixMillis};
@@ -36,6 +38,50 @@ fn properties_out_of_order_are_not_read() {
     assert!(Input::from_bytes(&bytes).is_err());
 }
 
+/// The example, with results of its queries traced, and a rule about them.
+fn traced() -> SiteFiles {
+    let mut files = example();
+    let read = files.0.get_mut("capabilities/read_query.toml").unwrap();
+    *read = read.replacen("retention", "trace_results = true\nretention", 1);
+    let rule = r#"
+@id("nothing-confidential-leaves")
+forbid (principal, action, resource) when { context.flow.labels.contains("CONFIDENTIAL") };
+"#;
+    let with_rule = plus("policies/flow.cedar", rule);
+    files.0.extend(
+        with_rule
+            .0
+            .into_iter()
+            .filter(|(path, _)| path == "policies/flow.cedar"),
+    );
+    files
+}
+
+#[test]
+fn policy_sees_what_arguments_repeat_and_a_call_that_nobody_looked_at_is_denied() {
+    let engine = engine(&traced());
+    let mut facts = facts(&engine, READER, "read_query", &query(SELECT));
+    let flow = |labels: &[&str]| {
+        Some(FlowFact {
+            labels: labels.iter().map(ToString::to_string).collect(),
+            sources: vec![],
+            arguments: vec![],
+            since: UnixMillis(1),
+            dropped: false,
+        })
+    };
+    facts.flow = flow(&["INTERNAL"]);
+    assert_eq!(engine.decide(&facts).outcome, Outcome::Allow);
+    facts.flow = flow(&["CONFIDENTIAL", "INTERNAL"]);
+    let decision = engine.decide(&facts);
+    assert_eq!(decision.outcome, Outcome::Deny);
+    assert_eq!(decision.policies, ["nothing-confidential-leaves"]);
+    facts.flow = None;
+    let decision = engine.decide(&facts);
+    assert_eq!(decision.outcome, Outcome::Deny);
+    assert_eq!(decision.errors, [PolicyFault::Facts]);
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::Bool),
@@ -58,6 +104,7 @@ proptest! {
         approvers in prop::collection::vec("[a-z]{1,6}", 0..3),
         limit in prop::option::of(any::<u64>()),
         assurance in any::<u8>(),
+        dropped in prop::option::of(any::<bool>()),
     ) {
         let facts = Facts {
             version: FACTS_VERSION,
@@ -74,6 +121,13 @@ proptest! {
             budget: BudgetFact { calls: 3, limit },
             time: UnixMillis(12),
             token: None,
+            flow: dropped.map(|dropped| FlowFact {
+                labels: vec!["CONFIDENTIAL".into()],
+                sources: vec!["customers.read_query".into()],
+                arguments: vec!["query".into()],
+                since: UnixMillis(11),
+                dropped,
+            }),
         };
         let bytes = facts.to_bytes();
         prop_assert_eq!(Facts::from_bytes(&bytes).unwrap(), facts);

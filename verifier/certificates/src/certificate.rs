@@ -72,6 +72,8 @@ pub struct Extensions<'a> {
     pub key_id: Option<&'a [u8]>,
     /// First byte of the key usage; see [`usage`].
     pub usage: Option<u8>,
+    /// Whether the key usage has its ninth bit, decipherOnly, too.
+    pub decipher_only: bool,
     /// Basic constraints.
     pub constraints: Option<Constraints>,
     /// Extended key usage.
@@ -396,7 +398,11 @@ impl<'a> Extensions<'a> {
             let mut value = Reader::new(value);
             match oid {
                 SUBJECT_KEY_ID => out.key_id = Some(value.octets("SubjectKeyIdentifier")?),
-                KEY_USAGE => out.usage = Some(key_usage(&mut value)?),
+                KEY_USAGE => {
+                    let (first, decipher_only) = key_usage(&mut value)?;
+                    out.usage = Some(first);
+                    out.decipher_only = decipher_only;
+                }
                 BASIC_CONSTRAINTS => out.constraints = Some(Constraints::of(&mut value)?),
                 EXTENDED_KEY_USAGE => {
                     out.purposes = Some(Purposes {
@@ -449,13 +455,15 @@ impl Constraints {
     }
 }
 
-/// The first byte of the bits; the ninth, decipherOnly, means nothing here.
-fn key_usage(r: &mut Reader<'_>) -> Result<u8, DerError> {
+/// The first byte of the bits, and whether the ninth is there.
+fn key_usage(r: &mut Reader<'_>) -> Result<(u8, bool), DerError> {
     let element = r.expect(BIT_STRING, "KeyUsage")?;
     match element.content {
-        [unused @ 0..=7, first] if first.trailing_zeros() >= u32::from(*unused) => Ok(*first),
+        [unused @ 0..=7, first] if first.trailing_zeros() >= u32::from(*unused) => {
+            Ok((*first, false))
+        }
         [unused @ 0..=7, first, second] if second.trailing_zeros() >= u32::from(*unused) => {
-            Ok(*first)
+            Ok((*first, second & 0x80 != 0))
         }
         _ => Err(element.wrong("KeyUsage")),
     }

@@ -26,6 +26,8 @@ pub struct KeyChain {
     pub leaf: Certificate,
     /// The root's key and the issuer's.
     pub keys: [Key; 2],
+    /// Who signs the root's own certificate.
+    pub root_by: Key,
 }
 
 impl KeyChain {
@@ -70,6 +72,7 @@ impl KeyChain {
             root,
             issuer,
             leaf,
+            root_by: root_key.clone(),
             keys: [root_key, issuer_key],
         }
     }
@@ -81,7 +84,7 @@ impl KeyChain {
         [
             self.leaf.sign(issuer_key),
             self.issuer.sign(root_key),
-            self.root.sign(root_key),
+            self.root.sign(&self.root_by),
         ]
     }
 

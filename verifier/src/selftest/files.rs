@@ -550,6 +550,7 @@ files! {
     "cases/platform-gcp-set-nine-certificates.cbor"
     "cases/platform-gcp-set-no-certificate.cbor"
     "cases/platform-gcp-six-certificates.cbor"
+    "cases/platform-gcp-usage.cbor"
     "cases/platform-gcp-word-of-another-opening.cbor"
     "cases/platform-hidden-by-another-epoch.cbor"
     "cases/platform-launch-of-another-platform.cbor"

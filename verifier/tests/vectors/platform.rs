@@ -368,7 +368,7 @@ fn google() -> Vec<Case> {
         case(
             "platform-gcp-root-signature",
             "The root did not sign its own certificate.",
-            chain(|c| c.root.key = VendorKey::rsa(Rsa::Tpm).spki()),
+            chain(|c| c.root_by = VendorKey::rsa(Rsa::Tpm)),
         )
         .fails("evidence"),
         case(
@@ -393,6 +393,12 @@ fn google() -> Vec<Case> {
             "platform-gcp-purpose",
             "The certificate is for something else than a TPM's keys.",
             chain(|c| c.leaf.extensions[2] = purpose("2")),
+        )
+        .fails("evidence"),
+        case(
+            "platform-gcp-usage",
+            "The certificate's key usage has decipherOnly beside digitalSignature.",
+            chain(|c| c.leaf.extensions[1].value = vec![3, 3, 7, 0x80, 0x80]),
         )
         .fails("evidence"),
         case(

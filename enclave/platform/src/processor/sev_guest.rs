@@ -175,7 +175,7 @@ mod tests {
             answer.resize(RESPONSE_BYTES, 0);
             answer[REPORT_AT + 0x30] = u8::try_from(level).unwrap();
             answer[REPORT_AT + 0x50..REPORT_AT + 0x90].copy_from_slice(data);
-            answer.truncate(RESPONSE_BYTES - self.short);
+            answer.truncate(RESPONSE_BYTES.saturating_sub(self.short));
             answer
         }
     }

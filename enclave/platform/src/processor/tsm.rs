@@ -391,7 +391,7 @@ pub(crate) mod tests {
         fn make(&self, entry: &Path) -> io::Result<()> {
             self.failing("mkdir")?;
             let mut state = self.state.borrow_mut();
-            state.made += 1;
+            state.made = state.made.saturating_add(1);
             (state.inblob, state.level) = (None, None);
             state.entries.push(entry.to_owned());
             Ok(())
@@ -418,7 +418,7 @@ pub(crate) mod tests {
                 "auxblob" => state.table.clone(),
                 _ => return Err(errno(2)),
             };
-            bytes.truncate(limit + 1);
+            bytes.truncate(limit.saturating_add(1));
             Ok(bytes)
         }
 

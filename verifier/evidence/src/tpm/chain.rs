@@ -555,13 +555,14 @@ fn purpose(leaf: &Certificate<'_>, subject: CertifiedKey<'_>) -> Result<&'static
     let (what, usage_fits, purpose_fits) = match subject {
         CertifiedKey::Attestation => (
             "an attestation",
-            extensions.usage == Some(DIGITAL_SIGNATURE),
+            extensions.usage == Some(DIGITAL_SIGNATURE) && !extensions.decipher_only,
             matches!(purposes, [EK | AIK]),
         ),
         // SPEC: EK Credential Profile 3.2.11: RSA keys encipher, ECC keys agree.
         CertifiedKey::Endorsement(_) => (
             "an endorsement",
-            matches!(extensions.usage, Some(KEY_ENCIPHERMENT | KEY_AGREEMENT)),
+            matches!(extensions.usage, Some(KEY_ENCIPHERMENT | KEY_AGREEMENT))
+                && !extensions.decipher_only,
             matches!(purposes, [EK]),
         ),
     };

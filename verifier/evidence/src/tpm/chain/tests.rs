@@ -366,8 +366,10 @@ fn a_list_that_nobody_asks_for_still_says_what_it_says() {
 
 #[test]
 fn a_certificate_for_something_else_is_refused() {
-    let changes: [fn(&mut Draft); 7] = [
+    let changes: [fn(&mut Draft); 8] = [
         |it| it.chain.leaf.extensions[0] = Extension::issuer(None),
+        // digitalSignature, and the ninth bit: decipherOnly.
+        |it| it.chain.leaf.extensions[1].value = vec![3, 3, 7, 0x80, 0x80],
         |it| it.chain.leaf.extensions[1] = Extension::usage(0x20),
         |it| it.chain.leaf.extensions[1] = Extension::usage(0xa0),
         |it| {
@@ -540,6 +542,7 @@ fn every_single_bit_of_certificates_and_lists_is_refused() {
         it.chain.root.key = root.spki();
         it.chain.issuer.key = issuer.spki();
         it.chain.leaf.key = Key::p256(3).spki();
+        it.chain.root_by = root.clone();
         it.chain.keys = [root.clone(), issuer.clone()];
         it.list_keys = vec![issuer, root.clone()];
         it.pinned = root;

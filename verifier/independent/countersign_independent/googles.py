@@ -85,8 +85,7 @@ def constraints(rng, google):
 def usage(rng, google):
     chain = _chain(rng, google)
     one = chain[rng.randrange(len(chain))]
-    # Not (0, 8): there both are known to differ (decision 0018), and test_google.py says what the page does.
-    bits = some(rng, None, (), (0,), (5,), (6,), (0, 5), (1,), (0, 1), (2,), (0, 2), (5, 6), (4,))
+    bits = some(rng, None, (), (0,), (5,), (6,), (0, 5), (1,), (0, 1), (2,), (0, 2), (5, 6), (4,), (0, 8))
     if bits is None:
         one.extensions.pop(KEY_USAGE, None)
     else:

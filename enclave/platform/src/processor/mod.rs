@@ -319,7 +319,10 @@ mod tests {
         let at = if version == 4 { 568 } else { 574 };
         let mut quote = vec![0; 1000];
         quote[0] = version;
-        quote[at..].iter_mut().take(64).for_each(|byte| *byte = 0x5a);
+        quote[at..]
+            .iter_mut()
+            .take(64)
+            .for_each(|byte| *byte = 0x5a);
         quote
     }
 

@@ -43,9 +43,9 @@ checks! {
     /// The tool exists for this tenant.
     Capability = "capability": UnknownCapability,
     /// The tool is the one that was registered.
-    Descriptor = "descriptor": DescriptorChanged | UpstreamUnavailable,
+    Descriptor = "descriptor": DescriptorChanged | UpstreamUnavailable | EgressDenied | UpstreamUntrusted | SandboxUnavailable,
     /// The arguments keep to types, schema, rules and shapes.
-    Arguments = "arguments": InvalidArguments | UnrepresentableNumber,
+    Arguments = "arguments": InvalidArguments | UnrepresentableNumber | DestinationDenied,
     /// No argument names another tenant than the caller's.
     Tenancy = "tenancy": CrossTenantDenied,
     /// No stop of the log covers the call.
@@ -69,7 +69,7 @@ checks! {
     /// The intent is in the log.
     Seal = "seal": AuditBackpressure | AuditUnavailable | NotWitnessed,
     /// The tool answers, and nobody stops the call before.
-    Execute = "execute": UpstreamUnavailable | EgressDenied | UpstreamUntrusted | RedirectRefused | OutcomeUnknown | UpstreamMalformed | Cancelled | Stopped | StoppedRunning,
+    Execute = "execute": UpstreamUnavailable | EgressDenied | UpstreamUntrusted | SandboxUnavailable | RedirectRefused | OutcomeUnknown | UpstreamMalformed | Cancelled | Stopped | StoppedRunning,
     /// The result may be seen, and its record is in the log.
     Release = "release": ResultTooLarge | RestrictedResult | RedactionFailed | ResultWithheld,
 }

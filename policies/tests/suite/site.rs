@@ -110,7 +110,7 @@ fn many_problems_are_shown_at_once() {
             "agents/bad.toml:2: tenant \"x\" is not declared in this site",
             "agents/bad.toml:3: token_digest is \"00\", expected 32 bytes in hexadecimal",
             "policies/customers.cedar.bak: this file has no place in a site, expected countersign.toml, adapters/*.toml, \
-             agents/*.toml, approvers/*.toml, capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar or schemas/*.json",
+             agents/*.toml, approvers/*.toml, capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, roots/*.pem, sandboxes/*.toml or schemas/*.json",
         ]
     );
 }
@@ -181,7 +181,7 @@ fn an_adapter_that_is_not_declared_is_refused() {
 fn an_http_adapter_has_no_command() {
     let found = one(&plus(
         "adapters/other.toml",
-        "name = \"other\"\nkind = \"mcp-http\"\nurl = \"http://x\"\ncommand = \"y\"\n",
+        "name = \"other\"\nkind = \"mcp-http\"\nurl = \"http://127.0.0.1:9\"\ncommand = \"y\"\n",
     ));
     assert_eq!(
         found,

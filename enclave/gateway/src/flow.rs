@@ -40,6 +40,10 @@ const MAX_MARKS: usize = 65_536;
 /// Most parties that have any. Beyond, the one that was longest silent loses its own.
 const MAX_PARTIES: usize = 1_024;
 
+/// How much of one call's arguments is looked at, and of one text of a result kept, in bytes. More would not leave more
+/// marks than there is room for, and somebody else's call waits meanwhile.
+const MAX_LOOKED_AT: usize = 256 * 1024;
+
 /// Most sources that a fact names.
 const MAX_SOURCES: usize = 16;
 
@@ -160,13 +164,17 @@ impl Traces {
         let now = self.clock;
         let mut sources: BTreeSet<SourceId> = BTreeSet::new();
         let mut named: BTreeSet<String> = BTreeSet::new();
+        let (mut room, mut unseen) = (MAX_LOOKED_AT, false);
         let trail = self.parties.get_mut(&(tenant, party.to_owned()));
         if let Some(trail) = &trail {
             for (name, value) in arguments {
                 let before = sources.len();
                 let mut hit = false;
                 leaves(value, &mut |text| {
-                    hit |= trail.hits(key, text, &mut sources)
+                    unseen |= text.len() > room;
+                    let seen = text.get(..room).unwrap_or(text);
+                    room = room.saturating_sub(seen.len());
+                    hit |= trail.hits(key, seen, &mut sources);
                 });
                 if hit || sources.len() > before {
                     named.insert(name.clone());
@@ -193,7 +201,7 @@ impl Traces {
                 .collect(),
             arguments: named.into_iter().collect(),
             since,
-            dropped: lost || trail.as_ref().is_some_and(|trail| trail.dropped),
+            dropped: lost || unseen || trail.as_ref().is_some_and(|trail| trail.dropped),
         };
         if let Some(trail) = trail {
             trail.last = now;
@@ -238,6 +246,8 @@ impl Trail {
         if text.len() < MIN_BYTES {
             return;
         }
+        self.dropped |= text.len() > MAX_LOOKED_AT;
+        let text = text.get(..MAX_LOOKED_AT).unwrap_or(text);
         if text.len() < PART_BYTES {
             let head = hash(key, text.get(..MIN_BYTES).unwrap_or_default());
             let all = hash(key, text);

@@ -158,6 +158,18 @@ fn what_there_is_no_room_for_is_said_to_be_dropped() {
 }
 
 #[test]
+fn what_is_too_long_to_be_looked_at_is_said_to_be_dropped() {
+    let mail = json!({"email": "maria@example.com"});
+    let long = "x".repeat(MAX_LOOKED_AT);
+    let fact = found(&mail, &format!("{long} maria@example.com"));
+    assert_eq!((fact.labels.len(), fact.dropped), (0, true));
+    let fact = found(&mail, &format!("maria@example.com {long}"));
+    assert_eq!((fact.labels.len(), fact.dropped), (1, true));
+    let fact = found(&result(&format!("{long}{long}")), "hello there");
+    assert!(fact.dropped);
+}
+
+#[test]
 fn of_too_many_parties_the_longest_silent_is_forgotten_and_it_shows() {
     let mut traces = traces();
     for n in 0..=MAX_PARTIES {

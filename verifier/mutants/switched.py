@@ -32,7 +32,7 @@ MOST_MEMORY = 6 * 2**30
 # Tests that caught others of the same function, run before the rest.
 LIKELY = 3
 # Tests that take so many seconds by themselves run together with others of their program; by themselves; last.
-QUICK, SLOW = 0.5, 20
+QUICK, SLOW = 0.5, 1
 STARTED = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. ")
 
 

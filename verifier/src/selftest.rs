@@ -320,7 +320,6 @@ fn report(case: &CaseEntry, files: &Files) -> Result<Report, CorpusError> {
         reference,
         receipts,
         checkpoints,
-        threads: 1,
         ..Options::default()
     };
     let export = file(files, &case.export)?;

@@ -1,0 +1,235 @@
+//! The corpus judged, from its files alone: a test for each case, so that one can be run by itself.
+//!
+//! What a case has to come to stands in `vectors/index.json`. `tests/vectors` makes the files, and compares the
+//! index with what the authors of the cases expect.
+
+#![expect(clippy::unwrap_used, reason = "test code: a panic is a failed test")]
+
+use countersign_record::digest::{UnixMillis, sha256};
+use countersign_verify::ledger::State;
+use countersign_verify::report::Report;
+use countersign_verify::selftest::{CaseEntry, CorpusError, Index, SUMS, SelfTest, embedded, run};
+use countersign_verify::text::{Detail, is_hostile, render};
+use countersign_verify::trust::{Reference, Trust};
+use countersign_verify::{Options, receipts, verify};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// Declares a test for each case.
+macro_rules! cases {
+    ($($test:ident $name:literal)*) => {
+        $(
+            #[test]
+            fn $test() {
+                super::comes_out_as_the_index_says($name);
+            }
+        )*
+    };
+}
+
+mod cases;
+
+static INDEX: LazyLock<Index> =
+    LazyLock::new(|| serde_json::from_slice(&embedded("index.json").unwrap()).unwrap());
+
+fn comes_out_as_the_index_says(name: &str) {
+    let case = INDEX.cases.iter().find(|c| c.name == name).unwrap();
+    let report = report(case, 1);
+    let said = (case.verdict, case.exit_code, case.first_failure.as_deref());
+    let found = (report.verdict, report.exit_code, report.first_failure);
+    assert_eq!(found, said, "{}", render(&report, Detail::Brief));
+    let others: BTreeMap<String, State> = report
+        .checks
+        .iter()
+        .filter(|c| c.state != State::Pass)
+        .map(|c| (c.code.to_owned(), c.state))
+        .collect();
+    assert_eq!(others, case.states, "{}", render(&report, Detail::Brief));
+    no_case_is_printed_with_what_could_mislead_a_terminal(&report);
+    no_case_depends_on_the_number_of_threads(case, &report);
+}
+
+fn report(case: &CaseEntry, threads: usize) -> Report {
+    let trust = Trust::parse(&embedded(&case.trust).unwrap()).unwrap();
+    let reference = case
+        .reference
+        .as_ref()
+        .map(|name| Reference::parse(&embedded(name).unwrap()).unwrap());
+    let receipts = case
+        .receipts
+        .as_ref()
+        .map(|name| receipts::split(&embedded(name).unwrap()).unwrap());
+    let options = Options {
+        reference,
+        receipts: receipts.unwrap_or_default(),
+        checkpoints: case
+            .checkpoints
+            .iter()
+            .map(|name| (name.clone(), embedded(name).unwrap()))
+            .collect(),
+        threads,
+        ..Options::default()
+    };
+    let export = embedded(&case.export).unwrap();
+    verify(export.as_slice(), &trust, &options, UnixMillis(case.now))
+}
+
+fn no_case_is_printed_with_what_could_mislead_a_terminal(report: &Report) {
+    let text = render(report, Detail::Full);
+    let printed = text.clone() + &report.to_json().unwrap();
+    assert!(!printed.chars().any(|c| c != '\n' && is_hostile(c)));
+    // Whatever a name says, the verdict is the first line, and no other line is one.
+    let verified = text.lines().filter(|l| *l == "VERIFIED").count();
+    let says_so = report.exit_code == 0 && report.headline == "VERIFIED";
+    assert_eq!(verified, usize::from(says_so));
+}
+
+fn no_case_depends_on_the_number_of_threads(case: &CaseEntry, one: &Report) {
+    assert_eq!(*one, report(case, 3));
+}
+
+// ---- the self-test ----------------------------------------------------------------------
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// A corpus of two cases that this program carries: one that is verified, one with receipts or checkpoints.
+fn two_cases() -> (Index, Files) {
+    let wanted = |case: &&CaseEntry| {
+        case.name == "accept-story" || (case.receipts.is_some() && case.exit_code != 0)
+    };
+    let index = Index {
+        cases: INDEX.cases.iter().filter(wanted).take(2).cloned().collect(),
+        ..INDEX.clone()
+    };
+    assert_eq!(index.cases.len(), 2);
+    let mut files = Files::new();
+    for case in &index.cases {
+        let names = [&case.export, &case.trust].into_iter();
+        let names = names.chain(&case.reference).chain(&case.receipts);
+        for name in names.chain(&case.checkpoints) {
+            files.insert(name.clone(), embedded(name).unwrap());
+        }
+    }
+    (index, files)
+}
+
+/// Adds the index, and the sums of everything.
+fn sealed(index: &Index, mut files: Files) -> Files {
+    let text = serde_json::to_vec(index).unwrap();
+    files.insert("index.json".to_owned(), text);
+    let line = |(name, bytes): (&String, &Vec<u8>)| {
+        let sum = hex::encode(sha256(bytes));
+        format!("{sum}  {name}\n")
+    };
+    let sums: String = files.iter().map(line).collect();
+    files.insert(SUMS.to_owned(), sums.into_bytes());
+    files
+}
+
+fn tried(files: &Files) -> Result<SelfTest, CorpusError> {
+    run(|name| files.get(name).cloned().ok_or_else(|| name.to_owned()))
+}
+
+#[test]
+fn a_corpus_that_comes_out_as_it_says_agrees() {
+    let (index, files) = two_cases();
+    let files = sealed(&index, files);
+    let result = tried(&files).unwrap();
+    assert!(result.agrees());
+    assert_eq!((result.score.cases, result.score.agreed), (2, 2));
+    assert_eq!(result.score.corpus, hex::encode(sha256(&files[SUMS])));
+    assert_eq!(
+        result.render(),
+        format!("2 of 2 cases as expected\ncorpus {}\n", result.score.corpus)
+    );
+}
+
+#[test]
+fn a_wrong_expectation_is_a_disagreement() {
+    let (mut index, files) = two_cases();
+    let case = index.cases.iter_mut().find(|c| c.exit_code == 0).unwrap();
+    case.exit_code = 1;
+    let name = case.name.clone();
+    let result = tried(&sealed(&index, files)).unwrap();
+    assert!(!result.agrees());
+    assert_eq!((result.score.cases, result.score.agreed), (2, 1));
+    assert_eq!(result.disagreements[0].case, name);
+    assert_eq!(
+        result.disagreements[0].differs,
+        ["the exit code is 0, expected 1"]
+    );
+}
+
+#[test]
+fn a_state_that_is_not_as_listed_is_a_disagreement() {
+    let (mut index, files) = two_cases();
+    index.cases[0].states.insert("leaves".into(), State::Fail);
+    index.cases[0].states.insert("colour".into(), State::Fail);
+    let result = tried(&sealed(&index, files)).unwrap();
+    assert_eq!(
+        result.disagreements[0].differs,
+        [
+            "leaves is pass, expected FAIL",
+            "colour is a check that this verifier does not have"
+        ]
+    );
+}
+
+#[test]
+fn an_altered_file_of_a_corpus_is_no_corpus() {
+    let (index, files) = two_cases();
+    let mut files = sealed(&index, files);
+    files.get_mut("cases/accept-story.cbor").unwrap()[100] ^= 1;
+    let name = "cases/accept-story.cbor".to_owned();
+    assert_eq!(tried(&files), Err(CorpusError::Altered { name }));
+}
+
+#[test]
+fn a_file_that_is_not_listed_is_not_read() {
+    let (index, mut files) = two_cases();
+    let name = "cases/accept-story.cbor".to_owned();
+    let export = files.remove(&name).unwrap();
+    let mut files = sealed(&index, files);
+    files.insert(name.clone(), export);
+    assert_eq!(tried(&files), Err(CorpusError::Unlisted { name }));
+}
+
+#[test]
+fn a_corpus_reads_no_file_outside_of_it() {
+    for name in [
+        "../cases/a",
+        "/cases/a",
+        "cases//a",
+        "./a",
+        ".hidden",
+        "a b",
+        "a\\b",
+    ] {
+        let (index, mut files) = two_cases();
+        files.insert(name.to_owned(), vec![]);
+        let line = 1 + files.keys().position(|k| k == name).unwrap();
+        // The index stands between directories and names that are before it in the alphabet.
+        let line = line + usize::from(name > "index.json");
+        assert_eq!(
+            tried(&sealed(&index, files)),
+            Err(CorpusError::Sums { line })
+        );
+    }
+}
+
+#[test]
+fn a_corpus_without_a_case_is_no_corpus() {
+    let (mut index, files) = two_cases();
+    index.cases.clear();
+    assert_eq!(tried(&sealed(&index, files)), Err(CorpusError::Empty));
+}
+
+#[test]
+fn a_corpus_of_another_version_is_not_judged() {
+    let (mut index, files) = two_cases();
+    index.corpus = 2;
+    assert_eq!(
+        tried(&sealed(&index, files)),
+        Err(CorpusError::Version { found: 2 })
+    );
+}

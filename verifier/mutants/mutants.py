@@ -32,6 +32,7 @@ ROOT = VERIFIER.parent
 WORK = VERIFIER / "target/mutants"
 TREE = WORK / "tree"
 EXPLANATIONS = HERE / "survivors.toml"
+CAUGHT = HERE / "caught"
 
 # What the tests read, beside the verifier itself.
 NEEDED = ("verifier", "docs", "measurements", "README.md")
@@ -166,10 +167,12 @@ def parse_changes(listed):
     def span(of):
         return tuple((of[end]["line"], of[end]["column"]) for end in ("start", "end"))
 
-    return [
-        Change(m["name"], m["file"], span(m["span"]), m["replacement"], span(m["function"]["span"]) if m["function"] else None)
-        for m in json.loads(listed)
-    ]
+    def change(m):
+        function = m["function"]
+        within = (span(function["span"]), function["function_name"]) if function else (None, "")
+        return Change(m["name"], m["file"], span(m["span"]), m["replacement"], *within)
+
+    return [change(m) for m in json.loads(listed)]
 
 
 def list_mutants(package):
@@ -249,6 +252,11 @@ class Package:
         self.name = name
         self.mutants, self.changes = list_mutants(name)
         self.state = State(name)
+        self.functions = {change.name: f"{change.file}: {change.called}" for change in self.changes}
+        self.caught = CAUGHT / f"{name}.txt"
+        known = parse_caught(self.caught.read_text()) if self.caught.exists() else {}
+        # Of functions that are gone nothing is kept.
+        self.caught_by = {function: titles for function, titles in known.items() if function in self.functions.values()}
         files = {m.file for m in self.mutants.values()}
         self.explained, self.complaints = explain([e for e in explanations if e[0] in files], self.mutants.values())
         for mutant in self.explained:
@@ -303,10 +311,21 @@ class Package:
         for slow in (False, True):
             some = [test for test in tests if (test.seconds > SLOW) == slow]
             print(f"{self.name}: {len(names)} mutants, {len(some)} {'slow' if slow else 'quick'} tests", flush=True)
-            if not self.judge_all(names, lambda name: judge.judge(switches[name], some, patience), judge, deadline):
+
+            def judged(name, some=some):
+                return judge.judge(switches[name], some, patience, self.functions[name])
+
+            if not self.judge_all(names, judged, judge, deadline):
                 return True
             names = [name for name in names if self.outcome(name) == "missed"]
         return False
+
+    def store(self, judge):
+        """What mutants came to, and what caught them."""
+        self.state.store()
+        self.caught.parent.mkdir(exist_ok=True)
+        functions = set(self.functions.values())
+        self.caught.write_text(caught_text({f: set(titles) for f, titles in list(judge.caught_by.items()) if f in functions}))
 
     def judge_all(self, names, judged, judge, deadline):
         """Several at a time; whether all were."""
@@ -327,15 +346,30 @@ class Package:
                     now = time.monotonic()
                     if now - stored > STORE_EVERY or reached == len(names):
                         stored, left = now, (now - started) / reached * (len(names) - reached) / 60
-                        self.state.store()
+                        self.store(judge)
                         print(f"{self.name}: {reached} of {len(names)}, {len(self.unexplained())} survive, about {left:.0f} min left", flush=True)
             except BaseException:
                 judge.close()
                 pool.shutdown(cancel_futures=True)
                 raise
             finally:
-                self.state.store()
+                self.store(judge)
         return True
+
+
+def parse_caught(text):
+    """Titles of tests by function; a line each: `file: function <- test, test`."""
+    out = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            function, titles = line.split(" <- ")
+            out[function] = set(titles.split(", "))
+    return out
+
+
+def caught_text(caught_by):
+    lines = [f"{function} <- {', '.join(sorted(titles))}" for function, titles in sorted(caught_by.items()) if titles]
+    return "\n".join(["# Which tests catch the changes of each function. Written by `run`, which tries these first.", *lines, ""])
 
 
 class Unwoven:
@@ -365,7 +399,7 @@ def run_packages(packages, sources, asked, deadline):
             package.state.store()
             unwoven.mutants |= {m for n, m in package.mutants.items() if n in tree.unwoven}
         unwoven.store()
-        judge = Judge(tree, asked.jobs)
+        judge = Judge(tree, asked.jobs, {f: titles for package in packages for f, titles in package.caught_by.items()})
         for package in packages:
             names = [name for name in wanted[package.name] if name in switches]
             wanted[package.name] = [n for n in wanted[package.name] if n not in switches and n not in tree.unbuildable]

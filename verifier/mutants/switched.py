@@ -29,10 +29,11 @@ ROUNDS = 12
 # What waits and does not compute has so many times as long.
 WAITING = 10
 MOST_MEMORY = 6 * 2**30
-# Tests that caught others of the same function, run before the rest.
-LIKELY = 3
+# Tests that caught others just before, run before the rest.
+RECENT = 3
 # Tests that take so many seconds by themselves run together with others of their program; by themselves; last.
 QUICK, SLOW = 0.5, 1
+HASHED = re.compile(r"-[0-9a-f]{16}$")
 STARTED = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. ")
 
 
@@ -62,6 +63,11 @@ class Test:
     name: str
     seconds: float
     reached: frozenset
+
+    @property
+    def title(self):
+        """The same in every build: its program without the digest in its name, and its own name."""
+        return f"{HASHED.sub('', self.program.name)} {self.name}"
 
 
 class Tree:
@@ -181,12 +187,13 @@ def limit(child, seconds):
 class Judge:
     """Runs tests of woven code, alone or together, and remembers which caught what."""
 
-    def __init__(self, tree, workers):
+    def __init__(self, tree, workers, caught_by=None):
         self.tree, self.workers = tree, workers
         self.directories, self.digests, self.alone = {}, {}, {}
         self.running, self.closing = set(), threading.Event()
-        self.killers = collections.defaultdict(collections.Counter)
-        self.recent = collections.deque(maxlen=LIKELY)
+        # Titles of tests by function whose mutants they caught.
+        self.caught_by = collections.defaultdict(set, caught_by or {})
+        self.recent = collections.deque(maxlen=RECENT)
         self.surveyed = {}
 
     def know(self, programs):
@@ -279,26 +286,31 @@ class Judge:
         kept.write_text(json.dumps({"digest": digest, "tests": [[t.name, t.seconds, sorted(t.reached)] for t in tests]}))
         return tests
 
-    def judge(self, switch, tests, patience):
+    def judge(self, switch, tests, patience, function):
         """`caught` or `missed`; nothing if it was stopped. A test that does not end has failed."""
         reaching = [test for test in tests if switch.place in test.reached]
-        together = collections.defaultdict(list)
-        for test in reaching:
-            together[test.program, test.name if test.seconds > QUICK else ""].append(test)
-        killers = [test for test, _ in self.killers[switch.function].most_common() if test in reaching][:LIKELY]
-        # Its neighbours were judged just before.
-        killers += [test for test in list(self.recent) if test in reaching and test not in killers]
-        groups = [[test] for test in killers]
-        groups += sorted(together.values(), key=lambda tests: sum(test.seconds for test in tests))
-        for group in groups:
-            seconds = max(patience, 6 * sum(test.seconds for test in group))
-            passed, last = self.run(group[0].program, [t.name for t in group], seconds, {"COUNTERSIGN_MUTANT": str(switch)})
-            if passed is None:
-                return None
-            if not passed:
-                for test in group:
-                    if test.name == last:
-                        self.killers[switch.function][test] += 1
-                        self.recent.append(test)
-                return "caught"
+        known, recent = self.caught_by[function], list(self.recent)
+        tried = set()
+        # What caught others of this function; what caught the neighbours, just before; the rest, short ones first.
+        for likely in (lambda test: test.title in known, lambda test: test in recent, lambda _: True):
+            for group in groups([test for test in reaching if test not in tried and likely(test)]):
+                seconds = max(patience, 6 * sum(test.seconds for test in group))
+                passed, last = self.run(group[0].program, [t.name for t in group], seconds, {"COUNTERSIGN_MUTANT": str(switch)})
+                if passed is None:
+                    return None
+                if not passed:
+                    for test in group:
+                        if test.name == last:
+                            known.add(test.title)
+                            self.recent.append(test)
+                    return "caught"
+                tried |= set(group)
         return "missed"
+
+
+def groups(tests):
+    """Tests that run in one process: quick ones of a program together, others by themselves; those that take least first."""
+    together = collections.defaultdict(list)
+    for test in tests:
+        together[test.program, test.name if test.seconds > QUICK else ""].append(test)
+    return sorted(together.values(), key=lambda group: sum(test.seconds for test in group))

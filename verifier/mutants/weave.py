@@ -33,6 +33,8 @@ class Change:
     replacement: str
     # Span of the function around it, doc comment included; none for a constant.
     function: tuple | None
+    # What that function is called.
+    called: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,6 +83,12 @@ class Remembering(unittest.TestCase):
         self.assertEqual(mutants.State("of-no-package").outcomes, {mutant: "missed"})
 
 
+    def test_what_caught_the_changes_of_a_function_is_read_as_it_was_written(self):
+        caught = {"src/a.rs: <impl A for B>::f": {"tamper a::b", "corpus c"}, "src/a.rs: g": {"corpus d"}}
+        self.assertEqual(mutants.parse_caught(mutants.caught_text(caught)), caught)
+        self.assertEqual(mutants.parse_caught(mutants.caught_text({"src/a.rs: g": set()})), {})
+
+
 class Explanations(unittest.TestCase):
     def test_every_explanation_is_about_a_line_that_is_there(self):
         for file, _, line, _, _ in parse_explanations(mutants.EXPLANATIONS.read_text()):

@@ -78,27 +78,33 @@ class Judging(unittest.TestCase):
                 self.judge.survey(self.program, 20)
 
     def test_a_mutant_that_a_test_notices_is_caught(self):
-        self.assertEqual(self.judge.judge(Switch(1, 1, 1), self.tests, 20), "caught")
+        self.assertEqual(self.judge.judge(Switch(1, 1, 1), self.tests, 20, "f"), "caught")
 
     def test_what_caught_one_mutant_comes_first_at_the_next_of_its_function(self):
-        self.judge.judge(Switch(1, 1, 1), self.tests, 20)
+        self.judge.judge(Switch(1, 1, 1), self.tests, 20, "f")
         with unittest.mock.patch.object(self.judge, "run", return_value=(False, None)) as run:
-            self.judge.judge(Switch(1, 2, 1), self.tests, 20)
+            self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f")
         self.assertEqual(run.call_args_list[0].args[1], ["one_is_smaller_than_two"])
 
+    def test_what_an_earlier_run_says_caught_others_of_a_function_comes_first(self):
+        self.judge.caught_by["f"] = {"program three_steps_are_three", "program two_is_not_smaller_than_one", "gone gone"}
+        with unittest.mock.patch.object(self.judge, "run", return_value=(True, None)) as run:
+            self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f")
+        self.assertEqual([call.args[1] for call in run.call_args_list], [["two_is_not_smaller_than_one"], ["one_is_smaller_than_two"]])
+
     def test_a_mutant_that_no_test_notices_is_missed(self):
-        self.assertEqual(self.judge.judge(Switch(1, 2, 1), self.tests, 20), "missed")
+        self.assertEqual(self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f"), "missed")
 
     def test_a_mutant_that_hangs_is_ended(self):
-        self.assertEqual(self.judge.judge(Switch(2, 1, 2), self.tests, 0), "caught")
+        self.assertEqual(self.judge.judge(Switch(2, 1, 2), self.tests, 0, "f"), "caught")
 
     def test_a_mutant_that_no_test_reaches_is_missed_without_running_any(self):
         with unittest.mock.patch.object(self.judge, "run", side_effect=AssertionError("it ran")):
-            self.assertEqual(self.judge.judge(Switch(3, 1, 3), self.tests, 20), "missed")
+            self.assertEqual(self.judge.judge(Switch(3, 1, 3), self.tests, 20, "f"), "missed")
 
     def test_nothing_is_said_after_it_was_stopped(self):
         self.judge.close()
-        self.assertIsNone(self.judge.judge(Switch(1, 2, 1), self.tests, 20))
+        self.assertIsNone(self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f"))
 
     def test_a_test_that_fails_before_anything_is_changed_judges_nothing(self):
         with unittest.mock.patch.dict(os.environ, COUNTERSIGN_MUTANT="1 1"):

@@ -226,12 +226,13 @@ def end(judge):
     if manifest.scope == schema.TENANT and manifest.tenant is not None:
         mine = judge.tenants.get(manifest.tenant)
         kept = judge.proved
-        if mine is None:
-            report.unknown("tenant-heads", "no entry of the tenant")
-        elif period and mine.latest >= period.until:
+        if period and mine is not None and mine.latest >= period.until:
             report.held("tenant-heads")
         elif kept and (kept.reaches or kept.of == judge.heads_number):
-            _judge(judge, kept)
+            if period and _shown(judge, manifest.tenant, kept.size) is None:
+                report.unknown("tenant-heads", "no entry of the tenant is there")
+            else:
+                _judge(judge, kept)
         else:
             report.unknown("tenant-heads", "the last number is not proved")
     if manifest.scope == schema.RUN and manifest.run is not None:

@@ -177,11 +177,6 @@ impl Log {
         self.tenants.get(usize::try_from(*slot).ok()?)
     }
 
-    /// Whether an entry of the tenant was seen.
-    pub(super) fn knows(&self, id: TenantId) -> bool {
-        self.tenant(id).is_some()
-    }
-
     /// The tenant's last number up to the size that was quoted last.
     pub(super) fn quoted_number(&self, id: TenantId) -> Option<u64> {
         self.tenant(id)?.quoted

@@ -163,10 +163,6 @@ impl Checks<'_> {
         let Some(tenant) = self.tenant_asked() else {
             return;
         };
-        if !self.log.knows(tenant) {
-            let text = "no entry of the tenant is there: the log has none, or they are withheld";
-            return self.ledger.unknown(Code::TenantHeads, None, text);
-        }
         if self.log.is_fenced(tenant) {
             // An own entry after the period ends it: every number up to there is accounted for.
             return self.ledger.held(Code::TenantHeads);
@@ -180,6 +176,12 @@ impl Checks<'_> {
             let text = "not provable: no proof of the tenant's last number comes with the last renewal or close";
             return self.ledger.unknown(Code::TenantHeads, None, text);
         };
+        if proved.shown.is_none() && self.period().is_some() {
+            // The entries up to that number may all stand before the period.
+            let text =
+                "no entry of the tenant is there: whether one lies in the period is not provable";
+            return self.ledger.unknown(Code::TenantHeads, None, text);
+        }
         self.reaches_number(proved);
         let after = self.counts.withheld.saturating_sub(proved.withheld);
         if !proved.reaches && after > 0 {

@@ -662,6 +662,12 @@ impl Mini {
     }
 
     pub fn approve(&mut self, call: &Call, choice: Choice) -> EntryRef {
+        let (body, disclosure) = self.approval_body(call, choice);
+        self.push(Body::Approval(body), Some(call.run), vec![disclosure])
+    }
+
+    /// A person's word on a call, and what opens it.
+    pub fn approval_body(&self, call: &Call, choice: Choice) -> (Approval, Disclosure) {
         let action = self.action(call);
         let expires = UnixMillis(self.time + 600_000);
         let statement = ApprovalStatement {
@@ -684,7 +690,7 @@ impl Mini {
             statement: commitment,
             expires,
         };
-        self.push(Body::Approval(body), Some(call.run), vec![disclosure])
+        (body, disclosure)
     }
 
     pub fn close_run(&mut self, run: RunId) -> EntryRef {

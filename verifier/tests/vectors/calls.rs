@@ -511,6 +511,20 @@ fn actions() -> Vec<Case> {
         )
         .fails("actions"),
         case(
+            "actions-destructive-where-policy-gave-less",
+            "The sealed action destroys, policy gave it a harmless mode, and nobody approved.",
+            acted(|a| a.mode = Mode::Destructive),
+        )
+        .fails("actions")
+        .state("approval-required", State::Fail),
+        case(
+            "actions-harmless-where-policy-gave-more",
+            "The sealed action is said to be harmless, policy gave it the mode of what destroys, and nobody approved.",
+            intended(|i| i.policy.effective = Mode::Destructive),
+        )
+        .fails("actions")
+        .state("approval-required", State::Fail),
+        case(
             "actions-of-another-call",
             "The sealed action is of another call.",
             acted(|a| a.call = CallId([9; 16])),
@@ -988,6 +1002,17 @@ fn settlements() -> Vec<Case> {
         )
         .fails("settlement"),
         case(
+            "in-force-outcome-of-nothing",
+            "The outcome of a sealed call names as in force what is neither base nor change.",
+            with(|d| {
+                d.in_force = EntryRef {
+                    index: 1,
+                    digest: EntryDigest([5; 32]),
+                }
+            }),
+        )
+        .fails("in-force"),
+        case(
             "settlement-intent-not-named",
             "A sealed call's outcome names no intent.",
             with(|d| d.intent = None),
@@ -1154,6 +1179,36 @@ fn rules() -> Vec<Case> {
                     index: 1,
                     digest: EntryDigest([5; 32]),
                 }
+            }),
+        )
+        .fails("in-force"),
+        case(
+            "accept-first-change-after-a-restart",
+            "The first change after a restart names what was in force before it.",
+            signed(|log| {
+                let before = log.change();
+                log.close();
+                log.open();
+                let change = Change {
+                    before,
+                    ..change_body(log)
+                };
+                log.push(Body::Change(change), None, vec![]);
+            }),
+        ),
+        case(
+            "in-force-second-change-after-a-restart",
+            "The second change after a restart names what was in force before the restart.",
+            signed(|log| {
+                let before = log.change();
+                log.close();
+                log.open();
+                log.change();
+                let change = Change {
+                    before,
+                    ..change_body(log)
+                };
+                log.push(Body::Change(change), None, vec![]);
             }),
         )
         .fails("in-force"),

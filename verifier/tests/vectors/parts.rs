@@ -100,6 +100,28 @@ fn tenants() -> Vec<Case> {
             proof.path[0] = NodeHash([5; 32]);
         })).fails("tenant-heads"),
         case("tenant-heads-after-another-entry", "The proof stands after an entry that is no renewal.", tenant(|p, _| p.proofs[0].0 = 7)).fails("tenant-heads"),
+        case("tenant-heads-all-entries-withheld", "All entries of the tenant are withheld; the proof names the number of the last.", tenant(|p, _| p.withheld = (2..=5).chain(7..=8).collect())).fails("tenant-heads"),
+        case("tenant-heads-none-in-the-period", "All entries of the tenant are withheld; they may stand before the period.", tenant(|p, _| {
+            p.withheld = (2..=5).chain(7..=8).collect();
+            p.manifest.period = Some(Period { from: UnixMillis(START + 9500), until: UnixMillis(START + 100_000) });
+        })).cannot("tenant-heads").state("period", State::CannotTell),
+        case("approvals-of-another-tenant-withheld", "The approval of a call stands among another tenant's entries, which are withheld.", approved_among_others(|log, parts| {
+            parts.manifest.scope = Scope::Tenant;
+            parts.manifest.tenant = Some(TENANT);
+            parts.proofs = vec![log.proof(0, TENANT)];
+        })).fails("approval-required").state("approvals", State::Fail),
+        case("settlement-never-beside-withheld-entries", "A call was sealed in an epoch that ended, and never settled; others' entries after it are withheld.", {
+            let mut log = log(|log| {
+                log.intent(&call(1, Mode::ReadOnly), vec![], None);
+                foreign(log, 2);
+            });
+            log.close();
+            log.scope = Scope::Tenant;
+            let mut parts = Parts::of(&log);
+            parts.withheld = vec![3];
+            parts.proofs = vec![log.proof(0, TENANT)];
+            parts.bytes()
+        }).fails("settlement"),
         case("tenant-sequences-entry-withheld", "An entry in the middle of the tenant's is withheld.", tenant(|p, _| p.withheld.push(5))).fails("run-chains").state("tenant-sequences", State::Fail),
         case("scope-entry-of-another-tenant", "An export of one tenant has an entry of another.", tenant(|p, _| p.withheld = vec![4, 8])).fails("scope"),
         case("scope-tenant-not-named", "An export of one tenant does not say of which.", tenant(|p, _| p.manifest.tenant = None)).fails("tenant-heads").state("scope", State::Fail),
@@ -127,6 +149,29 @@ fn tenants() -> Vec<Case> {
             super::log::retrailed(&file(&items))
         }).fails("framing"),
     ]
+}
+
+/// A call whose approval (2) was written into another tenant's run, and is withheld.
+fn approved_among_others(change: impl FnOnce(&Mini, &mut Parts)) -> Vec<u8> {
+    let log = log(|log| {
+        let wanted = call(1, Mode::Destructive);
+        let elsewhere = Call {
+            run: OTHER_RUN,
+            ..call(1, Mode::Destructive)
+        };
+        // The person's word is on our action; only the place of its entry is another's.
+        let (body, disclosure) = log.approval_body(&wanted, Choice::Approve);
+        log.tenant = OTHER;
+        let approval = log.push(Body::Approval(body), Some(elsewhere.run), vec![disclosure]);
+        log.tenant = TENANT;
+        let intent = log.intent(&wanted, vec![approval], None);
+        log.decide(&wanted, Verdict::Allow, Some(intent));
+        log.close_run(RUN);
+    });
+    let mut parts = Parts::of(&log);
+    parts.withheld = vec![2];
+    change(&log, &mut parts);
+    parts.bytes()
 }
 
 fn runs() -> Vec<Case> {
@@ -166,6 +211,34 @@ fn runs() -> Vec<Case> {
         )
         .fails("run-chains"),
         case(
+            "accept-run-of-a-period",
+            "An export of one run, open, has an entry of it from after the period.",
+            run(false, &|p| {
+                p.manifest.period = Some(Period {
+                    from: UnixMillis(START),
+                    until: UnixMillis(START + 4500),
+                });
+            }),
+        )
+        .state("run-closes", State::Pass),
+        case(
+            "run-closes-no-entry-of-it",
+            "All entries of the run that the export is of are withheld.",
+            run(false, &|p| p.withheld = vec![2, 3, 4]),
+        )
+        .cannot("run-closes"),
+        case(
+            "approvals-of-another-run-withheld",
+            "The approval of a call stands in another run, whose entries are withheld.",
+            approved_among_others(|_, parts| {
+                parts.manifest.scope = Scope::Run;
+                parts.manifest.tenant = Some(TENANT);
+                parts.manifest.run = Some(RUN);
+            }),
+        )
+        .cannot("approvals")
+        .state("approval-required", State::CannotTell),
+        case(
             "scope-run-not-named",
             "An export of one run does not say of which.",
             run(true, &|p| p.manifest.run = None),
@@ -204,6 +277,45 @@ fn approved_before(
         until: UnixMillis(from.0 + 100_000),
     });
     parts.withheld = vec![2, 3, 4];
+    parts.bytes()
+}
+
+/// A sealed call (4) in a period, and entries up to the end of its epoch: 3 stands before the period, 5 after it.
+fn sealed_at_the_end(settled: bool, withheld: &[usize]) -> Vec<u8> {
+    let mut log = log(|log| {
+        denied(log, 1);
+        denied(log, 4);
+        let read = call(2, Mode::ReadOnly);
+        let intent = log.intent(&read, vec![], None);
+        denied(log, 3);
+        if settled {
+            log.decide(&read, Verdict::Allow, Some(intent));
+        }
+    });
+    log.close();
+    let mut parts = Parts::of(&log);
+    parts.manifest.period = Some(Period {
+        from: UnixMillis(START + 4500),
+        until: UnixMillis(START + 5500),
+    });
+    parts.withheld = withheld.to_vec();
+    parts.bytes()
+}
+
+/// A call that was sealed (2) before the period and settled (4) in it; the intent is withheld.
+fn sealed_before() -> Vec<u8> {
+    let log = log(|log| {
+        let read = call(1, Mode::ReadOnly);
+        let intent = log.intent(&read, vec![], None);
+        denied(log, 2);
+        log.decide(&read, Verdict::Allow, Some(intent));
+    });
+    let mut parts = Parts::of(&log);
+    parts.manifest.period = Some(Period {
+        from: UnixMillis(START + 4500),
+        until: UnixMillis(START + 100_000),
+    });
+    parts.withheld = vec![2];
     parts.bytes()
 }
 
@@ -264,6 +376,24 @@ fn periods() -> Vec<Case> {
             with(8500, 4500, &[]),
         )
         .fails("scope"),
+        case(
+            "accept-settled-after-the-period",
+            "A call was sealed in the period; its outcome, after the period, is withheld.",
+            sealed_at_the_end(true, &[6]),
+        )
+        .state("settlement", State::NotChecked),
+        case(
+            "settlement-never-in-a-period",
+            "A call of the period was never settled; what is withheld stands before it.",
+            sealed_at_the_end(false, &[2]),
+        )
+        .fails("settlement"),
+        case(
+            "accept-sealed-before-the-period",
+            "A call was settled in the period; its intent, before the period, is withheld.",
+            sealed_before(),
+        )
+        .state("settlement", State::NotChecked),
         case(
             "approvals-before-the-period",
             "The approval of a call is withheld: it stands before the period.",

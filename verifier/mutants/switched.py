@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 from weave import weave
@@ -173,6 +172,13 @@ def kill(child):
         pass
 
 
+def waited(child):
+    """(exit code, seconds of the processor that it and its own children took)."""
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return child.returncode, usage.ru_utime + usage.ru_stime
+
+
 def limit(child, seconds):
     """A mutant that allocates or computes without end shall end itself and not the machine. Seconds are the processor's: on
     a busy machine slow is not hanging."""
@@ -212,10 +218,10 @@ class Judge:
             kill(child)
 
     def run(self, program, names, seconds, extra):
-        """(whether all passed, the name of the last that ran)."""
+        """(whether all passed, the name of the last that ran, seconds of the processor that they took)."""
         with self.alone.get(program, threading.Lock()), tempfile.TemporaryFile("w+") as said:
             if self.closing.is_set():
-                return None, None
+                return None, None, 0
             directory = self.directories[program]
             environment = self.tree.environment() | {"CARGO_MANIFEST_DIR": str(directory)} | extra
             child = subprocess.Popen(
@@ -234,14 +240,14 @@ class Judge:
                     failed = True
                     kill(child)
                     break
-            child.wait()
+            code, seconds = waited(child)
             late.cancel()
             kill(child)
             child.stdout.close()
             self.running.discard(child)
             if self.closing.is_set():
-                return None, None
-            return not failed and child.returncode == 0, last
+                return None, None, 0
+            return not failed and code == 0, last, seconds
 
     def tests_of(self, directories, patience):
         """Every test of the packages in `directories`."""
@@ -269,9 +275,7 @@ class Judge:
         def one(name):
             with tempfile.TemporaryDirectory() as scratch:
                 reached = Path(scratch) / "reached"
-                started = time.monotonic()
-                passed, _ = self.run(program, [name], max(patience, 600), {"COUNTERSIGN_MUTANT_REACHED": str(reached)})
-                seconds = time.monotonic() - started
+                passed, _, seconds = self.run(program, [name], max(patience, 600), {"COUNTERSIGN_MUTANT_REACHED": str(reached)})
                 lines = reached.read_text().split() if reached.exists() else []
             if passed is False:
                 print(f"{program.name}: {name} fails before anything is changed: it judges nothing", flush=True)
@@ -291,11 +295,11 @@ class Judge:
         reaching = [test for test in tests if switch.place in test.reached]
         known, recent = self.caught_by[function], list(self.recent)
         tried = set()
-        # What caught others of this function; what caught the neighbours, just before; the rest, short ones first.
+        # What caught others of this function; what caught the neighbours, just before; the rest.
         for likely in (lambda test: test.title in known, lambda test: test in recent, lambda _: True):
             for group in groups([test for test in reaching if test not in tried and likely(test)]):
                 seconds = max(patience, 6 * sum(test.seconds for test in group))
-                passed, last = self.run(group[0].program, [t.name for t in group], seconds, {"COUNTERSIGN_MUTANT": str(switch)})
+                passed, last, _ = self.run(group[0].program, [t.name for t in group], seconds, {"COUNTERSIGN_MUTANT": str(switch)})
                 if passed is None:
                     return None
                 if not passed:
@@ -309,8 +313,8 @@ class Judge:
 
 
 def groups(tests):
-    """Tests that run in one process: quick ones of a program together, others by themselves; those that take least first."""
+    """Tests that run in one process: quick ones of a program together, others by themselves; many short ones first."""
     together = collections.defaultdict(list)
     for test in tests:
         together[test.program, test.name if test.seconds > QUICK else ""].append(test)
-    return sorted(together.values(), key=lambda group: sum(test.seconds for test in group))
+    return sorted(together.values(), key=lambda group: sum(test.seconds for test in group) / len(group))

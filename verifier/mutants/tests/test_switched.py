@@ -82,13 +82,13 @@ class Judging(unittest.TestCase):
 
     def test_what_caught_one_mutant_comes_first_at_the_next_of_its_function(self):
         self.judge.judge(Switch(1, 1, 1), self.tests, 20, "f")
-        with unittest.mock.patch.object(self.judge, "run", return_value=(False, None)) as run:
+        with unittest.mock.patch.object(self.judge, "run", return_value=(False, None, 0)) as run:
             self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f")
         self.assertEqual(run.call_args_list[0].args[1], ["one_is_smaller_than_two"])
 
     def test_what_an_earlier_run_says_caught_others_of_a_function_comes_first(self):
         self.judge.caught_by["f"] = {"program three_steps_are_three", "program two_is_not_smaller_than_one", "gone gone"}
-        with unittest.mock.patch.object(self.judge, "run", return_value=(True, None)) as run:
+        with unittest.mock.patch.object(self.judge, "run", return_value=(True, None, 0)) as run:
             self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f")
         self.assertEqual([call.args[1] for call in run.call_args_list], [["two_is_not_smaller_than_one"], ["one_is_smaller_than_two"]])
 

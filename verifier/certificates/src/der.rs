@@ -364,6 +364,21 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_lengths_of_each_width_are_read() {
+        for (head, length) in [
+            (&[0x04, 0x7f][..], 0x7f),
+            (&[0x04, 0x81, 0x80], 0x80),
+            (&[0x04, 0x81, 0xff], 0xff),
+            (&[0x04, 0x82, 0x01, 0x00], 0x100),
+            (&[0x04, 0x83, 0x01, 0x00, 0x00], 0x1_0000),
+            (&[0x04, 0x84, 0x01, 0x00, 0x00, 0x00], 0x100_0000),
+        ] {
+            let bytes = [head, &vec![5; length]].concat();
+            assert_eq!(one(&bytes).unwrap().content.len(), length);
+        }
+    }
+
+    #[test]
     fn a_length_beyond_the_input_is_cut_short_and_costs_nothing() {
         let found = one(&[0x04, 0x84, 0xff, 0xff, 0xff, 0xff, 0x00]);
         assert_eq!(found, Err(DerError::Truncated { field: "x", at: 0 }));
@@ -391,6 +406,9 @@ mod tests {
         assert_eq!(read(&[0x02, 0x01, 0x80]), None);
         assert_eq!(read(&[0x02, 0x02, 0x00, 0x7f]), None);
         assert_eq!(read(&[0x02, 0x09, 1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        let most = [[0x02, 0x09, 0x00].as_slice(), &[0xff; 8]].concat();
+        assert_eq!(read(&most), Some(u64::MAX));
+        assert_eq!(Reader::new(&[0x02, 0x01, 0x00]).unsigned("x"), Ok(&[0][..]));
     }
 
     #[test]

@@ -139,6 +139,13 @@ mod tests {
     fn a_fraction_is_rounded_up() {
         assert_eq!(token("20260304050607.089Z"), Some(1_772_600_767_089));
         assert_eq!(token("20260304050607.0890001Z"), Some(1_772_600_767_090));
+        assert_eq!(token("20260304050607.089000001Z"), Some(1_772_600_767_090));
+    }
+
+    #[test]
+    fn a_leap_second_is_the_second_before() {
+        assert_eq!(token("20161231235960Z"), token("20161231235959Z"));
+        assert_eq!(token("20161231235959Z"), Some(1_483_228_799_000));
     }
 
     #[test]
@@ -169,6 +176,7 @@ mod tests {
             "20260101000000",
             "20260101000000+0000",
             "2026010100000 Z",
+            "2026010100000:Z",
             "19691231235959Z",
             "",
         ] {
@@ -186,6 +194,9 @@ mod tests {
             certificate(UTC_TIME, "990101000000Z"),
             certificate(GENERALIZED_TIME, "19990101000000Z")
         );
+        // 1950 is before the first time that there is here; 2050 would not be.
+        assert_eq!(certificate(UTC_TIME, "500101000000Z"), None);
+        assert!(certificate(GENERALIZED_TIME, "20500101000000Z").is_some());
     }
 
     #[test]

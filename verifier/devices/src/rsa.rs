@@ -86,7 +86,8 @@ impl RsaPrivate {
     }
 
     /// The private operation on a message as long as the modulus. SPEC: RFC 8017 5.2.1, 2.b
-    fn raise(&self, encoded: &[u8]) -> Vec<u8> {
+    #[must_use]
+    pub fn raise(&self, encoded: &[u8]) -> Vec<u8> {
         let mut wide = vec![0; 512 - encoded.len()];
         wide.extend_from_slice(encoded);
         let m = U4096::from_be_slice(&wide);

@@ -25,6 +25,8 @@ SWITCH = Path(__file__).resolve().parent / "switch.rs"
 MANIFEST = '[package]\nname = "countersign-switch"\nversion = "0.0.0"\nedition = "2024"\n'
 # Rounds of leaving out what does not build: names and types, borrows, what follows from those.
 ROUNDS = 12
+# Beginnings of words that say nothing of what a function or test is about.
+COMMON = {"case", "chec", "acce", "with", "that", "from", "anot", "othe"}
 # What waits and does not compute has so many times as long.
 WAITING = 10
 MOST_MEMORY = 6 * 2**30
@@ -293,10 +295,10 @@ class Judge:
     def judge(self, switch, tests, patience, function):
         """`caught` or `missed`; nothing if it was stopped. A test that does not end has failed."""
         reaching = [test for test in tests if switch.place in test.reached]
-        known, recent = self.caught_by[function], list(self.recent)
+        known, recent, about = self.caught_by[function], list(self.recent), stems(function)
         tried = set()
-        # What caught others of this function; what caught the neighbours, just before; the rest.
-        for likely in (lambda test: test.title in known, lambda test: test in recent, lambda _: True):
+        # What caught others of this function; what caught the neighbours, just before; what is called alike; the rest.
+        for likely in (lambda test: test.title in known, lambda test: test in recent, lambda test: about & stems(test.name), lambda _: True):
             for group in groups([test for test in reaching if test not in tried and likely(test)]):
                 seconds = max(patience, 6 * sum(test.seconds for test in group))
                 passed, last, _ = self.run(group[0].program, [t.name for t in group], seconds, {"COUNTERSIGN_MUTANT": str(switch)})
@@ -310,6 +312,11 @@ class Judge:
                     return "caught"
                 tried |= set(group)
         return "missed"
+
+
+def stems(name):
+    """The first letters of its words: `closed` and `closes` are alike."""
+    return frozenset(re.findall(r"(?<![a-z])[a-z]{4}", name.lower())) - COMMON
 
 
 def groups(tests):

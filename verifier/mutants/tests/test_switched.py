@@ -12,7 +12,7 @@ import unittest.mock
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from switched import Judge, Tree, places
+from switched import Judge, Tree, places, stems
 from weave import Switch
 
 # Woven by hand: function 1 has a mutant that a test notices and one that none does, 2 one that hangs, 3 is not reached.
@@ -118,6 +118,13 @@ WOVEN = types.SimpleNamespace(blamed=lambda line: {1: ["own"], 2: ["own", "other
 def error(line, expansion=None):
     span = {"is_primary": True, "file_name": "src/a.rs", "line_start": line, "expansion": expansion}
     return {"reason": "compiler-message", "message": {"level": "error", "spans": [span], "rendered": f"error in line {line}"}}
+
+
+class Naming(unittest.TestCase):
+    def test_what_is_called_alike_is_likely(self):
+        about = stems("src/checks/complete.rs: Checks<'_>::run_closed")
+        self.assertTrue(about & stems("cases::run_closes_other_first"))
+        self.assertFalse(about & stems("cases::accept_story_of_a_check"))
 
 
 class Blaming(unittest.TestCase):

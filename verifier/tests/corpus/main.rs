@@ -1,7 +1,8 @@
 //! The corpus judged, from its files alone: a test for each case, so that one can be run by itself.
 //!
 //! What a case has to come to stands in `vectors/index.json`. `tests/vectors` makes the files, and compares the
-//! index with what the authors of the cases expect.
+//! index with what the authors of the cases expect. What this verifier says of a case stands in `said.txt`, and the
+//! whole report on some in `reports/`: reviewed as text, and rewritten with `UPDATE_GOLDEN=1`.
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is a failed test")]
 
@@ -9,10 +10,11 @@ use countersign_record::digest::{UnixMillis, sha256};
 use countersign_verify::ledger::State;
 use countersign_verify::report::Report;
 use countersign_verify::selftest::{CaseEntry, CorpusError, Index, SUMS, SelfTest, embedded, run};
-use countersign_verify::text::{Detail, is_hostile, render};
+use countersign_verify::text::{Detail, is_hostile, neutralize, render};
 use countersign_verify::trust::{Reference, Trust};
 use countersign_verify::{Options, receipts, verify};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Declares a test for each case.
@@ -46,6 +48,14 @@ fn comes_out_as_the_index_says(name: &str) {
         .collect();
     assert_eq!(others, case.states, "{}", render(&report, Detail::Brief));
     no_case_is_printed_with_what_could_mislead_a_terminal(&report);
+    if !update() {
+        let said = SAID.get(name).map(String::as_str);
+        assert_eq!(Some(findings(&report).as_str()), said, "UPDATE_GOLDEN=1");
+        if WHOLE.contains(&name) {
+            let text = std::fs::read_to_string(file(name)).unwrap();
+            assert_eq!(render(&report, Detail::Full), text, "UPDATE_GOLDEN=1");
+        }
+    }
     no_case_depends_on_the_number_of_threads(case, &report);
 }
 
@@ -86,6 +96,96 @@ fn no_case_is_printed_with_what_could_mislead_a_terminal(report: &Report) {
 
 fn no_case_depends_on_the_number_of_threads(case: &CaseEntry, one: &Report) {
     assert_eq!(*one, report(case, 3));
+}
+
+// ---- what is said ------------------------------------------------------------------------
+
+/// Cases of which the whole report is kept: every kind of part, and every verdict.
+const WHOLE: [&str; 16] = [
+    "accept-every-kind",
+    "accept-smallest",
+    "accept-tenant-with-proof",
+    "accept-closed-run-alone",
+    "accept-period",
+    "accept-handed-over",
+    "accept-erased",
+    "accept-withheld-fields",
+    "accept-witnessed",
+    "accept-timestamp",
+    "accept-receipts",
+    "accept-platform-gcp-machine",
+    "accept-optional-extension",
+    "trust-anchor-none",
+    "bundle-signers-none",
+    "settlement-never",
+];
+
+/// What is said of each case, by its name.
+static SAID: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+    let text = std::fs::read_to_string(directory().join("said.txt")).unwrap();
+    let mut out = BTreeMap::new();
+    let mut name = String::new();
+    for line in text.lines().skip(1) {
+        if line.starts_with(' ') {
+            let said: &mut String = out.entry(name.clone()).or_default();
+            said.push_str(line);
+            said.push('\n');
+        } else {
+            name = line.to_owned();
+            out.insert(name.clone(), String::new());
+        }
+    }
+    out
+});
+
+/// What did not hold or could not be told, a line each.
+fn findings(report: &Report) -> String {
+    let lines = report.checks.iter().flat_map(|check| {
+        let telling = |state| matches!(state, State::Fail | State::CannotTell);
+        let findings = check.findings.iter().filter(move |f| telling(f.state));
+        findings.map(|f| {
+            let entry = f.entry.map(|e| format!(" {e}")).unwrap_or_default();
+            let line = neutralize(&format!("  {}{entry}: {}", check.code, f.text));
+            line + "\n"
+        })
+    });
+    lines.collect()
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+fn file(name: &str) -> PathBuf {
+    directory().join("reports").join(format!("{name}.txt"))
+}
+
+#[test]
+fn of_every_case_and_of_no_other_is_kept_what_is_said() {
+    if update() {
+        let mut text = String::from(
+            "What this verifier says of each case: checks that failed or could not tell, the entry, why.\n",
+        );
+        for case in &INDEX.cases {
+            let report = report(case, 1);
+            text.push_str(&format!("{}\n{}", case.name, findings(&report)));
+            if WHOLE.contains(&case.name.as_str()) {
+                std::fs::write(file(&case.name), render(&report, Detail::Full)).unwrap();
+            }
+        }
+        std::fs::write(directory().join("said.txt"), text).unwrap();
+    }
+    let names: Vec<&String> = INDEX.cases.iter().map(|c| &c.name).collect();
+    assert!(SAID.keys().all(|name| names.contains(&name)));
+    assert_eq!(SAID.len(), names.len());
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "asks whoever runs the tests, not the machine, whether to rewrite"
+)]
+fn update() -> bool {
+    std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1")
 }
 
 // ---- the self-test ----------------------------------------------------------------------

@@ -280,6 +280,24 @@ fn places() -> Vec<Case> {
         )
         .fails("run-closes"),
         case(
+            "run-closes-of-nothing-after-something",
+            "The first entry of a run is its close, and names an entry before it.",
+            signed(|log| {
+                let body = RunClosed {
+                    run: RUN,
+                    head: EntryDigest([5; 32]),
+                    count: 0,
+                    first: 2,
+                    last: 2,
+                };
+                log.edits.place =
+                    Some(|p| p.run.as_mut().unwrap().previous = Some(EntryDigest([5; 32])));
+                log.push(Body::Run(body), Some(RUN), vec![]);
+            }),
+        )
+        .fails("run-chains")
+        .state("run-closes", State::Fail),
+        case(
             "accept-closed-run",
             "A run of two calls is closed.",
             signed(|log| {

@@ -2,7 +2,7 @@
 
 use super::case::*;
 use super::common::*;
-use countersign_record::body::{Decision, Intent, Mode, Verdict};
+use countersign_record::body::{Decision, Intent, Mode, RunClosed, Verdict};
 use countersign_record::digest::{CallId, EntryDigest, NodeHash, RunId, TenantId, UnixMillis};
 use countersign_record::entry::{Body, EntryRef};
 use countersign_record::export::{Period, Scope};
@@ -319,6 +319,29 @@ fn sealed_before() -> Vec<u8> {
     parts.bytes()
 }
 
+/// A run whose first entry (2) is withheld: it stands before the period, in which the run is closed (4).
+fn closed_in_a_period(edit: impl FnOnce(&mut RunClosed)) -> Vec<u8> {
+    let log = log(|log| {
+        (1..=2).for_each(|n| denied(log, n));
+        let mut body = RunClosed {
+            run: RUN,
+            head: reference(log, 3).digest,
+            count: 2,
+            first: 2,
+            last: 3,
+        };
+        edit(&mut body);
+        log.push(Body::Run(body), Some(RUN), vec![]);
+    });
+    let mut parts = Parts::of(&log);
+    parts.manifest.period = Some(Period {
+        from: UnixMillis(START + 4500),
+        until: UnixMillis(START + 100_000),
+    });
+    parts.withheld = vec![2];
+    parts.bytes()
+}
+
 fn periods() -> Vec<Case> {
     // 0 base, 1 enrol, 2 to 4 refused calls, 5 renewal, 6 to 8 refused calls, 9 renewal; a second between any two.
     let with = |from: u64, until: u64, withheld: &[usize]| {
@@ -376,6 +399,24 @@ fn periods() -> Vec<Case> {
             with(8500, 4500, &[]),
         )
         .fails("scope"),
+        case(
+            "accept-run-closed-in-a-period",
+            "A run is closed in the period; its first entry, before the period, is withheld.",
+            closed_in_a_period(|_| ()),
+        )
+        .state("run-closes", State::Pass),
+        case(
+            "run-closes-other-count-in-a-period",
+            "The close of a run of which an entry is withheld has another count than its place.",
+            closed_in_a_period(|c| c.count += 1),
+        )
+        .fails("run-closes"),
+        case(
+            "run-closes-other-head-in-a-period",
+            "The close of a run of which an entry is withheld names another last entry than its place.",
+            closed_in_a_period(|c| c.head = EntryDigest([5; 32])),
+        )
+        .fails("run-closes"),
         case(
             "accept-settled-after-the-period",
             "A call was sealed in the period; its outcome, after the period, is withheld.",

@@ -1,9 +1,10 @@
-//! From a draft to a signed entry: the queue, and the thread that gives out places.
+//! From a draft to a signed entry: the queue, and the part of giving out places.
 //!
 //! In: drafts from any thread. Out: signed entries for the committer, in order. Disclosures
-//! are compared with their commitments and encrypted in the caller's thread, so that the
-//! writer only signs. When a flush fails, the committer hands back what was signed on top of
-//! it; every place is taken back in reverse order before anything else is signed.
+//! are compared with their commitments and encrypted before the queue. Places are given out,
+//! and entries signed, by one thread at a time: whoever adds a draft takes that part if it is
+//! free, so that nobody has to be woken for it. When a flush fails, the committer hands back what
+//! was signed on top of it; every place is taken back in reverse order before anything else is signed.
 
 use crate::error::{AppendError, Fault, Refusal};
 use crate::journal::{EpochSigner, Health, Shared, locked};
@@ -15,12 +16,16 @@ use countersign_record::entry::{Body, MAX_ENTRY_BYTES, Payload, Place};
 use countersign_record::merkle::entry_digest;
 use ed25519_dalek::Signer as _;
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Entries signed before the committer is offered them. Larger keeps it waiting, smaller makes it flush too often.
 const CHUNK: usize = 32;
+/// Chunks that a thread signs in a row; then the next one who adds a draft, or the committer, goes on. A caller has other work.
+const CHUNKS_IN_A_ROW: usize = 8;
 /// Entries that may be signed and not flushed. Bounds what a failed flush takes back.
 const MAX_SIGNED: usize = 1024;
+/// Signed entries that are flushed although more are being signed.
+pub(crate) const ENOUGH: usize = 128;
 
 /// What is to be recorded.
 #[derive(Debug)]
@@ -56,7 +61,8 @@ pub struct Appended {
     pub disclosures: Vec<Disclosure>,
 }
 
-/// Called once, after the flush or when there will be none. Runs on the journal's threads, so it must not block.
+/// Called once, after the flush or when there will be none. Runs on the journal's thread or that of another caller, so it
+/// must not block.
 pub type Done = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
 
 /// How an entry uses room.
@@ -136,7 +142,7 @@ pub(crate) struct Failed {
     pub(crate) fault: Fault,
 }
 
-/// What sits between callers and the two threads.
+/// What sits between callers and the committer.
 #[derive(Default)]
 pub(crate) struct Queue {
     pub(crate) drafts: VecDeque<Pending>,
@@ -144,14 +150,13 @@ pub(crate) struct Queue {
     pub(crate) waiting: usize,
     /// Calls that are open or about to be.
     pub(crate) reserved: usize,
-    pub(crate) signing: bool,
-    pub(crate) committing: bool,
+    /// Somebody gives out places.
+    pub(crate) sequencing: bool,
     pub(crate) signed: Vec<Signed>,
     pub(crate) failed: Option<Failed>,
     pub(crate) commands: VecDeque<crate::commit::Command>,
     pub(crate) health: Health,
     pub(crate) stopping: bool,
-    pub(crate) sequencer_gone: bool,
 }
 
 impl Queue {
@@ -188,6 +193,21 @@ impl Queue {
         }
         self.drafts.push_back(pending);
         Ok(())
+    }
+
+    /// Whether there is something to sign or to take back, and nobody does it.
+    pub(crate) fn is_left(&self) -> bool {
+        !self.sequencing && (self.failed.is_some() || self.can_sign())
+    }
+
+    fn can_sign(&self) -> bool {
+        !self.drafts.is_empty() && self.signed.len() < MAX_SIGNED
+    }
+
+    /// Whether everything has been flushed or refused, and nothing will come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let empty = self.drafts.is_empty() && self.signed.is_empty() && self.failed.is_none();
+        self.stopping && empty && !self.sequencing
     }
 
     fn pop(&mut self) -> Option<Pending> {
@@ -273,26 +293,28 @@ pub(crate) fn closing(owner: Owner, run: RunId, moment: Moment, done: Done) -> P
 pub(crate) fn submit(shared: &Shared, pending: Pending) {
     let pushed = locked(&shared.queue).push(pending, &shared.limits);
     match pushed {
-        Ok(()) => shared.to_sign.notify_one(),
+        Ok(()) => sequence(shared),
         Err((done, error)) => done(Err(error)),
     }
 }
 
-/// The thread that gives out places and signs, until the journal stops.
-pub(crate) fn run_sequencer(shared: &Shared) {
-    let mut chunk = Vec::with_capacity(CHUNK);
-    loop {
-        let Some(work) = next_work(shared, &mut chunk) else {
-            return;
-        };
-        match work {
-            Work::TakeBack(failed) => take_back(shared, failed),
-            Work::Sign(health) => {
+/// Gives out places and signs, unless somebody does: they look once more before they end.
+pub(crate) fn sequence(shared: &Shared) {
+    let Some(turn) = Turn::take(shared) else {
+        return;
+    };
+    let mut chunk = Vec::new();
+    for _ in 0..CHUNKS_IN_A_ROW {
+        match turn.next_work(&mut chunk) {
+            Some(Work::TakeBack(failed)) => take_back(shared, failed),
+            Some(Work::Sign(health)) => {
                 let (signed, refused) = sign_all(shared, &mut chunk, health);
                 publish(shared, signed, refused);
             }
+            None => return,
         }
     }
+    turn.end();
 }
 
 enum Work {
@@ -300,31 +322,55 @@ enum Work {
     Sign(Health),
 }
 
-fn next_work(shared: &Shared, chunk: &mut Vec<Pending>) -> Option<Work> {
-    let mut queue = locked(&shared.queue);
-    loop {
+/// The part of giving out places, which one thread has at a time.
+struct Turn<'s> {
+    shared: &'s Shared,
+}
+
+impl<'s> Turn<'s> {
+    fn take(shared: &'s Shared) -> Option<Self> {
+        let mut queue = locked(&shared.queue);
+        if !queue.is_left() {
+            return None;
+        }
+        queue.sequencing = true;
+        Some(Self { shared })
+    }
+
+    /// What is to be done next. If there is nothing, the turn has ended, under the same lock: what is added later is seen
+    /// by whoever adds it.
+    fn next_work(&self, chunk: &mut Vec<Pending>) -> Option<Work> {
+        let mut queue = locked(&self.shared.queue);
         if let Some(failed) = queue.failed.take() {
             return Some(Work::TakeBack(failed));
         }
-        if !queue.drafts.is_empty() && queue.signed.len() < MAX_SIGNED {
+        if queue.can_sign() {
             while chunk.len() < CHUNK {
                 let Some(pending) = queue.pop() else { break };
                 chunk.push(pending);
             }
-            queue.signing = true;
             return Some(Work::Sign(queue.health));
         }
-        if queue.stopping && queue.drafts.is_empty() && queue.signed.is_empty() && !queue.committing
-        {
-            queue.sequencer_gone = true;
-            drop(queue);
-            shared.to_commit.notify_one();
-            return None;
+        queue.sequencing = false;
+        drop(queue);
+        self.shared.to_commit.notify_one();
+        None
+    }
+
+    /// Gives the part up although there may be more to do, which the committer sees to.
+    fn end(&self) {
+        locked(&self.shared.queue).sequencing = false;
+        self.shared.to_commit.notify_one();
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// A panic may have left places given out for entries that nobody has: nothing more is taken.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            locked(&self.shared.queue).health = Health::Stopped(Fault::Stopped);
+            self.end();
         }
-        queue = shared
-            .to_sign
-            .wait(queue)
-            .unwrap_or_else(PoisonError::into_inner);
     }
 }
 
@@ -339,10 +385,15 @@ fn sign_all(
     let mut signed = Vec::with_capacity(chunk.len());
     let mut refused = Vec::new();
     for pending in chunk.drain(..) {
-        if let (Health::Refusing(fault) | Health::Stopped(fault), false) =
-            (health, pending.role.settles())
-        {
-            refused.push((pending.done, pending.role, AppendError::Refusing(fault)));
+        let refused_by = match health {
+            Health::Stopped(fault) => Some(AppendError::NotDurable(fault)),
+            Health::Refusing(fault) if !pending.role.settles() => {
+                Some(AppendError::Refusing(fault))
+            }
+            Health::Refusing(_) | Health::Open => None,
+        };
+        if let Some(error) = refused_by {
+            refused.push((pending.done, pending.role, error));
             continue;
         }
         match sign(shared, &mut sequencing, pending) {
@@ -441,7 +492,6 @@ fn place_and_sign(
 /// Offers signed entries to the committer, unless what they build on has failed meanwhile.
 fn publish(shared: &Shared, signed: Vec<Signed>, refused: Vec<Refused>) {
     let mut queue = locked(&shared.queue);
-    queue.signing = false;
     for (_, role, _) in &refused {
         if *role == Role::Intent {
             queue.reserved = queue.reserved.saturating_sub(1);
@@ -451,8 +501,11 @@ fn publish(shared: &Shared, signed: Vec<Signed>, refused: Vec<Refused>) {
         Some(failed) => failed.entries.extend(signed),
         None => queue.signed.extend(signed),
     }
+    let enough = queue.signed.len() >= ENOUGH;
     drop(queue);
-    shared.to_commit.notify_one();
+    if enough {
+        shared.to_commit.notify_one();
+    }
     for (done, _, error) in refused {
         done(Err(error));
     }

@@ -88,7 +88,6 @@ impl Archive {
                 signer: None,
             }),
             queue: Mutex::new(queue),
-            to_sign: Condvar::new(),
             to_commit: Condvar::new(),
             durable: Mutex::new(durable),
             readers: Readers::new(&paths),

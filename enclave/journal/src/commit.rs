@@ -8,7 +8,7 @@
 //! An idle journal flushes at once. Under load the committer waits until everything that
 //! has arrived is signed, so that one flush carries it all.
 
-use crate::append::{Appended, Failed, Signed};
+use crate::append::{Appended, ENOUGH, Failed, Signed, sequence};
 use crate::erase::{SubjectName, destroy, wrap_rows, wrap_some};
 use crate::error::{Fault, StoreError};
 use crate::journal::{Durable, EpochSigner, Health, Shared, locked};
@@ -28,8 +28,6 @@ use std::time::Duration;
 
 /// Most entries of one flush.
 const MAX_BATCH: usize = 1024;
-/// Signed entries that are flushed although more are being signed.
-const ENOUGH: usize = 128;
 /// Milliseconds between checkpoints while entries arrive, and how long an idle journal waits before one.
 const CHECKPOINT_EVERY: u64 = 1000;
 
@@ -202,6 +200,7 @@ impl<'c> Statements<'c> {
 enum Work {
     Flush(Vec<Signed>),
     Obey(Command),
+    Sequence,
     Idle,
     Stop,
 }
@@ -220,6 +219,7 @@ impl Committer<'_> {
             match self.next_work() {
                 Work::Flush(batch) => self.flush(batch),
                 Work::Obey(command) => self.obey(command),
+                Work::Sequence => sequence(self.shared),
                 Work::Idle => self.note_if_behind(),
                 Work::Stop => return self.note_if_behind(),
             }
@@ -228,26 +228,22 @@ impl Committer<'_> {
 
     fn next_work(&self) -> Work {
         let mut queue = locked(&self.shared.queue);
-        queue.committing = false;
-        if queue.stopping {
-            self.shared.to_sign.notify_one();
-        }
         loop {
             if let Some(command) = queue.commands.pop_front() {
                 return Work::Obey(command);
             }
             let ready = !queue.signed.is_empty()
-                && (queue.signed.len() >= ENOUGH || (queue.drafts.is_empty() && !queue.signing));
+                && (queue.signed.len() >= ENOUGH || (queue.drafts.is_empty() && !queue.sequencing));
             if ready {
                 let count = batch_length(&queue.signed);
                 let rest = queue.signed.split_off(count);
                 let batch = std::mem::replace(&mut queue.signed, rest);
-                queue.committing = true;
-                drop(queue);
-                self.shared.to_sign.notify_one();
                 return Work::Flush(batch);
             }
-            if queue.sequencer_gone {
+            if queue.is_left() {
+                return Work::Sequence;
+            }
+            if queue.is_over() {
                 return Work::Stop;
             }
             let wait = Duration::from_millis(CHECKPOINT_EVERY);
@@ -260,7 +256,8 @@ impl Committer<'_> {
             if timeout.timed_out()
                 && queue.signed.is_empty()
                 && queue.commands.is_empty()
-                && !queue.sequencer_gone
+                && !queue.is_left()
+                && !queue.is_over()
             {
                 return Work::Idle;
             }
@@ -736,23 +733,27 @@ fn fail(shared: &Shared, mut entries: Vec<Signed>, fault: Fault) {
     };
     queue.failed = Some(Failed { entries, fault });
     drop(queue);
-    shared.to_sign.notify_one();
+    sequence(shared);
 }
 
 /// Keeps answering when there is no way to write.
 fn drain(shared: &Shared) {
     let mut queue = locked(&shared.queue);
-    while !queue.sequencer_gone {
+    while !queue.is_over() {
         if let Some(command) = queue.commands.pop_front() {
             command.refuse(Fault::Stopped);
+            continue;
         }
         if !queue.signed.is_empty() {
             let entries = std::mem::take(&mut queue.signed);
-            queue.failed = Some(Failed {
-                entries,
-                fault: Fault::Stopped,
-            });
-            shared.to_sign.notify_one();
+            let fault = Fault::Stopped;
+            queue.failed = Some(Failed { entries, fault });
+        }
+        if queue.is_left() {
+            drop(queue);
+            sequence(shared);
+            queue = locked(&shared.queue);
+            continue;
         }
         queue = shared
             .to_commit

@@ -1,7 +1,7 @@
 //! The journal as others see it.
 
 use crate::append::Appended;
-use crate::append::{Done, Draft, Queue, Sequencing, closing, prepare, run_sequencer, submit};
+use crate::append::{Done, Draft, Queue, Sequencing, closing, prepare, submit};
 use crate::commit::{Command, Cosigned, Files, Keep, Stamp, run_committer};
 use crate::erase::Erased;
 use crate::error::{AppendError, Fault, OpenError, Refusal, StoreError};
@@ -133,11 +133,10 @@ pub(crate) struct Durable {
     pub(crate) noted: Option<Head>,
 }
 
-/// What callers and the two threads share. Locks are taken in this order: sequencing, queue; durable last.
+/// What callers and the committing thread share. Locks are taken in this order: sequencing, queue; durable last.
 pub(crate) struct Shared {
     pub(crate) sequencing: Mutex<Sequencing>,
     pub(crate) queue: Mutex<Queue>,
-    pub(crate) to_sign: Condvar,
     pub(crate) to_commit: Condvar,
     pub(crate) durable: Mutex<Durable>,
     pub(crate) readers: Readers,
@@ -155,8 +154,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The durable log of one gateway.
 pub struct Journal {
     reader: Reader,
-    threads: Vec<JoinHandle<()>>,
-    // ORDER: dropped after the threads have ended and closed the database.
+    committer: Option<JoinHandle<()>>,
+    // ORDER: dropped after the thread has ended and closed the database.
     _lock: Lock,
 }
 
@@ -243,7 +242,6 @@ impl Journal {
                 signer: None,
             }),
             queue: Mutex::new(queue),
-            to_sign: Condvar::new(),
             to_commit: Condvar::new(),
             durable: Mutex::new(durable),
             readers: Readers::new(&paths),
@@ -252,11 +250,11 @@ impl Journal {
             gateway,
             limits,
         });
-        let threads = start_threads(&shared, files)?;
+        let committer = start_committer(&shared, files)?;
         Ok((
             Self {
                 reader: Reader { shared },
-                threads,
+                committer: Some(committer),
                 _lock: lock,
             },
             found,
@@ -494,12 +492,9 @@ impl Drop for Journal {
     /// Flushes what waits, then closes the database.
     fn drop(&mut self) {
         locked(&self.shared.queue).stopping = true;
-        self.shared.to_sign.notify_one();
         self.shared.to_commit.notify_one();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has nothing left to say.
-            drop(thread.join());
-        }
+        // A thread that panicked has nothing left to say.
+        drop(self.committer.take().map(JoinHandle::join));
     }
 }
 
@@ -511,19 +506,12 @@ fn wait(start: impl FnOnce(Done)) -> Result<Appended, AppendError> {
         .unwrap_or(Err(AppendError::NotDurable(Fault::Stopped)))
 }
 
-fn start_threads(shared: &Arc<Shared>, files: Files) -> Result<Vec<JoinHandle<()>>, OpenError> {
-    let failed = |e: std::io::Error| OpenError::Thread {
-        reason: e.to_string(),
-    };
-    let for_committer = Arc::clone(shared);
-    let committer = thread::Builder::new()
-        .name("journal-commit".to_owned())
-        .spawn(move || run_committer(&for_committer, &files))
-        .map_err(failed)?;
-    let for_sequencer = Arc::clone(shared);
-    let sequencer = thread::Builder::new()
-        .name("journal-sign".to_owned())
-        .spawn(move || run_sequencer(&for_sequencer))
-        .map_err(failed)?;
-    Ok(vec![sequencer, committer])
+fn start_committer(shared: &Arc<Shared>, files: Files) -> Result<JoinHandle<()>, OpenError> {
+    let shared = Arc::clone(shared);
+    thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || run_committer(&shared, &files))
+        .map_err(|e| OpenError::Thread {
+            reason: e.to_string(),
+        })
 }

@@ -20,7 +20,7 @@ use crate::error::SideError;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::aes::Aes256;
 use aes_gcm::aes::cipher::BlockCipherEncrypt;
-use aes_gcm::{Aes256Gcm, Nonce};
+use aes_gcm::{AeadInOut as _, Aes256Gcm, Nonce};
 use countersign_record::cbor::{Cbor, Reader, Writer};
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::{Commitment, GatewayId};
@@ -35,7 +35,6 @@ const WRAPPED: usize = 48;
 pub(crate) const PREFIX: usize = 4 + NONCE + WRAPPED;
 
 /// Bytes that sealing adds to a value.
-#[cfg(test)]
 pub(crate) const OVERHEAD: usize = 4 + NONCE + WRAPPED + 16;
 
 /// A key that wraps data keys.
@@ -179,17 +178,20 @@ impl Side {
             msg: data_key.as_ref(),
             aad: &aad,
         })?;
+        // One buffer, encrypted where it stands: the value is copied once and nowhere left behind.
+        let mut sealed = Vec::with_capacity(value.len().saturating_add(OVERHEAD));
+        sealed.extend_from_slice(&version.to_be_bytes());
+        sealed.extend_from_slice(nonce);
+        sealed.extend_from_slice(&wrapped);
+        let from = sealed.len();
+        sealed.extend_from_slice(value);
+        let within = sealed.get_mut(from..).ok_or(SideError::Short)?;
         // The data key is used for this one message, so its nonce is fixed.
-        let sealed = Aes256Gcm::new(data_key.into())
-            .encrypt(
-                &Nonce::default(),
-                Payload {
-                    msg: value,
-                    aad: &aad,
-                },
-            )
+        let tag = Aes256Gcm::new(data_key.into())
+            .encrypt_inout_detached(&Nonce::default(), &aad, within.into())
             .map_err(|_| SideError::Decrypt)?;
-        Ok([version.to_be_bytes().as_slice(), nonce, &wrapped, &sealed].concat())
+        sealed.extend_from_slice(&tag);
+        Ok(sealed)
     }
 
     pub(crate) fn open(
@@ -267,7 +269,10 @@ impl Side {
         &self,
         disclosures: &[Disclosure],
     ) -> Result<Vec<u8>, SideError> {
-        let mut w = Writer::new();
+        let values = disclosures.iter().map(|d| d.value.0.len());
+        let about = values.fold(16usize, |sum, n| sum.saturating_add(n).saturating_add(64));
+        // Large enough from the start: a buffer that grows leaves what it held behind.
+        let mut w = Writer::with_capacity(about);
         w.array(disclosures.len());
         disclosures.iter().for_each(|d| d.write(&mut w));
         let plain = Zeroizing::new(w.into_bytes());

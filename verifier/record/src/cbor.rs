@@ -161,7 +161,13 @@ impl Writer {
     /// An empty buffer.
     #[must_use]
     pub fn new() -> Self {
-        Self(Vec::with_capacity(512))
+        Self::with_capacity(512)
+    }
+
+    /// An empty buffer that takes so many bytes without growing.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
     }
 
     /// What was written.

@@ -2,8 +2,8 @@
 
 use super::site::*;
 use crate::{
-    AppendError, Health, Journal, Limits, PendingOpening, PendingRenewal, ReadError, Refusal,
-    StoreError,
+    AppendError, Fault, Health, Journal, Limits, PendingOpening, PendingRenewal, ReadError,
+    Refusal, StoreError,
 };
 use countersign_record::checkpoint::{Checkpoint, epoch_name, origin};
 use countersign_record::digest::{ArtifactDigest, EntryDigest, KeyId, UnixMillis};
@@ -498,6 +498,29 @@ fn calls_beyond_the_reserved_room_are_refused_until_one_is_settled() {
     );
     append(&journal, settlement((1, 1), 1, &first)).unwrap();
     append(&journal, intent((1, 1), 3)).unwrap();
+}
+
+#[test]
+fn a_panic_while_places_are_given_out_stops_the_journal_and_not_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    begin(&journal, 2);
+    append(&journal, intent((1, 1), 1)).unwrap();
+    // A settlement without its call is refused in the thread that signs, which is this one.
+    let unknown = settlement((1, 1), 2, &append(&journal, intent((1, 1), 3)).unwrap());
+    let panicking = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        journal.append(unknown, Box::new(|r| panic!("as arranged: {}", r.is_err())));
+    }));
+    assert!(panicking.is_err());
+    let stopped = Fault::Stopped;
+    assert_eq!(journal.health(), Health::Stopped(stopped));
+    let after = append(&journal, intent((1, 1), 4));
+    assert_eq!(after, Err(AppendError::NotDurable(stopped)));
+    assert!(journal.checkpoint().is_err());
+    drop(journal);
+    let (journal, found) = open(dir.path());
+    assert_eq!(found.head.size, 3);
+    assert_eq!(journal.health(), Health::Open);
 }
 
 #[test]

@@ -17,9 +17,11 @@ use crate::site::people::{
 use crate::site::profiles::Profile;
 use crate::site::sandbox::{self, sandbox};
 use crate::site::settings::Tenant;
+use crate::site::workloads::trust_domain;
 use cedar_policy::Schema;
 use countersign_record::bundle::{AgentEntry, ApproverEntry, Registry, TenantEntry};
 use countersign_tokens::access::Issuer;
+use countersign_tokens::svid::TrustDomain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -53,6 +55,8 @@ pub struct Content {
     pub agents: BTreeMap<String, Agent>,
     /// Issuers whose tokens count, by their short names.
     pub issuers: BTreeMap<String, Issuer>,
+    /// Whose certificates name workloads, by name.
+    pub trust_domains: BTreeMap<String, TrustDomain>,
     /// Approvers by id.
     pub approvers: BTreeMap<String, Approver>,
     /// Policies, in order of file and line.
@@ -89,8 +93,13 @@ impl Content {
             |(_, i)| i.name.clone(),
         );
         let names: BTreeSet<String> = issuers.keys().cloned().collect();
+        let trust_domains = each(files, "trust-domains/", report, |s, r| {
+            trust_domain(s, &roots, r)
+        })
+        .unique("trust domain", report, |(_, d)| d.name().to_owned());
+        let domains: BTreeSet<String> = trust_domains.keys().cloned().collect();
         let agents = each(files, "agents/", report, |s, r| {
-            agent(s, &tenants, &names, r)
+            agent(s, &tenants, (&names, &domains), r)
         })
         .unique("agent", report, |(_, a)| a.urn.clone());
         let approvers = each(files, "approvers/", report, |s, r| {
@@ -144,6 +153,7 @@ impl Content {
                 .collect(),
             agents: strip(agents),
             issuers: strip(issuers),
+            trust_domains: strip(trust_domains),
             approvers: strip(approvers)
                 .into_iter()
                 .map(|(id, a)| (id, a.approver))
@@ -311,10 +321,10 @@ pub(crate) fn in_groups(groups: &[String]) -> String {
 }
 
 fn agent_entry(a: &Agent) -> AgentEntry {
-    let (key, token) = match a.credential {
-        Credential::Key(key) => (Some(key), None),
-        Credential::Token(digest) => (None, Some(digest)),
-        Credential::Client => (None, None),
+    let (key, token) = match &a.credential {
+        Credential::Key(key) => (Some(*key), None),
+        Credential::Token(digest) => (None, Some(*digest)),
+        Credential::Client | Credential::Workload(_) => (None, None),
     };
     AgentEntry {
         urn: a.urn.clone(),
@@ -418,10 +428,10 @@ fn check_adapters(
 /// One credential names one party.
 fn check_credentials(agents: &Named<Agent>, approvers: &Named<ReadApprover>, report: &mut Report) {
     let mut seen: BTreeMap<[u8; 32], &str> = BTreeMap::new();
-    let agents = agents.values().filter_map(|(file, a)| match a.credential {
-        Credential::Token(digest) => Some((file, "token", digest)),
+    let agents = agents.values().filter_map(|(file, a)| match &a.credential {
+        Credential::Token(digest) => Some((file, "token", *digest)),
         Credential::Key(key) => Some((file, "key", key.0)),
-        Credential::Client => None,
+        Credential::Client | Credential::Workload(_) => None,
     });
     let approvers = approvers
         .values()
@@ -438,7 +448,7 @@ fn check_credentials(agents: &Named<Agent>, approvers: &Named<ReadApprover>, rep
     }
 }
 
-/// One client is one agent, and one account is one person.
+/// One client or workload is one agent, and one account is one person.
 fn check_clients(agents: &Named<Agent>, approvers: &Named<ReadApprover>, report: &mut Report) {
     let clients = agents.values().filter_map(|(file, a)| {
         let client = a.oauth.as_ref()?;
@@ -452,8 +462,12 @@ fn check_clients(agents: &Named<Agent>, approvers: &Named<ReadApprover>, report:
         let names = a.approver.accounts.iter();
         names.map(move |name| (file, "account", name.clone()))
     });
+    let workloads = agents.values().filter_map(|(file, a)| match &a.credential {
+        Credential::Workload(id) => Some((file, "spiffe_id", id.to_string())),
+        Credential::Token(_) | Credential::Key(_) | Credential::Client => None,
+    });
     let mut seen: BTreeMap<(&str, String), &str> = BTreeMap::new();
-    for (file, what, name) in clients.chain(accounts) {
+    for (file, what, name) in clients.chain(accounts).chain(workloads) {
         if let Some(first) = seen.insert((what, name.clone()), file) {
             let first = first.to_owned();
             report.file(file, Problem::Duplicate { what, name, first });

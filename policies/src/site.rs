@@ -8,6 +8,7 @@
 //! issuers/*.toml        whose tokens count        jwks/*.json       their keys
 //! roots/*.pem           whose certificates upstreams may have
 //! sandboxes/*.toml      what programs that are upstreams may touch
+//! trust-domains/*.toml  whose certificates name workloads
 //! ```
 //!
 //! In: files. Out: a [`Site`], or all its problems with file and line. [`read`] is the only
@@ -23,6 +24,7 @@ pub mod sandbox;
 pub mod settings;
 pub mod telemetry;
 pub(crate) mod text;
+pub mod workloads;
 
 use crate::content::{Content, Head};
 use crate::problem::{Problem, Problems, Report, Source};
@@ -39,7 +41,7 @@ pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAX_FILES: usize = 20_000;
 
 /// Directories of a site and what their files are called.
-const DIRECTORIES: [(&str, &str); 10] = [
+const DIRECTORIES: [(&str, &str); 11] = [
     ("adapters", "toml"),
     ("agents", "toml"),
     ("approvers", "toml"),
@@ -50,6 +52,7 @@ const DIRECTORIES: [(&str, &str); 10] = [
     ("roots", "pem"),
     ("sandboxes", "toml"),
     ("schemas", "json"),
+    ("trust-domains", "toml"),
 ];
 
 /// Texts of files by their path inside the site, `/` between names.
@@ -93,7 +96,7 @@ impl SiteFiles {
             if !fits {
                 let expected = "countersign.toml, adapters/*.toml, agents/*.toml, approvers/*.toml, \
                                 capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, \
-                                roots/*.pem, sandboxes/*.toml or schemas/*.json";
+                                roots/*.pem, sandboxes/*.toml, schemas/*.json or trust-domains/*.toml";
                 report.file(path, Problem::UnexpectedFile { expected });
             }
         }

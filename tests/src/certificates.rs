@@ -93,11 +93,22 @@ impl Ca {
     /// Issues a certificate for these names, such as `DNS:localhost,IP:127.0.0.1`.
     #[must_use]
     pub fn issue(&self, name: &str, names: &str) -> Pair {
+        self.issue_with(name, names, "")
+    }
+
+    /// Issues a certificate for the workload of this SPIFFE ID.
+    #[must_use]
+    pub fn issue_workload(&self, name: &str, id: &str) -> Pair {
+        let usage = " -addext keyUsage=critical,digitalSignature -addext extendedKeyUsage=serverAuth,clientAuth";
+        self.issue_with(name, &format!("URI:{id}"), usage)
+    }
+
+    fn issue_with(&self, name: &str, names: &str, more: &str) -> Pair {
         openssl(
             &self.directory,
             &format!(
                 "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key \
-                 -out {name}.csr -addext subjectAltName={names} -addext basicConstraints=critical,CA:FALSE"
+                 -out {name}.csr -addext subjectAltName={names} -addext basicConstraints=critical,CA:FALSE{more}"
             ),
         );
         openssl(

@@ -33,7 +33,12 @@ impl Protected {
     /// An enrolled machine with a certificate.
     #[must_use]
     pub fn new() -> Self {
-        let machine = Machine::enrolled();
+        Self::of(Machine::enrolled())
+    }
+
+    /// A certificate for a machine whose gateway is not running.
+    #[must_use]
+    pub fn of(machine: Machine) -> Self {
         let ca = Ca::make(machine.path());
         let pair = ca.issue("gateway", HERE);
         machine.site().edit("plain_http = true", "");

@@ -13,7 +13,7 @@ use countersign_gateway::admission::{Conditions, admit};
 use countersign_gateway::approval::{self, Clearance};
 use countersign_gateway::budget::budget;
 use countersign_gateway::call::{Moment, Seed, Who};
-use countersign_gateway::identity::{Callers, Clock, Nonces, identify};
+use countersign_gateway::identity::{Callers, Clock, Nonces, Presented, identify};
 use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::request::{Request, Untrusted};
 use countersign_gateway::state::State;
@@ -195,8 +195,9 @@ impl Built {
         // Looked up in memory by the gateway; here it is given.
         let subject = |_: &Who| Some(SubjectId([7; 32]));
         let presented = presented(headers);
-        let identified = identify(request, &presented, &self.callers, nonces, clock, subject)
-            .map_err(refused)?;
+        let presented = Presented::without_certificates(&presented);
+        let identified =
+            identify(request, presented, &self.callers, nonces, clock, subject).map_err(refused)?;
         let admitted = admit(identified, Conditions::MET).map_err(refused)?;
         let surfaced = surface(admitted, &self.engine, |c| {
             Observed::Descriptor(c.descriptor)

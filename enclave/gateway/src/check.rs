@@ -29,7 +29,7 @@ checks! {
     /// The bytes are a request.
     Request = "request": MalformedRequest | RequestTooLarge | UnrepresentableNumber | MethodNotSupported,
     /// The caller is known.
-    Identity = "identity": Unauthenticated | SignatureInvalid | SignatureStale | TokenInvalid | InsufficientScope | ProofInvalid,
+    Identity = "identity": Unauthenticated | SignatureInvalid | SignatureStale | TokenInvalid | InsufficientScope | ProofInvalid | CertificateInvalid,
     /// The gateway is open, and of the fleet.
     Enrolment = "enrolment": GatewayHeld | NotEnrolled,
     /// No stop that covers the call is on its way into the log.

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | 0 | a static token, compared with its hash |
 //! | 1 | an access token of an issuer that the bundle pins ([`issued`]) |
-//! | 2 | one that is bound to a key, with a proof by that key (DPoP) |
+//! | 2 | one that is bound to a key, with a proof by that key (DPoP) or the certificate of that key |
+//! | 2 | the certificate of a workload (SPIFFE), whose key the handshake showed ([`Workloads`]) |
 //! | 3 | an HTTP message signature (RFC 9421) over method, target and body digest |
 //!
-//! A signed request may carry an access token of the same agent: it then says for whom the agent acts.
+//! A signed request, or one of a workload, may carry an access token of the same agent: it then says for whom the agent
+//! acts. A certificate that is shown beside anything else says nothing, unless that asks for it.
 
 pub(crate) mod issued;
 
@@ -22,6 +24,7 @@ use crate::state::State;
 use crate::state::spending::TOKENS;
 use bytes::Bytes;
 use countersign_policies::Content;
+use countersign_policies::site::people::Credential;
 use countersign_record::body::Trace;
 use countersign_record::bundle::{AgentEntry, Registry};
 use countersign_record::cbor::{self, Cbor};
@@ -35,6 +38,7 @@ use countersign_signatures::token::TokenHash;
 use countersign_tokens::dpop::{Proof, signed_part};
 use countersign_tokens::jwk::ed25519_thumbprint;
 use countersign_tokens::jws::has_three_parts;
+use countersign_tokens::svid::Workloads;
 use issued::{Freshness, Issued, Scheme, Sent};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -60,7 +64,30 @@ pub struct Callers {
     agents: Vec<(AgentEntry, TenantId)>,
     by_token: HashMap<[u8; 32], usize>,
     by_key: HashMap<String, (usize, ed25519::PublicKey)>,
+    by_workload: HashMap<String, usize>,
+    workloads: Workloads,
     issued: Issued,
+}
+
+/// What came with a request. Not printable: it has a credential.
+#[derive(Clone, Copy)]
+pub struct Presented<'p> {
+    /// The request.
+    pub request: &'p HttpRequest<'p>,
+    /// The certificates that the client showed in its handshake, its own first, in DER. It holds the key of the first;
+    /// nothing else of them was judged.
+    pub certificates: &'p [&'p [u8]],
+}
+
+impl<'p> Presented<'p> {
+    /// A request of a client that showed no certificate.
+    #[must_use]
+    pub fn without_certificates(request: &'p HttpRequest<'p>) -> Self {
+        Self {
+            request,
+            certificates: &[],
+        }
+    }
 }
 
 impl Callers {
@@ -69,10 +96,18 @@ impl Callers {
     pub fn of_content(content: &Content) -> Self {
         let mut out = Self::new(&content.registry());
         let places = out.agents.iter().zip(0..);
-        let places = places
+        let places: HashMap<&str, usize> = places
             .map(|((agent, _), at)| (agent.urn.as_str(), at))
             .collect();
         out.issued = Issued::new(content, &places);
+        let workloads = content.agents.values().filter_map(|agent| {
+            let Credential::Workload(id) = &agent.credential else {
+                return None;
+            };
+            Some((id.to_string(), *places.get(agent.urn.as_str())?))
+        });
+        out.by_workload = workloads.collect();
+        out.workloads = Workloads::new(content.trust_domains.values().cloned());
         out
     }
 
@@ -120,8 +155,23 @@ impl Callers {
             agents,
             by_token,
             by_key,
+            by_workload: HashMap::new(),
+            workloads: Workloads::default(),
             issued: Issued::default(),
         }
+    }
+
+    /// The agent that the certificates of a handshake name.
+    fn workload(&self, certificates: &[&[u8]], now: UnixMillis) -> Result<usize, Refusal> {
+        let refused = |why: String| Refusal::never(Code::CertificateInvalid).by_rule(why);
+        let svid = self
+            .workloads
+            .judge(certificates, now.0)
+            .map_err(|e| refused(e.to_string()))?;
+        let agent = self.by_workload.get(svid.id().as_str());
+        agent
+            .copied()
+            .ok_or_else(|| refused(format!("no agent is the workload {}", svid.id())))
     }
 
     fn who(&self, index: usize, assurance: u8) -> Option<Who> {
@@ -327,19 +377,18 @@ impl Recognized {
 /// # Errors
 /// Why the caller is not known.
 pub fn recognize(
-    presented: &HttpRequest<'_>,
+    presented: Presented<'_>,
     callers: &Callers,
     nonces: &mut Nonces,
     clock: Clock,
 ) -> Result<Recognized, Refusal> {
-    let has = |name: &str| {
-        presented
-            .headers
-            .iter()
-            .any(|h| h.name.eq_ignore_ascii_case(name))
-    };
+    let headers = presented.request.headers.iter();
+    let has = |name: &str| headers.clone().any(|h| h.name.eq_ignore_ascii_case(name));
+    let by_certificate = !presented.certificates.is_empty() && !callers.by_workload.is_empty();
     let who = if has("signature-input") || has("signature") {
         signed(presented, callers, nonces, clock)
+    } else if by_certificate && !has("authorization") {
+        workload(presented, callers, clock)
     } else {
         unsigned(presented, callers, nonces, clock)
     };
@@ -352,7 +401,7 @@ pub fn recognize(
 /// A refusal, if the caller is not known or has no pseudonym. It is counted, not recorded, so that a stranger cannot fill the log.
 pub fn identify(
     request: Request,
-    presented: &HttpRequest<'_>,
+    presented: Presented<'_>,
     callers: &Callers,
     nonces: &mut Nonces,
     clock: Clock,
@@ -454,15 +503,24 @@ fn sent<'p>(presented: &HttpRequest<'p>) -> Result<Option<Sent<'p>>, Refusal> {
         }))
 }
 
-/// A caller that signs nothing: by a static token, or by one of an issuer.
+/// A caller that shows nothing but the certificate of a workload.
+fn workload(presented: Presented<'_>, callers: &Callers, clock: Clock) -> Result<Who, Refusal> {
+    let index = callers.workload(presented.certificates, clock.now)?;
+    let who = callers.who(index, ASSURANCE_BOUND);
+    let mut who = who.ok_or_else(|| Refusal::never(Code::Unauthenticated))?;
+    who.claims = Some(issued::claims_of_certificate(presented.certificates).to_bytes());
+    Ok(who)
+}
+
+/// A caller that signs nothing: by a static token, or by one of an issuer, which may need a certificate beside it.
 fn unsigned(
-    presented: &HttpRequest<'_>,
+    presented: Presented<'_>,
     callers: &Callers,
     nonces: &mut Nonces,
     clock: Clock,
 ) -> Result<Who, Refusal> {
     let unknown = || Refusal::never(Code::Unauthenticated);
-    let sent = sent(presented)?.ok_or_else(unknown)?;
+    let sent = sent(presented.request)?.ok_or_else(unknown)?;
     let hash = TokenHash::of(sent.text).ok();
     // The lookup is by hash: its time says nothing about a token that nobody knows.
     let index = hash.and_then(|hash| callers.by_token.get(hash.as_bytes()));
@@ -472,14 +530,22 @@ fn unsigned(
     if !callers.issued.any() || !has_three_parts(sent.text) {
         return Err(unknown());
     }
-    let shown = callers
+    let mut shown = callers
         .issued
         .verify(presented, sent, None, nonces.fresh(clock))?;
-    let agent = callers.issued.agent_alone(&shown).ok_or_else(unknown)?;
-    let assurance = if shown.is_bound() {
-        ASSURANCE_BOUND
-    } else {
-        ASSURANCE_ISSUED
+    let (agent, assurance) = match callers.issued.agent_alone(&shown) {
+        Some(agent) if shown.is_bound() => (agent, ASSURANCE_BOUND),
+        Some(agent) => (agent, ASSURANCE_ISSUED),
+        None if callers.issued.needs_certificate(&shown) => {
+            let agent = callers.workload(presented.certificates, clock.now)?;
+            if !callers.issued.is_for(&shown, agent) {
+                return Err(Refusal::never(Code::TokenInvalid)
+                    .by_rule("the token is of another agent than the certificate".to_owned()));
+            }
+            shown.by_certificate(presented.certificates);
+            (agent, ASSURANCE_BOUND)
+        }
+        None => return Err(unknown()),
     };
     let mut who = callers.who(agent, assurance).ok_or_else(unknown)?;
     callers.issued.act(&mut who, shown)?;
@@ -487,14 +553,14 @@ fn unsigned(
 }
 
 fn signed(
-    presented: &HttpRequest<'_>,
+    presented: Presented<'_>,
     callers: &Callers,
     nonces: &mut Nonces,
     clock: Clock,
 ) -> Result<Who, Refusal> {
     let invalid = || Refusal::never(Code::SignatureInvalid);
     let stale = || Refusal::never(Code::SignatureStale);
-    let request = SignedRequest::parse(presented).map_err(|_| invalid())?;
+    let request = SignedRequest::parse(presented.request).map_err(|_| invalid())?;
     let (index, key) = callers
         .by_key
         .get(request.claimed_key_id())
@@ -515,7 +581,8 @@ fn signed(
     who.key = Some(proof.key.id());
     who.proof = Some(proof.to_bytes());
     // Anything else in this header is covered by the signature and says nothing.
-    let token = sent(presented)?.filter(|t| callers.issued.any() && has_three_parts(t.text));
+    let token =
+        sent(presented.request)?.filter(|t| callers.issued.any() && has_three_parts(t.text));
     if let Some(token) = token {
         let signer = Some(ed25519_thumbprint(key.as_bytes()));
         let shown = callers

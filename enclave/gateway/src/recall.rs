@@ -14,6 +14,7 @@ use crate::request::{MAX_TOKENS, Request};
 use crate::state::{Halted, MatchKey, State, idempotency_slot};
 use crate::surface::Surfaced;
 use countersign_policies::Content;
+use countersign_policies::site::people::{Agent, Credential};
 use countersign_record::body::Action;
 use countersign_record::bundle::AgentEntry;
 use countersign_record::cbor::Cbor;
@@ -24,6 +25,7 @@ use countersign_record::digest::{
 };
 use countersign_signatures::ed25519;
 use countersign_tokens::dpop::kept;
+use countersign_tokens::svid;
 use thiserror::Error;
 
 /// Calls that can hold a place in one budget at one time. More than a gateway can have under way.
@@ -40,7 +42,7 @@ pub fn danger_seed(salts: RecordedSalts) -> Seed {
 pub struct Presented<'a> {
     /// A signature of the request, as an encoded [`CallerProof`].
     pub proof: Option<&'a [u8]>,
-    /// What a token of an issuer said, as encoded [`CallerClaims`].
+    /// What a token or a certificate said, as encoded [`CallerClaims`].
     pub claims: Option<&'a [u8]>,
     /// Who stood behind it, as an encoded [`PrincipalChain`].
     pub chain: Option<&'a [u8]>,
@@ -67,6 +69,9 @@ pub enum NotRecalled {
     /// The token is another agent's.
     #[error("the token is of another client than the agent's in the bundle")]
     OtherClient,
+    /// The certificate is another workload's, or of none.
+    #[error("the certificate does not name the agent's workload in the bundle")]
+    OtherWorkload,
     /// The token is about somebody else.
     #[error("the token is about another person than the agent acts for")]
     OtherPerson,
@@ -164,13 +169,19 @@ fn recall_claims(
             chain.principals
         }
     };
-    let token = claims.token.as_ref().ok_or(NotRecalled::Claims)?;
+    let agent = content.agents.get(&who.agent);
+    let by_certificate = recall_certificate(agent, &claims)?;
+    let Some(token) = &claims.token else {
+        if !by_certificate || claims.dpop.is_some() || !chain.is_empty() {
+            return Err(NotRecalled::Claims);
+        }
+        who.assurance = ASSURANCE_BOUND;
+        return apply(who, &claims, chain, ("", &accounts(content)))
+            .map_err(|_| NotRecalled::OtherPerson);
+    };
     let issuer = content.issuers.values().find(|i| i.url == token.issuer);
     let issuer = issuer.ok_or(NotRecalled::NoIssuer)?;
-    let client = content
-        .agents
-        .get(&who.agent)
-        .and_then(|a| a.oauth.as_ref());
+    let client = agent.and_then(|a| a.oauth.as_ref());
     let client = client
         .filter(|c| c.issuer == issuer.name && c.client == token.client)
         .ok_or(NotRecalled::OtherClient)?;
@@ -183,8 +194,25 @@ fn recall_claims(
         kept(dpop, token.token).map_err(|_| NotRecalled::BadPossession)?;
         who.assurance = ASSURANCE_BOUND;
     }
+    if claims.certificate.is_some() {
+        who.assurance = ASSURANCE_BOUND;
+    }
     apply(who, &claims, chain, (&issuer.name, &accounts(content)))
         .map_err(|_| NotRecalled::OtherPerson)
+}
+
+/// Whether the agent is a workload and its certificate was kept. Who issued that is not looked at again: issuers between
+/// it and a root are not kept.
+fn recall_certificate(agent: Option<&Agent>, claims: &CallerClaims) -> Result<bool, NotRecalled> {
+    let Some(Credential::Workload(id)) = agent.map(|a| &a.credential) else {
+        return Ok(false);
+    };
+    let kept = claims.certificate.as_ref();
+    let named = kept.and_then(|c| svid::named(&c.0).ok());
+    match named.is_some_and(|named| named == *id) {
+        true => Ok(true),
+        false => Err(NotRecalled::OtherWorkload),
+    }
 }
 
 /// What other calls held at the moment of a decision, before anything of it stood in the log.

@@ -50,8 +50,10 @@ codes! {
     InsufficientScope = "insufficient_scope": "The access token lacks the scope that is needed here. Ask the issuer for one that has it.",
     /// The token's key was not shown to be held.
     ProofInvalid = "proof_invalid": "The proof that the caller holds the key of its token does not hold. Make a new one for this very request.",
+    /// The certificate of the connection names no agent.
+    CertificateInvalid = "certificate_invalid": "The certificate of this connection names no agent of this gateway. Connect with the certificate of a registered workload.",
     /// The caller is not known as surely as the tool needs.
-    AssuranceTooLow = "assurance_too_low": "This tool needs a caller that is known more surely. Call it with a bound token or a signed request.",
+    AssuranceTooLow = "assurance_too_low": "This tool needs a caller that is known more surely. Call it with a bound token, the certificate of a workload, or a signed request.",
     /// The tool acts for a person, and nobody delegated.
     DelegationRequired = "delegation_required": "This tool acts for a person. Call it with an access token that says for whom.",
     /// No such tool for this caller.

@@ -15,4 +15,5 @@ mod spending;
 mod stops;
 mod tenants;
 mod witnessed;
+mod workloads;
 mod world;

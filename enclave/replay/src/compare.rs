@@ -54,6 +54,7 @@ impl Stage {
             | Code::TokenInvalid
             | Code::InsufficientScope
             | Code::ProofInvalid
+            | Code::CertificateInvalid
             | Code::LeaseExpired
             | Code::GatewayHeld
             | Code::NotEnrolled

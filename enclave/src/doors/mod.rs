@@ -36,7 +36,7 @@ mod stops;
 
 use crate::serve::Gateway;
 use crate::transport::Transport;
-use crate::transport::connection::Connection;
+use crate::transport::connection::{Connection, Session};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -46,7 +46,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use countersign_gateway::call::{Seed, Who};
-use countersign_gateway::identity::{Callers, Clock, Identified, Recognized, recognize};
+use countersign_gateway::identity::{Callers, Clock, Identified, Presented, Recognized, recognize};
 use countersign_gateway::refusal::{Code, Refusal, Refused};
 use countersign_gateway::request::{MAX_BODY_BYTES, Request as CallRequest};
 use countersign_record::digest::SubjectId;
@@ -188,8 +188,8 @@ impl Taken {
         })
     }
 
-    /// Runs `f` on the request as signatures see it, with the transport that it came by.
-    fn presented<T>(&self, by: &Transport, f: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
+    /// Runs `f` on the request as signatures see it, and on what its connection showed, with the transport that it came by.
+    fn presented<T>(&self, by: &Transport, f: impl FnOnce(Presented<'_>) -> T) -> T {
         let headers: Vec<Header<'_>> = self
             .headers
             .iter()
@@ -198,14 +198,20 @@ impl Taken {
                 value: value.as_bytes(),
             })
             .collect();
-        f(&HttpRequest {
-            method: &self.method,
-            scheme: by.scheme(),
-            authority: &self.authority,
-            path: &self.path,
-            query: self.query.as_deref(),
-            headers: &headers,
-            body: &self.body,
+        let session = self.connection.session();
+        let shown = session.map_or(&[][..], Session::unjudged_certificates);
+        let certificates: Vec<&[u8]> = shown.iter().map(AsRef::as_ref).collect();
+        f(Presented {
+            request: &HttpRequest {
+                method: &self.method,
+                scheme: by.scheme(),
+                authority: &self.authority,
+                path: &self.path,
+                query: self.query.as_deref(),
+                headers: &headers,
+                body: &self.body,
+            },
+            certificates: &certificates,
         })
     }
 }
@@ -305,7 +311,8 @@ fn status_of(code: Code) -> StatusCode {
         | Code::SignatureInvalid
         | Code::SignatureStale
         | Code::TokenInvalid
-        | Code::ProofInvalid => StatusCode::UNAUTHORIZED,
+        | Code::ProofInvalid
+        | Code::CertificateInvalid => StatusCode::UNAUTHORIZED,
         Code::InsufficientScope => StatusCode::FORBIDDEN,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::GatewayHeld | Code::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -107,7 +107,8 @@ fn words(gateway: &Gateway, path: &str, refusal: &Refusal) -> Option<String> {
         reason = "no other refusal is cured by a token"
     )]
     let (scheme, error) = match refusal.code() {
-        Code::Unauthenticated => ("Bearer", None),
+        // A connection may have a certificate for other reasons, and its client a token still to come.
+        Code::Unauthenticated | Code::CertificateInvalid => ("Bearer", None),
         Code::TokenInvalid => ("Bearer", Some("invalid_token")),
         Code::InsufficientScope => ("Bearer", Some("insufficient_scope")),
         Code::ProofInvalid => ("DPoP", Some("invalid_dpop_proof")),

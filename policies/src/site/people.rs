@@ -5,7 +5,9 @@ use crate::problem::{Problem, Report, Source};
 use crate::site::egress::{endpoint_list, pins};
 use crate::site::profiles::{BUILT_IN, Profile};
 use crate::site::text::{hex_array, key, plain_name, toml_file, word};
+use crate::site::workloads::spiffe_id;
 use countersign_record::digest::PublicKey;
+use countersign_tokens::svid::SpiffeId;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -104,6 +106,8 @@ pub enum Credential {
     Key(PublicKey),
     /// A token of [`Agent::oauth`]: assurance 1, and 2 where it is bound to a key that the agent shows to hold.
     Client,
+    /// A certificate of a trust domain, whose key it shows to hold in the handshake. Assurance 2.
+    Workload(SpiffeId),
 }
 
 /// A client of an issuer.
@@ -380,6 +384,7 @@ struct AgentFile {
     tenant: Spanned<String>,
     token_digest: Option<Spanned<String>>,
     public_key: Option<Spanned<String>>,
+    spiffe_id: Option<Spanned<String>>,
     oauth: Option<ClientSection>,
     user: Option<String>,
     #[serde(default)]
@@ -407,7 +412,7 @@ struct ClientSection {
 pub(crate) fn agent(
     source: Source<'_>,
     tenants: &[String],
-    issuers: &BTreeSet<String>,
+    (issuers, domains): (&BTreeSet<String>, &BTreeSet<String>),
     report: &mut Report,
 ) -> Option<Agent> {
     let file: AgentFile = toml_file(source, report)?;
@@ -429,16 +434,22 @@ pub(crate) fn agent(
     let run_budget = file.run_budget.map_or_else(RunBudget::default, |section| {
         run_budget(source, &section, report)
     });
-    let credential = match (&file.token_digest, &file.public_key, &oauth) {
-        (Some(token), None, None) => {
+    let own = (&file.token_digest, &file.public_key, &file.spiffe_id);
+    let credential = match (own, &oauth) {
+        ((Some(token), None, None), None) => {
             hex_array(source, "token_digest", token, report).map(Credential::Token)
         }
-        (None, Some(text), _) => key(source, "public_key", text, report).map(Credential::Key),
-        (None, None, Some(_)) => Some(Credential::Client),
-        (Some(_), Some(_), _) | (Some(_), None, Some(_)) | (None, None, None) => {
+        ((None, Some(text), None), _) => {
+            key(source, "public_key", text, report).map(Credential::Key)
+        }
+        ((None, None, Some(text)), _) => {
+            spiffe_id(source, text, domains, report).map(Credential::Workload)
+        }
+        ((None, None, None), Some(_)) => Some(Credential::Client),
+        _ => {
             let expected =
-                "exactly one of token_digest, public_key and [oauth]; [oauth] may stand \
-                            beside public_key"
+                "exactly one of token_digest, public_key, spiffe_id and [oauth]; [oauth] \
+                            may stand beside public_key or spiffe_id"
                     .to_owned();
             report.at(
                 source,

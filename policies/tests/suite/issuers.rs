@@ -213,7 +213,7 @@ fn what_is_wrong_with_a_client_is_named() {
         &format!("token_digest = \"{}\"\n[oauth]", "ab".repeat(32)),
     ));
     assert!(
-        both.contains("exactly one of token_digest, public_key and [oauth]"),
+        both.contains("exactly one of token_digest, public_key, spiffe_id and [oauth]"),
         "{both}"
     );
     let second = CLIENT.replace("desk@1", "desk@2");

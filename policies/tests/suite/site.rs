@@ -110,7 +110,7 @@ fn many_problems_are_shown_at_once() {
             "agents/bad.toml:2: tenant \"x\" is not declared in this site",
             "agents/bad.toml:3: token_digest is \"00\", expected 32 bytes in hexadecimal",
             "policies/customers.cedar.bak: this file has no place in a site, expected countersign.toml, adapters/*.toml, \
-             agents/*.toml, approvers/*.toml, capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, roots/*.pem, sandboxes/*.toml or schemas/*.json",
+             agents/*.toml, approvers/*.toml, capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, roots/*.pem, sandboxes/*.toml, schemas/*.json or trust-domains/*.toml",
         ]
     );
 }

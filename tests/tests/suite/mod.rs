@@ -26,3 +26,4 @@ mod tamper;
 mod telemetry;
 mod transport;
 mod whole;
+mod workloads;

@@ -22,6 +22,7 @@ pub mod google;
 pub mod key;
 pub mod rsa;
 pub mod snp;
+pub mod svid;
 pub mod tdx;
 pub mod tpm;
 pub mod x509;

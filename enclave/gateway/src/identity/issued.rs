@@ -8,18 +8,21 @@
 //! |---|---|---|
 //! | free | `Bearer` | 1 |
 //! | bound to a key (`cnf.jkt`) | `DPoP` and a fresh proof by that key, or a request signed by it | 2, 3 |
+//! | bound to a certificate (`cnf.x5t#S256`) | `Bearer` over a connection whose client showed that certificate | 2 |
+//! | of an agent that is a workload | the certificate of that workload | 2 |
 //! | of an agent that has a key of its own | a request signed by that key | 3 |
 //!
 //! [`apply`] is what a replay calls, too, on the claims that were kept.
 
-use super::Nonces;
+use super::{Nonces, Presented};
 use crate::call::Who;
 use crate::refusal::{Code, Refusal};
 use countersign_policies::Content;
 use countersign_policies::decision::TokenFact;
 use countersign_policies::site::people::{Client, Credential};
-use countersign_record::cbor::Cbor as _;
+use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::claims::{CallerClaims, Principal, PrincipalChain};
+use countersign_record::digest::sha256;
 use countersign_signatures::http::{HttpRequest, UnixSeconds};
 use countersign_tokens::access::{AccessToken, Expected, Issuer, TokenError};
 use countersign_tokens::dpop::{Asked, Proof};
@@ -46,8 +49,10 @@ struct Known {
 enum Alone {
     /// It calls.
     Calls,
-    /// The agent has a credential of its own; its tokens only say for whom it acts.
+    /// The agent has a key or a token of its own; its tokens only say for whom it acts.
     Never,
+    /// The agent is a workload; its tokens only say for whom it acts.
+    WithCertificate,
 }
 
 /// How a token was sent.
@@ -69,6 +74,8 @@ pub(super) struct Sent<'p> {
 pub(super) struct Shown<'i> {
     token: AccessToken<'i>,
     dpop: Option<String>,
+    /// The client's own certificate, where the call rests on it.
+    certificate: Option<Bytes>,
 }
 
 /// The moment and the memory that a proof is held against.
@@ -87,6 +94,7 @@ impl Issued {
             let alone = match agent.credential {
                 Credential::Client => Alone::Calls,
                 Credential::Token(_) | Credential::Key(_) => Alone::Never,
+                Credential::Workload(_) => Alone::WithCertificate,
             };
             let agent = *place;
             Some((
@@ -113,25 +121,31 @@ impl Issued {
     /// Verifies a token and what it is bound to. `signer` is the thumbprint of the key that signed the whole request.
     pub(super) fn verify(
         &self,
-        presented: &HttpRequest<'_>,
+        presented: Presented<'_>,
         sent: Sent<'_>,
         signer: Option<[u8; 32]>,
         fresh: Freshness<'_>,
     ) -> Result<Shown<'_>, Refusal> {
+        let Presented {
+            request,
+            certificates,
+        } = presented;
         let expected = Expected {
-            path: resource_path(presented.path),
+            path: resource_path(request.path),
             now: fresh.now,
         };
         let token =
             AccessToken::verify(sent.text, &self.issuers, expected).map_err(token_refusal)?;
         let bound = token.confirmation();
-        if bound.certificate.is_some() {
-            return Err(token_refusal(TokenError::Confirmation));
-        }
+        // SPEC: RFC 8705 3.1. The handshake showed that the client holds its key; who issued it does not matter.
+        let certificate = match bound.certificate {
+            Some(digest) => Some(confirmed(digest, certificates)?),
+            None => None,
+        };
         let dpop = match (bound.key, sent.scheme) {
             (None, Scheme::Bearer) => None,
             (Some(key), Scheme::Bearer | Scheme::Dpop) if Some(key) == signer => None,
-            (Some(key), Scheme::Dpop) => Some(prove(presented, &token, key, fresh)?),
+            (Some(key), Scheme::Dpop) => Some(prove(request, &token, key, fresh)?),
             // A bound token that is sent as a free one was stolen, or is used by a client that lost its key.
             (Some(_), Scheme::Bearer) => {
                 return Err(proof_refusal(
@@ -142,7 +156,11 @@ impl Issued {
                 return Err(proof_refusal("the token is bound to no key"));
             }
         };
-        Ok(Shown { token, dpop })
+        Ok(Shown {
+            token,
+            dpop,
+            certificate,
+        })
     }
 
     /// Which agent the token is for; `None` if no agent has this client, or the agent needs more than a token.
@@ -150,6 +168,12 @@ impl Issued {
         self.known(shown)
             .filter(|k| k.alone == Alone::Calls)
             .map(|k| k.agent)
+    }
+
+    /// Whether the token is of an agent that is a workload.
+    pub(super) fn needs_certificate(&self, shown: &Shown<'_>) -> bool {
+        let known = self.known(shown);
+        known.is_some_and(|k| k.alone == Alone::WithCertificate)
     }
 
     /// Whether the token is this agent's.
@@ -163,13 +187,17 @@ impl Issued {
             .known(&shown)
             .ok_or_else(|| Refusal::never(Code::Unauthenticated))?;
         let own = known.client.own_subject.as_deref();
-        let Shown { token, dpop } = shown;
+        let Shown {
+            token,
+            dpop,
+            certificate,
+        } = shown;
         let issuer = token.issuer().name.clone();
         let (claims, chain) = token.into_claims(own).map_err(token_refusal)?;
         let claims = CallerClaims {
             token: Some(claims),
             dpop,
-            certificate: None,
+            certificate,
         };
         apply(who, &claims, chain, (&issuer, &self.accounts))
     }
@@ -186,7 +214,42 @@ impl Issued {
 impl Shown<'_> {
     /// Whether the caller showed that it holds the key that the token is bound to.
     pub(super) fn is_bound(&self) -> bool {
-        self.dpop.is_some()
+        self.dpop.is_some() || self.certificate.is_some()
+    }
+
+    /// Says that the call rests on the certificate of the connection.
+    pub(super) fn by_certificate(&mut self, certificates: &[&[u8]]) {
+        self.certificate = own(certificates);
+    }
+}
+
+/// What is kept of a caller that showed a certificate and nothing else.
+pub(super) fn claims_of_certificate(certificates: &[&[u8]]) -> CallerClaims {
+    CallerClaims {
+        token: None,
+        dpop: None,
+        certificate: own(certificates),
+    }
+}
+
+/// The client's own certificate.
+fn own(certificates: &[&[u8]]) -> Option<Bytes> {
+    certificates.first().map(|c| Bytes(c.to_vec()))
+}
+
+/// The certificate of that digest, if it is the client's own.
+fn confirmed(digest: [u8; 32], certificates: &[&[u8]]) -> Result<Bytes, Refusal> {
+    // SPEC: RFC 8705 3: 401 and invalid_token.
+    let refused = |why: &str| Refusal::never(Code::TokenInvalid).by_rule(why.to_owned());
+    let own = certificates
+        .first()
+        .ok_or_else(|| refused("the token is bound to a certificate and none was shown"))?;
+    if sha256(own) == digest {
+        Ok(Bytes(own.to_vec()))
+    } else {
+        Err(refused(
+            "the token is bound to another certificate than was shown",
+        ))
     }
 }
 

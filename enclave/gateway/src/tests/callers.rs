@@ -3,7 +3,7 @@
 use super::world::{
     EVE, READER, SELECT, SIGNER, START, World, answered, body, public, signing_key, subject,
 };
-use crate::identity::{Callers, Nonces, identify, recognize};
+use crate::identity::{Callers, Nonces, Presented, identify, recognize};
 use crate::refusal::Code;
 use crate::request::Request;
 use countersign_record::bundle::{AgentEntry, Registry, TenantEntry};
@@ -59,7 +59,7 @@ fn who(world: &mut World, headers: &Headers, body: &str) -> Result<u8, Code> {
         .collect();
     let clock = world.clock();
     recognize(
-        &presented(&headers, body),
+        Presented::without_certificates(&presented(&headers, body)),
         &world.callers,
         &mut world.nonces,
         clock,
@@ -188,7 +188,7 @@ fn a_signature_from_before_the_epoch_is_stale() {
     let mut clock = world.clock();
     clock.epoch_opened = UnixMillis(START);
     let refused = recognize(
-        &presented(&headers, "{}"),
+        Presented::without_certificates(&presented(&headers, "{}")),
         &world.callers,
         &mut world.nonces,
         clock,
@@ -224,7 +224,7 @@ fn signed_call(
     let clock = world.clock();
     identify(
         request,
-        &presented(&headers, text),
+        Presented::without_certificates(&presented(&headers, text)),
         &world.callers,
         &mut world.nonces,
         clock,
@@ -307,7 +307,7 @@ fn an_unknown_caller_leaves_nothing_behind() {
     let clock = world.clock();
     let refused = identify(
         request,
-        &presented(&[], ""),
+        Presented::without_certificates(&presented(&[], "")),
         &world.callers,
         &mut Nonces::default(),
         clock,

@@ -5,7 +5,7 @@ use super::world::{
     signing_key, site, subject,
 };
 use crate::call::Who;
-use crate::identity::{Identified, Recognized, identify, recognize};
+use crate::identity::{Identified, Presented, Recognized, identify, recognize};
 use crate::refusal::{Code, Refusal};
 use crate::request::Request;
 use base64::Engine as _;
@@ -174,7 +174,12 @@ fn with<T>(headers: &Headers, text: &str, f: impl FnOnce(&HttpRequest<'_>) -> T)
 fn who(world: &mut World, headers: &Headers) -> Result<Who, Refusal> {
     let clock = world.clock();
     with(headers, "", |p| {
-        recognize(p, &world.callers, &mut world.nonces, clock)
+        recognize(
+            Presented::without_certificates(p),
+            &world.callers,
+            &mut world.nonces,
+            clock,
+        )
     })
     .map(Recognized::into_who)
 }
@@ -211,7 +216,7 @@ fn call(world: &mut World, headers: &Headers, text: &str) -> Result<Identified, 
     with(headers, text, |p| {
         identify(
             request,
-            p,
+            Presented::without_certificates(p),
             &world.callers,
             &mut world.nonces,
             clock,
@@ -329,7 +334,7 @@ fn a_free_token_is_not_bound_by_a_proof() {
 }
 
 #[test]
-fn a_token_that_is_bound_to_a_certificate_is_refused() {
+fn a_token_that_is_bound_to_a_certificate_is_refused_without_it() {
     let mut world = world();
     let token = token(json!({ "cnf": { "x5t#S256": b64([1; 32]) } }));
     assert_eq!(code(&mut world, &bearer(&token)), Some(Code::TokenInvalid));
@@ -408,7 +413,12 @@ fn a_proof_from_before_the_epoch_is_refused() {
     let mut clock = world.clock();
     clock.epoch_opened = UnixMillis(START);
     let refused = with(&headers, "", |p| {
-        recognize(p, &world.callers, &mut world.nonces, clock)
+        recognize(
+            Presented::without_certificates(p),
+            &world.callers,
+            &mut world.nonces,
+            clock,
+        )
     });
     assert_eq!(refused.unwrap_err().code(), Code::ProofInvalid);
 }

@@ -225,8 +225,9 @@ fn unknown() -> Code {
     };
     let clock = world.clock();
     let (callers, nonces) = (&world.callers, &mut world.nonces);
+    let presented = crate::identity::Presented::without_certificates(&presented);
     let identified =
-        crate::identity::identify(request, &presented, callers, nonces, clock, |_| None);
+        crate::identity::identify(request, presented, callers, nonces, clock, |_| None);
     identified.unwrap_err().refusal().code()
 }
 

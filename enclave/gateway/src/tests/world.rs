@@ -6,7 +6,7 @@ use crate::budget::budget;
 use crate::call::{Moment, Seed, Who};
 use crate::decision::{self, Answer, Record};
 use crate::execute::{Report, ToolError};
-use crate::identity::{Callers, Clock, Identified, Nonces, identify};
+use crate::identity::{Callers, Clock, Identified, Nonces, Presented, identify};
 use crate::policy::{self, Judgement};
 use crate::refusal::{Code, Refused};
 use crate::request::{Request, Untrusted};
@@ -334,7 +334,7 @@ impl World {
         let clock = self.clock();
         identify(
             request,
-            &presented,
+            Presented::without_certificates(&presented),
             &self.callers,
             &mut self.nonces,
             clock,
@@ -561,4 +561,27 @@ impl OfIntent for countersign_record::body::Action {
         use countersign_record::cbor::Cbor as _;
         Self::from_bytes(&intent.action.0).unwrap()
     }
+}
+
+/// Runs `f` on a request with these headers and no body.
+pub(super) fn presented_with<T>(
+    headers: &[(&str, &str)],
+    f: impl FnOnce(&HttpRequest<'_>) -> T,
+) -> T {
+    let headers: Vec<Header<'_>> = headers
+        .iter()
+        .map(|(name, value)| Header {
+            name,
+            value: value.as_bytes(),
+        })
+        .collect();
+    f(&HttpRequest {
+        method: "POST",
+        scheme: Scheme::Http,
+        authority: "localhost",
+        path: "/v1/calls",
+        query: None,
+        headers: &headers,
+        body: b"",
+    })
 }

@@ -11,7 +11,7 @@ use countersign_gateway::budget::budget;
 use countersign_gateway::call::{Moment, Seed};
 use countersign_gateway::decision::{self, Record};
 use countersign_gateway::execute::{Report, ToolError};
-use countersign_gateway::identity::{Callers, Clock, Identified, Nonces, identify};
+use countersign_gateway::identity::{Callers, Clock, Identified, Nonces, Presented, identify};
 use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::recall::Held;
 use countersign_gateway::refusal::Refused;
@@ -310,7 +310,7 @@ impl Gateway {
         };
         identify(
             request,
-            &presented,
+            Presented::without_certificates(&presented),
             &self.callers,
             &mut Nonces::default(),
             clock,

@@ -339,3 +339,42 @@ fn in_words(name: &str) -> String {
     };
     format!("{name}: {what}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(change: impl FnOnce(&mut Counts)) -> String {
+        let mut counts = Counts::default();
+        change(&mut counts);
+        summary(&counts)
+    }
+
+    #[test]
+    fn calls_that_were_halted_are_said_with_how_many_were_approved() {
+        let halted = |halted, approved| {
+            of(|c| (c.calls, c.halted, c.halted_approved) = (halted, halted, approved))
+        };
+        assert_eq!(halted(2, 0), "2 calls: 2 halted for approval; 0 gaps");
+        assert_eq!(halted(2, 2), "2 calls: 2 halted and approved; 0 gaps");
+        assert_eq!(
+            halted(2, 1),
+            "2 calls: 2 halted, 1 of them approved; 0 gaps"
+        );
+    }
+
+    #[test]
+    fn every_outcome_that_there_was_is_said_and_no_other() {
+        assert_eq!(of(|_| ()), "0 calls: none; 0 gaps");
+        let all = |c: &mut Counts| {
+            c.calls = 28;
+            (c.carried_out, c.denied, c.halted, c.deferred) = (1, 2, 3, 4);
+            (c.without_effect, c.unknown, c.open, c.gaps) = (5, 6, 7, 8);
+        };
+        assert_eq!(
+            of(all),
+            "28 calls: 1 carried out, 2 denied, 3 halted for approval, 4 deferred, 5 allowed without effect, \
+             6 with unknown outcome, 7 still under way; 8 gaps"
+        );
+    }
+}

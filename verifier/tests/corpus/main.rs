@@ -101,7 +101,7 @@ fn no_case_depends_on_the_number_of_threads(case: &CaseEntry, one: &Report) {
 // ---- what is said ------------------------------------------------------------------------
 
 /// Cases of which the whole report is kept: every kind of part, and every verdict.
-const WHOLE: [&str; 16] = [
+const WHOLE: [&str; 20] = [
     "accept-every-kind",
     "accept-smallest",
     "accept-tenant-with-proof",
@@ -114,6 +114,10 @@ const WHOLE: [&str; 16] = [
     "accept-timestamp",
     "accept-receipts",
     "accept-platform-gcp-machine",
+    "accept-platform-azure-snp",
+    "accept-platform-azure-tdx",
+    "accept-gap",
+    "accept-stopped-and-resumed",
     "accept-optional-extension",
     "trust-anchor-none",
     "bundle-signers-none",

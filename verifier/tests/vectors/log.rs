@@ -2,6 +2,9 @@
 
 use super::case::*;
 use super::common::*;
+use countersign_evidence::tpm::{
+    COUNTER_ATTRIBUTES, COUNTER_INDEX, RELEASE_KEY_ATTRIBUTES, ReleaseKey, policy_authorize_digest,
+};
 use countersign_record::binding::LogHead;
 use countersign_record::body::*;
 use countersign_record::cbor::{Bytes, Cbor as _};
@@ -808,6 +811,50 @@ fn counters() -> Vec<Case> {
             });
             log.open();
         })).fails("counter"),
+        case("counter-abandoned-one-step-twice", "Two openings that came to nothing are said to have made the same step.", signed(|log| {
+            log.close();
+            log.device.counter += 2;
+            log.edits.base = Some(|b| {
+                for _ in 0..2 {
+                    b.abandoned.push(AbandonedOpening { counter: b.explained + 1, epoch_key: KeyId([1; 32]) });
+                }
+            });
+            log.open();
+        })).fails("counter"),
+        case("counter-abandoned-step-of-the-opening-itself", "An opening that came to nothing is said to have made the step of the opening that did not.", signed(|log| {
+            log.close();
+            log.device.counter += 2;
+            log.edits.base = Some(|b| {
+                for step in [1, 3] {
+                    b.abandoned.push(AbandonedOpening { counter: b.explained + step, epoch_key: KeyId([1; 32]) });
+                }
+            });
+            log.open();
+        })).fails("counter"),
+        case("counter-another-of-the-same-chip", "The second epoch counts with another counter of the chip.", bare(|log| {
+            log.open();
+            log.enrol();
+            log.close();
+            // A counter is bound to the release key: another key, another counter.
+            let mut binding = log.binding();
+            binding.release_key = Bytes(device::ecc_public(6, RELEASE_KEY_ATTRIBUTES));
+            log.device.edit = Some(|d| {
+                let key = ReleaseKey::parse(&device::ecc_public(6, RELEASE_KEY_ATTRIBUTES)).unwrap();
+                let value = d.certify.attested.split_off(d.certify.attested.len() - 8);
+                let policy = policy_authorize_digest(&key).0;
+                d.nv_public = device::nv_public(COUNTER_INDEX, COUNTER_ATTRIBUTES, &policy, 8);
+                d.certify.attested = device::certified(&d.nv_public, 0, &value);
+            });
+            log.open_with(binding);
+        })).fails("counter").state("release-key", State::Fail),
+        case("accept-another-chip", "The second epoch runs on another chip, which was restarted less often.", signed(|log| {
+            log.close();
+            log.device.ak_seed = 2;
+            log.device.reset_count -= 1;
+            log.device.clock = 10;
+            log.open();
+            log.enrol();
+        })),
         case("accept-failed-renewal", "An event tells of a renewal that failed half way and explains a step of the counter.", signed(|log| {
             log.renew();
             log.device.counter += 1;

@@ -246,7 +246,6 @@ impl Checks<'_> {
         let limits = self.period().map(of_period).unwrap_or_default();
         let whole = (0, self.log.position().saturating_sub(1));
         let (what, (first, last)) = match self.scope() {
-            Scope::Whole if self.period().is_none() => ("entries", whole),
             Scope::Whole => ("entries", self.window.entries.unwrap_or(whole)),
             Scope::Tenant => ("the tenant's entries", self.numbers().unwrap_or_default()),
             Scope::Run => ("the run's entries", self.numbers().unwrap_or_default()),

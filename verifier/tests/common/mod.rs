@@ -132,7 +132,7 @@ pub struct Mini {
     /// Whose entries are written.
     pub tenant: TenantId,
     /// Next number of each tenant.
-    tenants: BTreeMap<TenantId, u64>,
+    pub tenants: BTreeMap<TenantId, u64>,
     runs: Vec<(RunId, u64, EntryDigest, u64, u64)>,
     /// Every tenant's last number, as the last renewal statement covers it.
     covered: Vec<TenantHead>,

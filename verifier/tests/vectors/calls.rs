@@ -47,7 +47,7 @@ fn bundled(artifact: Artifact) -> Vec<u8> {
 }
 
 /// A log under another bundle.
-fn under(payload: &BundlePayload, build: impl FnOnce(&mut Mini, ArtifactDigest)) -> Vec<u8> {
+pub fn under(payload: &BundlePayload, build: impl FnOnce(&mut Mini, ArtifactDigest)) -> Vec<u8> {
     let digest = ArtifactDigest::of(&payload.to_bytes());
     bare(|log| {
         log.artifacts[0] = signed_bundle(payload, &[&bundle_signer()]);

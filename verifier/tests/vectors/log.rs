@@ -965,6 +965,14 @@ fn renewals() -> Vec<Case> {
             let intent = log.intent(&read, vec![], None);
             log.decide(&read, Verdict::Allow, Some(intent));
         })).fails("leases"),
+        case("leases-second-call-long-before-the-first-renewal", "Of two calls before the first renewal, the second was accepted later than the lease would have allowed.", signed(|log| {
+            for (number, later) in [(1, 0), (2, LEASE + 20_000)] {
+                log.time += later;
+                let read = call(number, Mode::ReadOnly);
+                let intent = log.intent(&read, vec![], None);
+                log.decide(&read, Verdict::Allow, Some(intent));
+            }
+        })).fails("leases"),
         case("accept-refusal-after-the-lease", "A call was refused after the lease had run out.", signed(|log| {
             log.renew();
             log.time += LEASE + 60_000;
@@ -1030,6 +1038,8 @@ fn ends() -> Vec<Case> {
         case("accept-fresh", "The hardware's last word is as recent as demanded.", story().export()).trust("fresh", trust_and("[log]\nmax_age_seconds = 3600\n")),
         case("freshness-too-old", "The hardware's last word is older than demanded.", story().export()).trust("fresh", trust_and("[log]\nmax_age_seconds = 3600\n")).now(START + 4_000_000).against("freshness"),
         case("freshness-in-the-future", "The last entry claims a time that is still to come.", story().export()).now(START - 600_000).against("freshness"),
+        case("accept-clock-five-minutes-behind", "The auditor's clock is five minutes behind the last entry, as far as is taken for a difference of clocks.", story().export()).now(START + 8000 - 300_000),
+        case("freshness-a-moment-too-far-ahead", "The last entry is five minutes and a millisecond ahead of the auditor's clock.", story().export()).now(START + 8000 - 300_001).against("freshness"),
         case("accept-clock-a-little-behind", "The auditor's clock is three minutes behind the gateway's.", story().export()).now(START - 180_000),
     ]
 }

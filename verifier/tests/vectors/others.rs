@@ -145,7 +145,20 @@ pub fn cases() -> Vec<Case> {
         parts.placed = vec![(3, with_line(&over_intent, A, time))];
         parts.bytes()
     };
+    let cosigned_inside = {
+        let mut log = Mini::new(Profile::Tpm);
+        log.open();
+        log.enrol();
+        log.event();
+        let note = with_line(&log.checkpoint(), A, log.time / 1000 + 1);
+        log.renew();
+        log.event();
+        let mut parts = Parts::of(&log);
+        parts.checkpoints.insert(0, note);
+        parts.bytes()
+    };
     vec![
+        case("accept-cosigned-inside", "A witness cosigned the log when it was shorter; what came since claims later times than its word.", cosigned_inside).trust("witnesses", trusting("")),
         both().demanding(2, "accept-witnessed", "Witnesses of two organisations saw the intent before the call left, and the end of the log.")
             .state("witnesses", State::Pass).state("witnessed-calls", State::Pass).state("cosignatures", State::Pass).state("outside-time", State::Pass),
         log_with(|d| d.witnessed = false).ended(STRANGER).of("accept-line-of-an-unknown-witness", "A witness cosigned that the trust file does not name.")

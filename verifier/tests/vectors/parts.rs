@@ -105,6 +105,57 @@ fn tenants() -> Vec<Case> {
             p.withheld = (2..=5).chain(7..=8).collect();
             p.manifest.period = Some(Period { from: UnixMillis(START + 9500), until: UnixMillis(START + 100_000) });
         })).cannot("tenant-heads").state("period", State::CannotTell),
+        case("tenant-heads-proof-before-the-end-of-the-period", "The proof stands in the middle of the period; the tenant's entry after it is withheld.", tenant(|p, log| {
+            p.manifest.period = Some(Period { from: UnixMillis(START + 1500), until: UnixMillis(START + 9500) });
+            p.withheld.push(7);
+            p.proofs = vec![log.proof(1, TENANT)];
+        })).cannot("tenant-heads"),
+        case("accept-tenant-with-proof-at-the-end-of-the-period", "The period ends before a renewal, whose proof reaches all of it.", tenant(|p, log| {
+            p.manifest.period = Some(Period { from: UnixMillis(START + 1500), until: UnixMillis(START + 6500) });
+            p.withheld.push(7);
+            p.proofs = vec![log.proof(1, TENANT)];
+        })).state("tenant-heads", State::Pass),
+        case("tenant-heads-proof-before-the-period", "The last renewal stands before the period; the tenant's newest entry is withheld.", {
+            let mut log = log(|log| denied(log, 1));
+            denied(&mut log, 2);
+            denied(&mut log, 3);
+            log.scope = Scope::Tenant;
+            let mut parts = Parts::of(&log);
+            // 2 own, 3 renewal, 4 and 5 own.
+            parts.manifest.period = Some(Period { from: UnixMillis(START + 4500), until: UnixMillis(START + 100_000) });
+            parts.withheld = vec![5];
+            parts.proofs = vec![log.proof(0, TENANT)];
+            parts.bytes()
+        }).cannot("tenant-heads"),
+        case("period-proof-as-it-begins", "No call of the tenant is in the period, which begins at the moment of the last renewal, whose proof counts.", tenant(|p, _| {
+            p.manifest.period = Some(Period { from: UnixMillis(START + 10_000), until: UnixMillis(START + 100_000) });
+        })).cannot("period").state("tenant-heads", State::Pass),
+        case("accept-tenant-newer-entries-withheld", "Another's entry after the last renewal is withheld: whether the tenant has newer ones is not provable.", {
+            let mut log = shared();
+            foreign(&mut log, 7);
+            log.scope = Scope::Tenant;
+            let mut parts = Parts::of(&log);
+            parts.withheld = vec![3, 4, 8, 10];
+            parts.proofs = vec![log.proof(0, TENANT)];
+            parts.bytes()
+        }).state("tenant-heads", State::Pass),
+        case("tenant-sequences-of-the-tenant-lack-more-than-withheld", "The tenant's numbers before the period lack two where one entry is withheld.", {
+            let log = log(|log| {
+                denied(log, 1);
+                *log.tenants.get_mut(&TENANT).unwrap() += 1;
+                (2..=3).for_each(|n| denied(log, n));
+            });
+            let mut parts = Parts::of(&log);
+            (parts.manifest.scope, parts.manifest.tenant) = (Scope::Tenant, Some(TENANT));
+            parts.manifest.period = Some(Period { from: UnixMillis(START + 4500), until: UnixMillis(START + 100_000) });
+            parts.withheld = vec![2];
+            parts.proofs = vec![log.proof(0, TENANT)];
+            parts.bytes()
+        }).fails("tenant-sequences"),
+        case("accept-tenant-of-a-period", "Entries of the tenant before the period are withheld; the last that is earlier is there.", tenant(|p, _| {
+            p.manifest.period = Some(Period { from: UnixMillis(START + 6500), until: UnixMillis(START + 8500) });
+            p.withheld.push(2);
+        })).state("tenant-sequences", State::Pass),
         case("approvals-of-another-tenant-withheld", "The approval of a call stands among another tenant's entries, which are withheld.", approved_among_others(|log, parts| {
             parts.manifest.scope = Scope::Tenant;
             parts.manifest.tenant = Some(TENANT);
@@ -393,6 +444,31 @@ fn periods() -> Vec<Case> {
             with(100, 200, &[]),
         )
         .cannot("period"),
+        case(
+            "tenant-sequences-more-missing-than-withheld",
+            "A tenant's numbers lack two where one entry is withheld.",
+            {
+                let log = log(|log| {
+                    denied(log, 1);
+                    *log.tenants.get_mut(&TENANT).unwrap() += 1;
+                    (2..=3).for_each(|n| denied(log, n));
+                });
+                let mut parts = Parts::of(&log);
+                parts.manifest.period = Some(Period {
+                    from: UnixMillis(START + 4500),
+                    until: UnixMillis(START + 100_000),
+                });
+                parts.withheld = vec![2];
+                parts.bytes()
+            },
+        )
+        .fails("tenant-sequences"),
+        case(
+            "scope-period-of-no-time",
+            "The period ends when it begins.",
+            with(4500, 4500, &[]),
+        )
+        .fails("scope"),
         case(
             "scope-period-backwards",
             "The period ends before it begins.",

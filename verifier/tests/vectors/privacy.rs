@@ -60,6 +60,19 @@ fn shown() -> Vec<Case> {
     let confidential = Disclosed::new(Field::ALL.to_vec(), vec![Classification::Confidential]);
     vec![
         case(
+            "missing-value-of-the-outcome-alone",
+            "The outcome of a sealed call commits to another agent than its intent, and does not show which.",
+            then(|log| {
+                let read = call(3, Mode::ReadOnly);
+                let intent = log.intent(&read, vec![], None);
+                let mut body = log.decision_body(&read, Verdict::Allow, Some(intent));
+                body.caller.agent = salted(Field::Agent, b"agent:acme/other@1").0;
+                let disclosures = log.opened(&read, &body);
+                log.push(Body::Decision(body), Some(read.run), disclosures);
+            }),
+        )
+        .fails("missing-disclosures"),
+        case(
             "accept-everything-opened",
             "Everything is promised and opened.",
             told().export(),
@@ -161,7 +174,26 @@ fn erased(change: impl FnOnce(&mut Erasure)) -> Vec<u8> {
 }
 
 fn erasures() -> Vec<Case> {
+    let mut without = bundle();
+    without.registry.approvers[0].groups = vec!["legal".into(), "stop".into()];
     vec![
+        case(
+            "erasures-by-a-person-of-other-groups",
+            "Whoever ordered the erasure may approve and stop calls, and not order erasures.",
+            super::calls::under(&without, |log, _| {
+                log.erase(&[1]);
+            }),
+        )
+        .fails("erasures"),
+        case(
+            "erasures-of-its-own-entry",
+            "An erasure covers the entry in which it stands.",
+            then(|log| {
+                let own = log.next();
+                log.erase(&[2, 3, own]);
+            }),
+        )
+        .fails("erasures"),
         case(
             "accept-erased",
             "Values of a call are not there: an erasure says so.",

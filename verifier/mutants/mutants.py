@@ -450,6 +450,8 @@ def only_run():
 def main(given):
     asked = arguments(given)
     signal.signal(signal.SIGTERM, stop)
+    # A shell has what it starts in the background ignore this signal, and tests that send it would fail.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     deadline = time.monotonic() + asked.minutes * 60
     _alone = only_run()
     sources = copy()

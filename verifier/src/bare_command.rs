@@ -149,3 +149,73 @@ fn report_data(text: &str) -> Result<[u8; 64], String> {
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &str) -> Result<Option<Arguments>, String> {
+        parse(words.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn every_option_is_taken_with_its_value_beside_it_or_behind_a_sign() {
+        for words in [
+            "e1 a=b --trust t --reference r --expect-report-data 0102 --nonce 0304 --now 1000 --out o --json",
+            "--trust=t --reference=r --expect-report-data=0102 --nonce=0304 --now=1000 --out=o --json e1 a=b",
+        ] {
+            let out = parsed(words).unwrap().unwrap();
+            assert_eq!(out.files, ["e1", "a=b"]);
+            assert_eq!(
+                (out.trust.as_deref(), out.reference.as_deref()),
+                (Some("t"), Some("r"))
+            );
+            let mut data = [0; 64];
+            (data[0], data[1]) = (1, 2);
+            assert_eq!(out.report_data, Some(data));
+            assert_eq!(out.nonce, Some(vec![3, 4]));
+            assert_eq!(
+                (out.now, out.out.as_deref()),
+                (Some(UnixMillis(1000)), Some("o"))
+            );
+            assert!(out.json);
+        }
+        assert!(parsed("--help").unwrap().is_none() && parsed("-h").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_not_known_given_twice_or_of_another_length_is_refused() {
+        let (longest, nonce) = (
+            "ab".repeat(65),
+            "--nonce takes up to 128 hexadecimal digits",
+        );
+        let data = "--expect-report-data takes 2 to 128 hexadecimal digits";
+        for (words, why) in [
+            ("--colour".to_owned(), "evidence: --colour is not known"),
+            ("-x".to_owned(), "evidence: -x is not known"),
+            ("--json=1".to_owned(), "evidence: --json is not known"),
+            ("--help=1".to_owned(), "evidence: --help is not known"),
+            ("--trust".to_owned(), "--trust needs a value"),
+            ("--out a --out b".to_owned(), "--out is given twice"),
+            ("--nonce 0".to_owned(), nonce),
+            (format!("--nonce {longest}"), nonce),
+            ("--expect-report-data=".to_owned(), data),
+            (format!("--expect-report-data {longest}"), data),
+        ] {
+            assert_eq!(parsed(&words).err().as_deref(), Some(why));
+        }
+        let most = "ab".repeat(64);
+        assert!(parsed(&format!("--nonce {most} --expect-report-data {most}")).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_reference_values_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/reference");
+        let mut files = std::fs::read_dir(path).unwrap();
+        let file = files.next().unwrap().unwrap().path();
+        let bytes = std::fs::read(&file).unwrap();
+        let read = reference(file.to_str().unwrap().to_owned()).unwrap();
+        assert_eq!(read, Reference::parse(&bytes).unwrap());
+        assert_ne!(read, Reference::default());
+    }
+}

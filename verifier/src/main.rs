@@ -563,3 +563,79 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
     }
     std::fs::read(path).map_err(|e| format!("{path}: {e}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Arguments, String> {
+        parse(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn every_option_is_taken_with_its_value_beside_it_or_behind_a_sign() {
+        for words in [
+            "e1 - a=b --trust t --reference r --receipts q1 --receipts q2 --checkpoint c --today d \
+             --now 1000 --from 2000 --until 3000 --fleet f --query code=x --threads 256 --out o \
+             --self-test --tree-only --progress --json",
+            "--trust=t --reference=r --receipts=q1 --receipts=q2 --checkpoint=c --today=d --now=1000 \
+             --from=2000 --until=3000 --fleet=f --query=code=x --threads=256 --out=o \
+             e1 - a=b --self-test --tree-only --progress --json",
+        ] {
+            let words: Vec<&str> = words.split_whitespace().collect();
+            let out = parsed(&words).unwrap();
+            assert_eq!(out.exports, ["e1", "-", "a=b"]);
+            assert_eq!(out.trust.as_deref(), Some("t"));
+            assert_eq!(out.reference.as_deref(), Some("r"));
+            assert_eq!(out.receipts, ["q1", "q2"]);
+            assert_eq!(
+                (out.checkpoints, out.today),
+                (vec!["c".into()], vec!["d".into()])
+            );
+            assert_eq!(out.now, Some(UnixMillis(1000)));
+            assert_eq!(
+                (out.from, out.until),
+                (Some(UnixMillis(2000)), Some(UnixMillis(3000)))
+            );
+            assert_eq!(out.fleet.as_deref(), Some("f"));
+            assert_eq!(out.query, Query::parse("code=x").ok());
+            assert_eq!((out.threads, out.out.as_deref()), (Some(256), Some("o")));
+            assert!(out.self_test && out.depth == Depth::TreeOnly && out.show == Show::Always);
+            assert_eq!(out.output, Output::Json);
+        }
+        assert_eq!(parsed(&["-q"]).unwrap().output, Output::Brief);
+        assert_eq!(parsed(&["--quiet"]).unwrap().output, Output::Brief);
+        assert_eq!(parsed(&["x"]).unwrap().threads, None);
+    }
+
+    #[test]
+    fn what_is_not_known_given_twice_or_without_a_value_is_refused() {
+        for (words, why) in [
+            ("--colour", "--colour is not known"),
+            ("-x", "-x is not known"),
+            ("--self-test=1", "--self-test is not known"),
+            ("--self-test --self-test", "--self-test is not known"),
+            ("--tree-only=1", "--tree-only is not known"),
+            ("--progress=1", "--progress is not known"),
+            ("--json=1", "--json is not known"),
+            ("--quiet=1", "--quiet is not known"),
+            ("--trust", "--trust needs a value"),
+            ("--trust a --trust b", "--trust is given twice"),
+            ("--now 1 --now 1", "--now is given twice"),
+            ("--until noon", "--until: noon is no time"),
+            ("--threads 0", "--threads takes a number from 1 to 256"),
+            ("--threads 257", "--threads takes a number from 1 to 256"),
+            (
+                "--json --quiet",
+                "--json and --quiet are given together, or one of them twice",
+            ),
+            (
+                "--json --json",
+                "--json and --quiet are given together, or one of them twice",
+            ),
+        ] {
+            let words: Vec<&str> = words.split_whitespace().collect();
+            assert_eq!(parsed(&words).err().as_deref(), Some(why));
+        }
+    }
+}

@@ -295,3 +295,39 @@ fn a_question_is_answered_beside_the_verdict() {
     let output = run("question", &["--query", "wrong=deny"]);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
 }
+
+/// Exit code where nothing can be printed.
+fn unheard(name: &str, options: &[&str], change: impl FnOnce(&mut Vec<u8>)) -> Option<i32> {
+    let path = directory(name);
+    let mut export = sample(Profile::Tpm).export();
+    change(&mut export);
+    std::fs::write(path.join("export.cbor"), export).unwrap();
+    std::fs::write(path.join("trust.toml"), trust_text("hardware-tpm")).unwrap();
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign-verify"));
+    command.current_dir(&path).stdout(full).args(options);
+    command.args([
+        "export.cbor",
+        "--trust",
+        "trust.toml",
+        "--now",
+        "2026-02-02T03:40:00Z",
+    ]);
+    command.status().unwrap().code()
+}
+
+#[test]
+fn a_verdict_that_cannot_be_printed_is_no_success_and_a_bad_one_stays_bad() {
+    assert_eq!(unheard("unheard", &[], |_| ()), Some(3));
+    let altered = |export: &mut Vec<u8>| *export.last_mut().unwrap() ^= 1;
+    assert_eq!(unheard("unheard-altered", &[], altered), Some(1));
+}
+
+#[test]
+fn what_reads_no_entries_answers_nothing_about_them() {
+    for asks in [["--query", "code=x"], ["--receipts", "trust.toml"]] {
+        let [option, value] = asks;
+        let code = unheard("asks", &["--tree-only", option, value], |_| ());
+        assert_eq!(code, Some(4), "{option}");
+    }
+}

@@ -364,6 +364,18 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_that_signs_reports_itself_is_relied_on_by_its_name() {
+        assert_eq!(
+            in_words("cloud-provider:acme"),
+            "cloud-provider:acme: the provider keeps the key that signs reports on all of its machines"
+        );
+        assert_eq!(
+            in_words("tpm-maker:acme"),
+            "tpm-maker:acme: what it makes keeps its keys"
+        );
+    }
+
+    #[test]
     fn every_outcome_that_there_was_is_said_and_no_other() {
         assert_eq!(of(|_| ()), "0 calls: none; 0 gaps");
         let all = |c: &mut Counts| {

@@ -16,3 +16,4 @@ mod issuers;
 mod profiles;
 mod site;
 mod visible;
+mod workloads;

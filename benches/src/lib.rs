@@ -6,6 +6,7 @@
 //! | module | what it has |
 //! |---|---|
 //! | [`site`] | a site with one tool, and a gateway that serves it as `countersign serve` does |
+//! | [`controls`] | the same site with all controls, as a large one has them |
 //! | [`upstream`] | an MCP server in memory, and a bare JSON reverse proxy of the gateway's stack |
 //! | [`load`] | clients in a closed loop over kept connections |
 //! | [`figures`] | percentiles, the machine, the flush |
@@ -19,6 +20,7 @@
     reason = "measurements for people, at the console"
 )]
 
+pub mod controls;
 pub mod figures;
 pub mod load;
 pub mod site;

@@ -132,6 +132,23 @@ impl Site {
     /// # Errors
     /// If a command fails.
     pub fn make(dir: &Path, upstream: &str, renewal_seconds: u64) -> Result<Self> {
+        Self::make_with(dir, upstream, renewal_seconds, |_| Ok(()))
+    }
+
+    /// The same with all controls, and as large as [`crate::controls`] says.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub fn make_controlled(dir: &Path, upstream: &str, renewal_seconds: u64) -> Result<Self> {
+        Self::make_with(dir, upstream, renewal_seconds, crate::controls::add)
+    }
+
+    fn make_with(
+        dir: &Path,
+        upstream: &str,
+        renewal_seconds: u64,
+        more: impl Fn(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("countersign");
         ensure!(
             program.exists(),
@@ -155,6 +172,7 @@ impl Site {
             &tpm,
         ])?;
         site.fill(upstream, renewal_seconds)?;
+        more(&dir.join("site"))?;
         site.run(&[
             "release",
             "sign",

@@ -1,12 +1,13 @@
 //! A call through the gateway against the same call without it, in the same run.
 //!
-//! `gateway [--seconds N] [--rounds N] [--clients A,B,C] [--only direct|proxy|token|signed] [--renewal SECONDS]`
+//! `gateway [--seconds N] [--rounds N] [--clients A,B,C] [--only direct|proxy|token|controls|signed] [--renewal SECONDS]`
 //!
 //! Client, gateway and upstream are three processes on the same cores: an MCP server in memory
 //! (about 2 KiB an answer), a bare JSON reverse proxy of the gateway's stack, and `countersign
 //! serve` on a software TPM with its log on this disk. Clients wait for each answer. The table
 //! has the median round by calls a second; beside it the processor time of the one in the middle,
-//! the gateway's own `Server-Timing`, and a bare flush before and during the load.
+//! the gateway's own `Server-Timing`, and a bare flush before and during the load. `controls` is `token` at a second
+//! gateway, whose site is large and has all controls ([`countersign_benches::controls`]).
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -65,23 +66,31 @@ enum Way {
     Direct,
     Proxy,
     Token,
+    Controls,
     Signed,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Direct, Self::Proxy, Self::Token, Self::Signed];
+    const ALL: [Self; 5] = [
+        Self::Direct,
+        Self::Proxy,
+        Self::Token,
+        Self::Controls,
+        Self::Signed,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Proxy => "proxy",
             Self::Token => "token",
+            Self::Controls => "controls",
             Self::Signed => "signed",
         }
     }
 
     fn records(self) -> bool {
-        matches!(self, Self::Token | Self::Signed)
+        matches!(self, Self::Token | Self::Controls | Self::Signed)
     }
 }
 
@@ -97,6 +106,7 @@ struct Bench<'a> {
     upstream: &'a Running,
     proxy: &'a Running,
     gateway: &'a Gateway,
+    controlled: &'a Gateway,
     lasting: Duration,
     dir: &'a Path,
 }
@@ -107,10 +117,19 @@ impl Bench<'_> {
             Way::Direct => (authority(self.upstream)?, self.upstream.id()),
             Way::Proxy => (authority(self.proxy)?, self.proxy.id()),
             Way::Token | Way::Signed => (self.gateway.address.clone(), self.gateway.process.id()),
+            Way::Controls => (
+                self.controlled.address.clone(),
+                self.controlled.process.id(),
+            ),
         };
         let (requests, expected) = match way {
             Way::Direct | Way::Proxy => (direct(&to), "\"isError\":false"),
             Way::Token => (self.gateway.with_token(), "\"verdict\":\"allow\""),
+            // Rules that look at every result make every verdict `modify`.
+            Way::Controls => (
+                self.controlled.with_token(),
+                "\"verdict\":\"modify\"",
+            ),
             Way::Signed => (self.gateway.signed(likely)?, "\"verdict\":\"allow\""),
         };
         let load = Load {
@@ -182,10 +201,14 @@ fn main() -> Result<()> {
     let proxy = Running::role(&["role:proxy", &upstream.ready])?;
     let site = Site::make(dir.path(), &upstream.ready, options.renewal)?;
     let gateway = site.serve()?;
+    let large = tempfile::tempdir()?;
+    let site = Site::make_controlled(large.path(), &upstream.ready, options.renewal)?;
+    let controlled = site.serve()?;
     let bench = Bench {
         upstream: &upstream,
         proxy: &proxy,
         gateway: &gateway,
+        controlled: &controlled,
         lasting: Duration::from_secs(options.seconds),
         dir: dir.path(),
     };
@@ -210,6 +233,7 @@ fn main() -> Result<()> {
         );
         measure(&bench, &options, *clients)?;
     }
+    controlled.process.stop()?;
     gateway.process.stop()
 }
 

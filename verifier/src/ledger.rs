@@ -195,3 +195,39 @@ impl Ledger {
         code.info().need == Need::Required && self.state(code) == State::NotChecked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_state_the_first_findings_are_kept_and_all_are_counted() {
+        let mut ledger = Ledger::new();
+        for entry in 0..20 {
+            ledger.unknown(Code::Leaves, Some(entry), "unknown");
+            ledger.skipped(Code::Leaves, Some(entry), "skipped");
+            ledger.fail(Code::Leaves, Some(entry), "failed");
+        }
+        let tally = ledger.tally(Code::Leaves);
+        assert_eq!((tally.failed, tally.unknown, tally.skipped), (20, 20, 20));
+        for state in [State::Fail, State::CannotTell, State::NotChecked] {
+            let kept = tally.findings.iter().filter(|f| f.state == state);
+            let entries: Vec<Option<u64>> = kept.map(|f| f.entry).collect();
+            assert_eq!(entries, (0..8).map(Some).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_made_after_all_was_not_left_out_of_that_entry() {
+        let mut ledger = Ledger::new();
+        for entry in 0..3 {
+            ledger.skipped(Code::Leaves, Some(entry), "skipped");
+        }
+        ledger.fail(Code::Leaves, Some(1), "failed");
+        ledger.made(Code::Leaves, Some(1));
+        let tally = ledger.tally(Code::Leaves);
+        assert_eq!((tally.failed, tally.skipped), (1, 2));
+        let entries: Vec<Option<u64>> = tally.findings.iter().map(|f| f.entry).collect();
+        assert_eq!(entries, [Some(0), Some(2), Some(1)]);
+    }
+}

@@ -168,6 +168,152 @@ fn captures_of_azure_intel_and_boots_get_theirs() {
     ]);
 }
 
+/// Name of the result that is kept, files, options.
+type Kept<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+
+const KEPT: [Kept<'_>; 12] = [
+    (
+        "snp",
+        &[
+            "snp/captured/milan-v2-virtee.report",
+            "snp/captured/milan-v2-virtee.der",
+        ],
+        &["--now", THEN],
+    ),
+    (
+        "snp-whole-chain",
+        &[
+            "snp/captured/milan-v2-virtee.report",
+            "snp/captured/milan-v2-virtee.der",
+            "snp/roots/milan-ask.der",
+            "snp/roots/milan-ark.der",
+        ],
+        &["--now", THEN],
+    ),
+    (
+        "snp-of-a-provider",
+        &[
+            "snp/captured/milan-v3-aws-vlek.report",
+            "snp/captured/milan-v3-aws-vlek.der",
+        ],
+        &["--now", THEN],
+    ),
+    (
+        "azure-snp",
+        &["azure/trustee-snp/evidence-v1.json"],
+        &["--now", THEN, "--nonce", "00"],
+    ),
+    (
+        "azure-tdx",
+        &["azure/trustee-tdx/evidence-v1.json"],
+        &["--now", THEN],
+    ),
+    (
+        "azure-snp-beside-others",
+        &[
+            "azure/trustee-snp/hcl-report.bin",
+            "snp/captured/milan-v2-azure.der",
+            "snp/captured/milan-v2-debug.report",
+            "eventlog/sb_cert_eventlog",
+        ],
+        &["--now", THEN, "--expect-report-data", "00"],
+    ),
+    (
+        "tdx",
+        &[
+            "tdx/dcap-qvl/tdx_quote",
+            "tdx/dcap-qvl/tdx_quote_collateral.json",
+        ],
+        &["--now", THEN],
+    ),
+    (
+        "tdx-alone",
+        &["tdx/dcap-qvl/quote-from-tappd.hex"],
+        &["--now", THEN],
+    ),
+    (
+        "sgx",
+        &[
+            "tdx/dcap-qvl/sgx_quote",
+            "tdx/dcap-qvl/sgx_quote_collateral.json",
+        ],
+        &["--now", THEN],
+    ),
+    (
+        "event-log",
+        &["eventlog/sb_cert_eventlog"],
+        &["--now", THEN],
+    ),
+    ("tpm", &["tpm/trustee_tpm_evidence.json"], &["--now", THEN]),
+    (
+        "tpm-with-a-log",
+        &["tpm/trustee_tpm_evidence.json", "eventlog/sb_cert_eventlog"],
+        &["--now", THEN],
+    ),
+];
+
+/// What is printed, with files named below the directory of captures.
+fn printed(files: &[&str], more: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .arg("evidence")
+        .args(files)
+        .args(more)
+        .current_dir(capture(""))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    format!(
+        "{text}{errors}exit code {}\n",
+        output.status.code().unwrap()
+    )
+}
+
+fn kept(name: &str) -> PathBuf {
+    let name = format!("tests/bare/{name}.txt");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "asks whoever runs the tests, not the machine, whether to rewrite"
+)]
+fn compare(name: &str, found: &str) {
+    if std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1") {
+        std::fs::write(kept(name), found).unwrap();
+    }
+    let expected = std::fs::read_to_string(kept(name)).unwrap();
+    assert_eq!(found, expected, "{name}: UPDATE_GOLDEN=1 rewrites it");
+}
+
+#[test]
+fn what_is_said_of_captures_is_as_it_was_reviewed() {
+    for (name, files, more) in KEPT {
+        compare(name, &printed(files, more));
+    }
+}
+
+#[test]
+fn registers_are_compared_with_the_values_that_are_named() {
+    let directory = std::env::temp_dir().join(format!("bare-registers-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let trust = directory.join("trust.toml");
+    let quote = std::fs::read(capture("tpm/trustee_tpm_evidence.json")).unwrap();
+    let quote: Value = serde_json::from_slice(&quote).unwrap();
+    let first = quote["tpm_quote"]["pcrs"][0].as_str().unwrap();
+    let text = format!(
+        "version = 1\n[reference.pcrs]\n0 = [\"{first}\"]\n4 = [\"{}\"]\n",
+        "11".repeat(32)
+    );
+    std::fs::write(&trust, text).unwrap();
+    let files = ["tpm/trustee_tpm_evidence.json"];
+    let more = ["--now", THEN, "--trust", trust.to_str().unwrap()];
+    let found = printed(&files, &more);
+    std::fs::remove_dir_all(&directory).unwrap();
+    let found = found.replace(trust.to_str().unwrap(), "trust.toml");
+    compare("tpm-registers", &found);
+}
+
 #[test]
 fn nothing_is_verified_over_nothing() {
     let files = [

@@ -479,6 +479,23 @@ fn a_number_is_provable_if_all_headers_are_there() {
 }
 
 #[test]
+fn records_are_found_by_each_key() {
+    for (query, matches) in [
+        ("capability=crm.erase", 8),
+        ("capability=crm.read", 0),
+        ("verdict=deny", 8),
+        ("code=policy_denied", 8),
+        ("code=rate_limited", 0),
+        ("mode=network", 8),
+        ("mode=destructive", 0),
+        ("mode=network,code=rate_limited", 0),
+    ] {
+        let answer = asked(&two_tenants().export(), query).query.unwrap();
+        assert_eq!(answer.matches, matches, "{query}");
+    }
+}
+
+#[test]
 fn zero_matches_count_only_if_that_is_provable() {
     let report = asked(&two_tenants().export(), "verdict=allow");
     expect(&report, 0, Code::Query, State::Pass);
@@ -715,6 +732,137 @@ fn a_statement_that_lists_nobody_for_the_time_is_no_success() {
     let fleet = together(vec![check(&two_tenants().export())], &asked);
     assert_eq!(state(&fleet, Code::Fleet), State::CannotTell);
     assert_eq!((fleet.exit_code, fleet.fleet.listed), (3, 0));
+}
+
+/// The report of an export that is limited to a period, and of a log that may be closed.
+fn limited(from: u64, until: u64) -> Report {
+    let mut report = check(&two_tenants().export());
+    report.seen.period = period(from, until);
+    report
+}
+
+fn between(from: u64, until: u64) -> Asked {
+    Asked {
+        from: Some(time(from)),
+        until: Some(time(until)),
+        ..Asked::default()
+    }
+}
+
+#[test]
+fn a_period_covers_a_time_that_lies_in_it_to_both_ends() {
+    for ((from, until), complete) in [
+        ((3, 10), 1),
+        ((4, 9), 1),
+        ((2, 10), 0),
+        ((3, 11), 0),
+        ((2, 11), 0),
+    ] {
+        let fleet = together(vec![limited(3, 10)], &between(from, until));
+        assert_eq!(fleet.fleet.complete, complete, "{from} to {until}");
+    }
+    let open = Asked {
+        from: Some(time(4)),
+        ..Asked::default()
+    };
+    assert_eq!(together(vec![limited(3, 10)], &open).fleet.complete, 0);
+}
+
+/// What is said of a gateway that left the fleet, and of its log.
+fn left(until: u64, asked: Option<u64>, closed: bool) -> FleetReport {
+    let mut report = check(&two_tenants().export());
+    report.seen.closed = closed;
+    let statement = FleetStatement {
+        fleet: "acme".into(),
+        number: 7,
+        issued: UnixMillis(START),
+        members: vec![FleetMember {
+            until: Some(time(until)),
+            ..member(gateway(), "shop-1")
+        }],
+    };
+    let bytes = governance().statement(FLEET_TYP, statement.to_bytes());
+    let asked = Asked {
+        statement: Some(("fleet.cose".into(), bytes)),
+        until: asked.map(time),
+        ..Asked::default()
+    };
+    together(vec![report], &asked)
+}
+
+#[test]
+fn a_gateway_that_has_left_may_have_closed_its_log_before() {
+    // Its last entry is 13.
+    assert_eq!(left(13, None, false).fleet.complete, 1);
+    assert_eq!(left(20, None, true).fleet.complete, 1);
+    assert_eq!(left(20, None, false).fleet.complete, 0);
+    // Up to a time at which it was still to be there, closing the log is not leaving.
+    assert_eq!(left(30, Some(20), true).fleet.complete, 0);
+}
+
+#[test]
+fn a_closed_log_of_a_gateway_that_has_not_left_ends_early() {
+    let mut report = check(&two_tenants().export());
+    report.seen.closed = true;
+    let asked = Asked {
+        until: Some(time(20)),
+        ..Asked::default()
+    };
+    assert_eq!(together(vec![report], &asked).fleet.complete, 0);
+}
+
+/// Whether something is noted of a statement by hand.
+fn flagged(change: impl FnOnce(&mut FleetStatement)) -> bool {
+    let one = check(&two_tenants().export());
+    let mut statement = FleetStatement {
+        fleet: "acme".into(),
+        number: 5,
+        issued: UnixMillis(START),
+        members: vec![member(gateway(), "shop-1")],
+    };
+    change(&mut statement);
+    let bytes = governance().statement(FLEET_TYP, statement.to_bytes());
+    let asked = Asked {
+        statement: Some(("fleet.cose".into(), bytes)),
+        ..Asked::default()
+    };
+    let fleet = together(vec![one], &asked);
+    fleet.fleet.checks.iter().any(|c| c.skipped > 0)
+}
+
+#[test]
+fn only_an_older_statement_of_the_same_fleet_is_flagged() {
+    // The export has statement 5 of acme.
+    assert!(flagged(|s| s.number = 4));
+    assert!(!flagged(|_| ()));
+    assert!(!flagged(|s| s.number = 6));
+    assert!(!flagged(|s| (s.fleet, s.number) = ("other".into(), 4)));
+    assert!(!flagged(|s| (s.fleet, s.number) = ("other".into(), 6)));
+}
+
+#[test]
+fn two_statements_of_one_number_are_named_unless_they_are_the_same() {
+    let one = check(&two_tenants().export());
+    let with = |change: fn(&mut FleetStatement)| {
+        let mut other = another(1, &one);
+        let mut statement = other.seen.statement.clone().unwrap();
+        statement.members.push(member(GatewayId([1; 32]), "shop-2"));
+        let mut first = one.clone();
+        first.seen.statement = Some(statement.clone());
+        change(&mut statement);
+        other.seen.statement = Some(statement);
+        together(vec![first, other], &Asked::default())
+    };
+    assert_eq!(state(&with(|_| ()), Code::Fleet), State::Pass);
+    let renamed = with(|s| s.issued = UnixMillis(START + 1));
+    assert_eq!(state(&renamed, Code::Fleet), State::Fail);
+    let newer = with(|s| {
+        s.number += 1;
+        s.issued = UnixMillis(START + 1);
+    });
+    assert_eq!(state(&newer, Code::Fleet), State::Pass);
+    let foreign = with(|s| s.fleet = "other".into());
+    assert_eq!(state(&foreign, Code::Fleet), State::Fail);
 }
 
 #[test]

@@ -15,14 +15,15 @@
 mod common;
 
 use common::platform::{launch, trust_intel, trust_platform, trust_snp};
-use common::{Mini, NOW, epoch_key, gateway};
+use common::{Key, Mini, NOW, START, bundle_digest, epoch_key, gateway, governance, trust_text};
 use countersign_record::binding::{FreshStatement, LogHead, Profile};
-use countersign_record::cbor::Cbor as _;
+use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::channel::{CHANNEL_TYP, ChannelStatement};
 use countersign_record::digest::{
-    ChannelBinding, EntryDigest, NodeHash, Nonce, Qualifying, UnixMillis,
+    ChannelBinding, EntryDigest, GatewayId, NodeHash, Nonce, Qualifying, UnixMillis,
 };
 use countersign_record::entry::Body;
+use countersign_record::statement::{FLEET_TYP, FleetMember, FleetStatement};
 use countersign_verify::counterpart::{Asked, Counterpart, CounterpartError, Shown};
 use countersign_verify::trust::{EvidenceClass, Trust};
 
@@ -258,4 +259,204 @@ fn fresh_evidence_of_a_processor_alone_has_to_be_of_the_same_launch() {
     there.log.platform.snp = Some(|draft| draft.report.report_data[0] ^= 1);
     let stale = alive(there.fresh(), ASKED.nonce, NOW);
     assert!(stale.unwrap_err().to_string().contains("snp.report.data"));
+}
+
+// ---- a TPM alone ---------------------------------------------------------------------------
+
+fn tpm_trust() -> String {
+    trust_text("hardware-tpm")
+}
+
+/// The trust file with one piece of text in another's place.
+fn tpm_trust_with(from: &str, to: &str) -> String {
+    let text = tpm_trust();
+    assert!(text.contains(from), "{from}");
+    text.replace(from, to)
+}
+
+#[test]
+fn a_gateway_on_a_tpm_is_appraised_with_every_value_that_is_expected() {
+    let there = Gateway::start(Profile::Tpm);
+    assert_eq!(
+        there.appraised(&tpm_trust()).unwrap().class(),
+        EvidenceClass::HardwareTpm
+    );
+    let register = common::device::Device::pcr_values().remove(0);
+    let line = format!(
+        "{} = [\"{}\"]\n",
+        register.index,
+        hex::encode(register.value)
+    );
+    let changed = format!("{} = [\"{}\"]\n", register.index, "ab".repeat(32));
+    let release = hex::encode(countersign_record::digest::sha256(
+        &common::device::release_public(),
+    ));
+    for (from, to, what) in [
+        ("b1".repeat(32), "ab".repeat(32), "program"),
+        ("c1".repeat(32), "ab".repeat(32), "configuration"),
+        (line.clone(), changed, "the value of a boot register"),
+        (release, "ab".repeat(32), "release key"),
+        (
+            "threshold = 1\n".to_owned(),
+            format!("threshold = 1\npinned = [\"{}\"]\n", "ab".repeat(32)),
+            "bundle",
+        ),
+    ] {
+        let refused = there.appraised(&tpm_trust_with(&from, &to)).unwrap_err();
+        assert!(
+            matches!(&refused, CounterpartError::Unknown { what: found, .. } if *found == what),
+            "{what}: {refused}"
+        );
+    }
+    let no = |what| Err(CounterpartError::NoReference { what });
+    let build = format!("build = [\"{}\"]\n", "b1".repeat(32));
+    assert_eq!(there.appraised(&tpm_trust_with(&build, "")), no("program"));
+    assert_eq!(
+        there.appraised(&tpm_trust_with(&line, "")),
+        no("a boot register that the evidence covers")
+    );
+    let pinned = format!("threshold = 1\npinned = [\"{}\"]\n", bundle_digest());
+    assert!(
+        there
+            .appraised(&tpm_trust_with("threshold = 1\n", &pinned))
+            .is_ok()
+    );
+}
+
+/// Comes of a gateway whose place in the fleet was changed.
+fn listed(change: impl FnOnce(&mut FleetMember)) -> Result<Counterpart, CounterpartError> {
+    let mut there = Gateway::start(Profile::Tpm);
+    let mut member = FleetMember {
+        gateway: gateway(),
+        name: "shop-1".into(),
+        from: UnixMillis(START),
+        until: None,
+        ak_name: Some(Bytes(there.log.device.ak_name())),
+    };
+    change(&mut member);
+    let statement = FleetStatement {
+        fleet: "acme".into(),
+        number: 5,
+        issued: UnixMillis(START),
+        members: vec![member],
+    };
+    there.fleet = governance().statement(FLEET_TYP, statement.to_bytes());
+    there.appraised(&tpm_trust())
+}
+
+#[test]
+fn a_gateway_is_of_the_fleet_from_its_first_moment_to_before_its_last() {
+    assert_eq!(listed(|_| ()).unwrap().name(), Some("shop-1"));
+    assert!(listed(|m| m.from = NOW).is_ok());
+    assert!(listed(|m| m.until = Some(UnixMillis(NOW.0 + 1))).is_ok());
+    for (refused, why) in [
+        (
+            listed(|m| m.from = UnixMillis(NOW.0 + 1)),
+            "not yet of the fleet",
+        ),
+        (
+            listed(|m| m.from = UnixMillis(NOW.0 + 2)),
+            "not yet of the fleet",
+        ),
+        (listed(|m| m.until = Some(NOW)), "has left the fleet"),
+        (
+            listed(|m| m.until = Some(UnixMillis(NOW.0 - 1))),
+            "has left the fleet",
+        ),
+        (
+            listed(|m| m.gateway = GatewayId([9; 32])),
+            "does not list it",
+        ),
+    ] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
+fn an_attestation_key_is_vouched_for_by_the_fleet_or_by_a_pin() {
+    let other = listed(|m| m.ak_name = Some(Bytes(vec![5; 34])));
+    assert!(matches!(
+        other,
+        Err(CounterpartError::Unknown {
+            what: "attestation key",
+            ..
+        })
+    ));
+    let class = |class| Err(CounterpartError::Class { class });
+    let unnamed = listed(|m| m.ak_name = None);
+    assert_eq!(unnamed, class(EvidenceClass::UnendorsedTpm));
+    // Nobody enrolled it, and the auditor checked the key.
+    let there = Gateway::start(Profile::Tpm);
+    let by_gateway = tpm_trust_with(
+        &format!("[governance]\nkeys = [\"{}\"]\n", governance().public()),
+        &format!("[gateways]\nids = [\"{}\"]\n", gateway()),
+    );
+    let pin = |name: &[u8]| {
+        format!(
+            "{by_gateway}[[evidence.attestation_keys]]\nname = \"{}\"\nchecked_by = \"me\"\n",
+            hex::encode(name)
+        )
+    };
+    assert_eq!(
+        there.appraised(&by_gateway),
+        class(EvidenceClass::UnendorsedTpm)
+    );
+    let pinned = there.appraised(&pin(&there.log.device.ak_name())).unwrap();
+    assert_eq!(
+        (pinned.class(), pinned.name()),
+        (EvidenceClass::HardwareTpm, None)
+    );
+    let mut another = there.log.device.ak_name();
+    another[5] ^= 1;
+    assert_eq!(
+        there.appraised(&pin(&another)),
+        class(EvidenceClass::UnendorsedTpm)
+    );
+}
+
+#[test]
+fn who_speaks_is_the_epoch_that_is_appraised_over_this_connection_and_challenge() {
+    let there = Gateway::start(Profile::Tpm);
+    let of = |key: &Key, change: fn(&mut ChannelStatement)| {
+        let mut statement = ChannelStatement {
+            gateway: gateway(),
+            base: there.digest,
+            nonce: ASKED.nonce,
+            channel: ASKED.channel,
+            at: NOW,
+        };
+        change(&mut statement);
+        let evidence: Vec<&[u8]> = there.evidence.iter().map(Vec::as_slice).collect();
+        let shown = Shown {
+            statement: &key.statement(CHANNEL_TYP, statement.to_bytes()),
+            base: &there.base,
+            evidence: &evidence,
+            fleet: Some(&there.fleet),
+        };
+        let trust = Trust::parse(tpm_trust().as_bytes()).unwrap();
+        Counterpart::appraise(&shown, &trust, &ASKED).map(|_| ())
+    };
+    assert_eq!(of(&epoch_key(1), |_| ()), Ok(()));
+    let unsigned = of(&epoch_key(2), |_| ()).unwrap_err();
+    assert!(
+        matches!(unsigned, CounterpartError::Unsigned { .. }),
+        "{unsigned}"
+    );
+    assert_eq!(
+        of(&epoch_key(1), |s| s.gateway = GatewayId([9; 32])),
+        Err(CounterpartError::OtherEpoch)
+    );
+    assert_eq!(
+        of(&epoch_key(1), |s| s.base = EntryDigest([9; 32])),
+        Err(CounterpartError::OtherEpoch)
+    );
+    assert_eq!(
+        of(&epoch_key(1), |s| s.nonce = Nonce([9; 32])),
+        Err(CounterpartError::OtherChallenge)
+    );
+    assert_eq!(
+        of(&epoch_key(1), |s| s.channel = ChannelBinding([9; 32])),
+        Err(CounterpartError::OtherConnection)
+    );
 }

@@ -434,3 +434,24 @@ fn what_follows_a_checkpoint_belongs_to_no_entry_before_it() {
         (1, Some("framing"))
     );
 }
+
+#[test]
+fn one_key_under_two_names_and_two_keys_under_one_name_are_refused() {
+    let pins = |second: &NoteKey| {
+        let pin = |key: &NoteKey, organisation: &str| {
+            format!("[[witnesses]]\nkey = \"{key}\"\norganisation = \"{organisation}\"\n")
+        };
+        let text = format!(
+            "{}{}{}",
+            trust_text("hardware-tpm"),
+            pin(&witness(A).1, "Alpha Audit"),
+            pin(second, "Beta Bank")
+        );
+        Trust::parse(text.as_bytes())
+    };
+    let of = |name: &str, key: &Key| NoteKey::new(name, Role::Witness, key.public()).unwrap();
+    let (first, name) = (witness(A).0, witness(A).1.name().to_owned());
+    assert!(pins(&of("witness.test/other", &witness(B).0)).is_ok());
+    assert!(pins(&of("witness.test/other", &first)).is_err());
+    assert!(pins(&of(&name, &witness(B).0)).is_err());
+}

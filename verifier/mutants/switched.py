@@ -28,12 +28,12 @@ ROUNDS = 12
 # Beginnings of words that say nothing of what a function or test is about.
 COMMON = {"case", "chec", "acce", "with", "that", "from", "anot", "othe"}
 # What waits and does not compute has so many times as long.
-WAITING = 10
+WAITING = 4
 MOST_MEMORY = 6 * 2**30
 # Tests that caught others just before, run before the rest.
 RECENT = 3
 # Tests that take so many seconds by themselves run together with others of their program; by themselves; last.
-QUICK, SLOW = 0.5, 1
+QUICK, SLOW = 0.5, 0.2
 HASHED = re.compile(r"-[0-9a-f]{16}$")
 STARTED = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. ")
 

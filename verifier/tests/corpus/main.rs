@@ -52,8 +52,10 @@ fn comes_out_as_the_index_says(name: &str) {
         let said = SAID.get(name).map(String::as_str);
         assert_eq!(Some(findings(&report).as_str()), said, "UPDATE_GOLDEN=1");
         if WHOLE.contains(&name) {
-            let text = std::fs::read_to_string(file(name)).unwrap();
-            assert_eq!(render(&report, Detail::Full), text, "UPDATE_GOLDEN=1");
+            for detail in [Detail::Full, Detail::Brief] {
+                let text = std::fs::read_to_string(file(name, detail)).unwrap();
+                assert_eq!(render(&report, detail), text, "UPDATE_GOLDEN=1");
+            }
         }
     }
 }
@@ -176,8 +178,12 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
 }
 
-fn file(name: &str) -> PathBuf {
-    directory().join("reports").join(format!("{name}.txt"))
+fn file(name: &str, detail: Detail) -> PathBuf {
+    let end = match detail {
+        Detail::Full => "txt",
+        Detail::Brief => "brief.txt",
+    };
+    directory().join("reports").join(format!("{name}.{end}"))
 }
 
 #[test]
@@ -190,7 +196,9 @@ fn of_every_case_and_of_no_other_is_kept_what_is_said() {
             let report = report(case, 1);
             text.push_str(&format!("{}\n{}", case.name, findings(&report)));
             if WHOLE.contains(&case.name.as_str()) {
-                std::fs::write(file(&case.name), render(&report, Detail::Full)).unwrap();
+                for detail in [Detail::Full, Detail::Brief] {
+                    std::fs::write(file(&case.name, detail), render(&report, detail)).unwrap();
+                }
             }
         }
         std::fs::write(directory().join("said.txt"), text).unwrap();

@@ -8,7 +8,7 @@ use countersign_record::body::{Mode, Verdict};
 use countersign_record::cbor::{Bytes, Cbor as _, Writer};
 use countersign_record::digest::{KeyId, Signature};
 use countersign_record::entry::{Body, Extensions, Kind};
-use countersign_record::export::{Artifact, MAGIC, Manifest};
+use countersign_record::export::{Artifact, ItemKind, MAGIC, Manifest};
 use countersign_verify::ledger::State;
 
 pub fn cases() -> Vec<Case> {
@@ -162,6 +162,26 @@ fn framing() -> Vec<Case> {
             }),
         )
         .fails("leaves"),
+        case(
+            "framing-entry-before-the-manifest",
+            "An entry stands before the manifest.",
+            refiled(|items| {
+                let at = items.iter().position(|i| i.0 == ItemKind::Entry.code());
+                let entry = items.remove(at.unwrap());
+                items.insert(0, entry);
+            }),
+        )
+        .fails("framing"),
+        case(
+            "framing-entry-after-the-trailer",
+            "An entry stands after the trailer.",
+            refiled(|items| {
+                let at = items.iter().position(|i| i.0 == ItemKind::Entry.code());
+                let entry = items[at.unwrap()].clone();
+                items.push(entry);
+            }),
+        )
+        .fails("framing"),
         case(
             "framing-disclosures-of-nothing",
             "Disclosures stand before any entry.",

@@ -187,6 +187,11 @@ fn tenants() -> Vec<Case> {
             *span.1.last_mut().unwrap() ^= 1;
             super::log::retrailed(&file(&items))
         }).fails("renewals").state("root", State::Fail),
+        case("framing-span-in-a-late-export", "A span stands in an export that does not start at entry 0.", tenant(|p, _| {
+            p.manifest.first = 1;
+            p.withheld = vec![8];
+            p.spans = vec![(3, 2)];
+        })).fails("framing"),
         case("framing-span-of-one", "A span stands for one entry.", {
             let bytes = tenant(|p, _| {
                 p.withheld = vec![8];

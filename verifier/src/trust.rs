@@ -858,4 +858,76 @@ mod tests {
     fn a_register_that_does_not_exist_is_refused() {
         assert!(Reference::parse(b"version = 1\n[pcrs]\n24 = []").is_err());
     }
+
+    fn parsed(text: &str) -> Result<Trust, TrustError> {
+        Trust::parse(format!("version = 1\n{text}").as_bytes())
+    }
+
+    /// A table `[snp]` with more in it.
+    fn snp(more: &str) -> Result<countersign_evidence::snp::Policy, TrustError> {
+        let products =
+            "[{ name = \"Milan\", floor = { bootloader = 3, tee = 0, snp = 8, microcode = 115 } }]";
+        let trust = parsed(&format!("[snp]\nproducts = {products}\n{more}"))?;
+        Ok(trust.snp.unwrap().policy)
+    }
+
+    #[test]
+    fn each_demand_on_azures_paravisor_is_made_unless_it_is_dropped() {
+        use countersign_evidence::azure::{Demand, Hardware, KeyOperationPolicy};
+        let policy = |text: &str| {
+            let trust = parsed(&format!("[azure]\n{text}")).unwrap();
+            let policy = trust.azure.unwrap().policy(Hardware::Snp);
+            (
+                policy.secure_boot,
+                policy.tpm_persisted,
+                policy.console_off,
+                policy.key_operation,
+            )
+        };
+        let (asked, any) = (Demand::Required, Demand::Any);
+        let strict = policy("").3;
+        assert_eq!(policy(""), (asked, asked, asked, strict));
+        assert_eq!(policy("secure_boot = false"), (any, asked, asked, strict));
+        assert_eq!(policy("tpm_persisted = false"), (asked, any, asked, strict));
+        assert_eq!(policy("console_off = false"), (asked, asked, any, strict));
+        let old = policy("old_key_operation = true");
+        assert_eq!(old, (asked, asked, asked, KeyOperationPolicy::EncryptToo));
+        assert_ne!(strict, KeyOperationPolicy::EncryptToo);
+    }
+
+    #[test]
+    fn numbers_with_full_stops_have_one_form() {
+        let abi = |text: &str| snp(&format!("guest_abi = \"{text}\"")).map(|p| p.guest_abi);
+        assert_eq!(abi("1.55"), Ok(Some((1, 55))));
+        assert_eq!(abi("0.255"), Ok(Some((0, 255))));
+        for wrong in ["1", "1.55.0", "01.55", "1.+5", "1.256", "1.", ""] {
+            assert!(abi(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn chips_are_named_by_all_of_their_digits() {
+        let denied =
+            |digits: &str| snp(&format!("denied_chips = [\"{digits}\"]")).map(|p| p.denied_chips);
+        let chip = countersign_evidence::snp::ChipId([0xab; 64]);
+        assert_eq!(denied(&"ab".repeat(64)), Ok(vec![chip]));
+        assert!(denied(&"ab".repeat(63)).is_err());
+    }
+
+    #[test]
+    fn a_platform_that_was_revoked_cannot_be_accepted() {
+        let statuses = |status: &str| parsed(&format!("[tdx]\nstatuses = [\"{status}\"]"));
+        assert!(statuses("UpToDate").is_ok() && statuses("OutOfDate").is_ok());
+        assert!(statuses("Revoked").is_err() && statuses("Splendid").is_err());
+    }
+
+    #[test]
+    fn registers_of_a_trust_domain_are_0_to_3() {
+        let of = |index: &str| {
+            let value = "ab".repeat(48);
+            parsed(&format!("[reference.rtmrs]\n{index} = [\"{value}\"]"))
+        };
+        assert!(of("0").is_ok() && of("3").is_ok());
+        assert!(of("4").is_err() && of("03").is_err() && of("x").is_err());
+    }
 }

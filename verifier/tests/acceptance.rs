@@ -354,3 +354,35 @@ fn the_document_of_checks_is_the_table() {
 fn update() -> bool {
     std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1")
 }
+
+/// A file of which the first reading is an error.
+struct Halting<'a> {
+    left: &'a [u8],
+    error: Option<std::io::ErrorKind>,
+}
+
+impl std::io::Read for Halting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.error.take() {
+            Some(kind) => Err(kind.into()),
+            None => std::io::Read::read(&mut self.left, buffer),
+        }
+    }
+}
+
+#[test]
+fn reading_goes_on_after_an_interruption_and_ends_at_any_other_error() {
+    let export = sample(Profile::Tpm).export();
+    let read = |error| {
+        let file = Halting {
+            left: &export,
+            error,
+        };
+        countersign_verify::verify(file, &trust(), &countersign_verify::Options::default(), NOW)
+    };
+    let whole = read(None);
+    assert_eq!(whole.exit_code, 0);
+    assert_eq!(read(Some(std::io::ErrorKind::Interrupted)), whole);
+    let broken = read(Some(std::io::ErrorKind::ConnectionReset));
+    assert_ne!(broken.exit_code, 0);
+}

@@ -126,10 +126,7 @@ impl Bench<'_> {
             Way::Direct | Way::Proxy => (direct(&to), "\"isError\":false"),
             Way::Token => (self.gateway.with_token(), "\"verdict\":\"allow\""),
             // Rules that look at every result make every verdict `modify`.
-            Way::Controls => (
-                self.controlled.with_token(),
-                "\"verdict\":\"modify\"",
-            ),
+            Way::Controls => (self.controlled.with_token(), "\"verdict\":\"modify\""),
             Way::Signed => (self.gateway.signed(likely)?, "\"verdict\":\"allow\""),
         };
         let load = Load {

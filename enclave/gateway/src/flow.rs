@@ -370,12 +370,23 @@ fn winnowed(key: u64, text: &[u8]) -> Vec<u64> {
         .windows(GRAM_BYTES)
         .map(|gram| hash(key, gram))
         .collect();
+    let width = WINDOW.min(hashes.len().max(1));
     let mut out: Vec<u64> = Vec::new();
-    for window in hashes.windows(WINDOW.min(hashes.len().max(1))) {
-        if let Some(smallest) = window.iter().min()
-            && out.last() != Some(smallest)
-        {
-            out.push(*smallest);
+    // The smallest hash, and for how many more windows it is among them: looked for again only when it has left.
+    let (mut smallest, mut left) = (u64::MAX, 0usize);
+    for window in hashes.windows(width) {
+        let newest = window.last().copied().unwrap_or(u64::MAX);
+        if left == 0 {
+            let last = window.iter().enumerate().rev();
+            let last = last.min_by_key(|(_, hash)| **hash);
+            (smallest, left) = last.map_or((u64::MAX, 0), |(place, hash)| (*hash, place));
+        } else if newest <= smallest {
+            (smallest, left) = (newest, width.saturating_sub(1));
+        } else {
+            left = left.saturating_sub(1);
+        }
+        if out.last() != Some(&smallest) {
+            out.push(smallest);
         }
     }
     out
@@ -383,21 +394,27 @@ fn winnowed(key: u64, text: &[u8]) -> Vec<u64> {
 
 /// Keyed by multiplication and folding, eight bytes at a time. No secret is protected by it but which texts collide.
 fn hash(key: u64, bytes: &[u8]) -> u64 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = key ^ u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    for chunk in bytes.chunks(8) {
-        let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(chunk) {
-            *to = *from;
-        }
-        let product = u128::from(state ^ u64::from_le_bytes(word))
-            .wrapping_mul(u128::from(MULTIPLIER ^ key.rotate_left(32)));
-        let [low, high] = [product, product >> 64].map(|part| part & u128::from(u64::MAX));
-        state = u64::try_from(low ^ high)
-            .unwrap_or(u64::MAX)
-            .wrapping_add(MULTIPLIER);
+    let start = key ^ u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let (whole, rest) = bytes.as_chunks::<8>();
+    let state = whole.iter().fold(start, |state, chunk| {
+        mixed(key, state, u64::from_le_bytes(*chunk))
+    });
+    if rest.is_empty() {
+        return state;
     }
-    state
+    let mut word = [0; 8];
+    word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    mixed(key, state, u64::from_le_bytes(word))
+}
+
+fn mixed(key: u64, state: u64, word: u64) -> u64 {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let product =
+        u128::from(state ^ word).wrapping_mul(u128::from(MULTIPLIER ^ key.rotate_left(32)));
+    let [low, high] = [product, product >> 64].map(|part| part & u128::from(u64::MAX));
+    u64::try_from(low ^ high)
+        .unwrap_or(u64::MAX)
+        .wrapping_add(MULTIPLIER)
 }
 
 #[cfg(test)]

@@ -219,3 +219,22 @@ proptest! {
         traces.find(TENANT, ADA, &arguments(&argument));
     }
 }
+
+#[test]
+fn winnowing_keeps_the_smallest_of_every_window_once_in_a_row() {
+    // Few letters, so that many hashes are the same.
+    let texts = (0..400u64).map(|n| {
+        let letter = |i: u64| b"ab"[usize::from((hash(n, &i.to_be_bytes()) & 7) == 0)];
+        (0..n % 97).map(letter).collect::<Vec<u8>>()
+    });
+    for text in texts {
+        let hashes: Vec<u64> = text.windows(GRAM_BYTES).map(|g| hash(1, g)).collect();
+        let width = (PART_BYTES - GRAM_BYTES + 1).min(hashes.len().max(1));
+        let smallest = hashes
+            .windows(width)
+            .filter_map(|w| w.iter().min().copied());
+        let mut expected: Vec<u64> = smallest.collect();
+        expected.dedup();
+        assert_eq!(winnowed(1, &text), expected, "{text:?}");
+    }
+}

@@ -80,10 +80,13 @@ impl Content {
             adapter(s, (&roots, &profiles), r)
         })
         .unique("adapter", report, |(_, a)| a.name.clone());
-        let schemas: BTreeMap<&str, &str> =
-            files.under("schemas/").map(|s| (s.file, s.text)).collect();
+        let named = ["schemas/", "descriptors/"].into_iter();
+        let named: BTreeMap<&str, &str> = named
+            .flat_map(|directory| files.under(directory))
+            .map(|s| (s.file, s.text))
+            .collect();
         let capabilities = each(files, "capabilities/", report, |s, r| {
-            capability(s, &schemas, &tenants, r)
+            capability(s, &named, &tenants, r)
         })
         .unique("capability", report, |(_, c)| c.id.clone());
         let sets: BTreeMap<&str, &str> = files.under("jwks/").map(|s| (s.file, s.text)).collect();

@@ -7,6 +7,7 @@
 //! agents/*.toml         who may call              approvers/*.toml  who may approve
 //! issuers/*.toml        whose tokens count        jwks/*.json       their keys
 //! roots/*.pem           whose certificates upstreams may have
+//! descriptors/*.json    what tools said of themselves when they were pinned
 //! sandboxes/*.toml      what programs that are upstreams may touch
 //! trust-domains/*.toml  whose certificates name workloads
 //! ```
@@ -15,6 +16,7 @@
 //! function of this package that touches a disk.
 
 pub mod capability;
+mod descriptor;
 pub mod egress;
 pub mod issuers;
 pub mod method;
@@ -41,11 +43,12 @@ pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAX_FILES: usize = 20_000;
 
 /// Directories of a site and what their files are called.
-const DIRECTORIES: [(&str, &str); 11] = [
+const DIRECTORIES: [(&str, &str); 12] = [
     ("adapters", "toml"),
     ("agents", "toml"),
     ("approvers", "toml"),
     ("capabilities", "toml"),
+    ("descriptors", "json"),
     ("issuers", "toml"),
     ("jwks", "json"),
     ("policies", "cedar"),
@@ -95,7 +98,7 @@ impl SiteFiles {
             });
             if !fits {
                 let expected = "countersign.toml, adapters/*.toml, agents/*.toml, approvers/*.toml, \
-                                capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, \
+                                capabilities/*.toml, descriptors/*.json, issuers/*.toml, jwks/*.json, policies/*.cedar, \
                                 roots/*.pem, sandboxes/*.toml, schemas/*.json or trust-domains/*.toml";
                 report.file(path, Problem::UnexpectedFile { expected });
             }

@@ -117,6 +117,15 @@ pub enum DescriptorError {
 /// [`ScanError`], only if the descriptor could be read but is over the limits of its canonical
 /// form.
 pub fn descriptor_digest(tool: &RawTool) -> Result<ArtifactDigest, ScanError> {
+    Ok(ArtifactDigest(sha256_in(DOMAIN, &[&covered(tool)?])))
+}
+
+/// What the digest is over: the canonical form of the descriptor's [`DIGESTED_MEMBERS`]. It is a descriptor itself,
+/// of the same digest.
+///
+/// # Errors
+/// As [`descriptor_digest`].
+pub fn covered(tool: &RawTool) -> Result<Vec<u8>, ScanError> {
     let document = scan(&tool.descriptor, &limits())?;
     let mut covered = b"{".to_vec();
     let mut separator: &[u8] = b"";
@@ -130,10 +139,10 @@ pub fn descriptor_digest(tool: &RawTool) -> Result<ArtifactDigest, ScanError> {
         }
     }
     covered.push(b'}');
-    Ok(ArtifactDigest(sha256_in(DOMAIN, &[&covered])))
+    Ok(covered)
 }
 
-const fn limits() -> Limits {
+pub(crate) const fn limits() -> Limits {
     Limits::of_bytes(MAX_DESCRIPTOR_BYTES)
 }
 
@@ -176,6 +185,13 @@ mod tests {
             let changed = RawTool::parse(Bytes::from(changed)).unwrap();
             assert_ne!(descriptor_digest(&changed).unwrap(), digest(TOOL), "{to}");
         }
+    }
+
+    #[test]
+    fn what_the_digest_covers_is_a_descriptor_of_the_same_digest() {
+        let tool = RawTool::parse(Bytes::from_static(TOOL.as_bytes())).unwrap();
+        let again = RawTool::parse(Bytes::from(covered(&tool).unwrap())).unwrap();
+        assert_eq!(descriptor_digest(&again).unwrap(), digest(TOOL));
     }
 
     #[test]

@@ -6,9 +6,10 @@
 //!
 //! **May know:** bytes. **Must never know:** sockets, clocks, policy.
 //!
-//! **Start reading** at [`strict`]; [`descriptor`] is its one application here.
+//! **Start reading** at [`strict`]; [`descriptor`] and [`differences`] are its applications here.
 
 pub mod descriptor;
+pub mod differences;
 pub mod mirrored;
 pub mod strict;
 

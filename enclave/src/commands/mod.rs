@@ -20,6 +20,7 @@
 //! | `replay` | auditors, policy authors | runs the gateway's stages again on what an export recorded |
 //! | `metrics` | auditors, operators | computes from an export how the controls worked |
 //! | `sandbox-exec` | the gateway | confines itself and becomes an upstream's program |
+//! | `tools …` | people of group `operator` | shows tools that changed, and pins what was seen |
 //! | `erase` | people of group `privacy` | has values destroyed |
 //! | `hold …` | people of group `legal` | has values kept |
 //! | `stop`, `resume`, `stops` | people of group `stop` | stops calls at once, and lets them go on |
@@ -47,6 +48,7 @@ mod replay;
 mod sandbox;
 mod serve;
 mod stop;
+mod tools;
 mod top;
 
 use clap::{Parser, Subcommand};
@@ -111,6 +113,9 @@ enum Command {
     Metrics(metrics::Metrics),
     /// Confine this process and become a program. The gateway runs it; nobody else has to.
     SandboxExec(sandbox::SandboxExec),
+    /// See which tools changed, and pin what you have seen.
+    #[command(subcommand)]
+    Tools(tools::Tools),
     /// Have values destroyed, of a subject, a call or named entries.
     Erase(privacy::Erase),
     /// Place, lift and list legal holds.
@@ -172,6 +177,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stop(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Stops(command) => command.run(),
+        Command::Tools(command) => command.run(),
     }
     .map(|()| ExitCode::SUCCESS)
 }

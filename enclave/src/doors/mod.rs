@@ -12,6 +12,7 @@
 //! | `POST /v1/subjects`, `POST /v1/erasures` | people of group `privacy` | what is forgotten |
 //! | `GET, POST /v1/holds` | people of group `legal` | what must be kept |
 //! | `GET, POST /v1/stops` | people of group `stop` | calls that are stopped |
+//! | `GET /v1/tools?capability=` | people of group `operator` | whether tools are those that were registered |
 //! | `GET /metrics` | people of group `operator` | numbers, for Prometheus |
 //! | `GET /approvals/<action>` | anyone who was given the address | how a halted call stands |
 //! | `GET /attestation?nonce=` | anyone | fresh evidence |
@@ -33,6 +34,7 @@ mod people;
 mod privacy;
 mod resource;
 mod stops;
+mod tools;
 
 use crate::serve::Gateway;
 use crate::transport::Transport;
@@ -106,6 +108,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/erasures", post(privacy::erase))
         .route("/v1/holds", get(privacy::holds).post(privacy::hold))
         .route("/v1/stops", get(stops::list).post(stops::order))
+        .route("/v1/tools", get(tools::tools))
         .route("/approvals/{action}", get(mcp::page))
         .route("/metrics", get(metrics::metrics))
         .route("/attestation", get(log::attestation))

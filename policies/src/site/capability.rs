@@ -12,10 +12,12 @@ use crate::endpoint::EndpointList;
 use crate::input::{Field, Input, InputType, Mismatch, Value};
 use crate::problem::{Problem, Report, Source};
 use crate::shape::Shape;
+use crate::site::descriptor::Keys;
 use crate::site::egress::endpoint_list;
 use crate::site::method::{Ask, Method};
 use crate::site::people::known_tenant;
-use crate::site::text::{hex_array, is_plain_name, plain_name, toml_file, word};
+use crate::site::text::{is_plain_name, plain_name, toml_file, word};
+use countersign_json::descriptor::RawTool;
 use countersign_record::body::{Classification, Mode};
 use countersign_record::digest::ArtifactDigest;
 use regex::Regex;
@@ -49,6 +51,8 @@ pub struct Capability {
     pub description: String,
     /// Digest of the upstream's descriptor; another descriptor is another tool.
     pub descriptor: ArtifactDigest,
+    /// The descriptor that has this digest, where the site keeps it: what people who signed the bundle could read.
+    pub pinned: Option<RawTool>,
     /// JSON Schema of the arguments, as agents are shown it.
     pub input_schema: Json,
     /// How sure a caller has to be known: no caller below this level calls or sees it.
@@ -262,6 +266,7 @@ struct File {
     mode: Spanned<String>,
     description: String,
     descriptor: Option<Spanned<String>>,
+    descriptor_file: Option<Spanned<String>>,
     input_schema: Option<Spanned<String>>,
     input_schema_file: Option<Spanned<String>>,
     classification: Spanned<String>,
@@ -323,10 +328,10 @@ struct RedactionSection {
     apply: Spanned<String>,
 }
 
-/// Reads one file. `schemas` are the site's schema files by path.
+/// Reads one file. `texts` are the site's schema and descriptor files by path.
 pub(crate) fn capability(
     source: Source<'_>,
-    schemas: &BTreeMap<&str, &str>,
+    texts: &BTreeMap<&str, &str>,
     tenants: &[String],
     report: &mut Report,
 ) -> Option<Capability> {
@@ -361,7 +366,12 @@ pub(crate) fn capability(
         &keys,
         report,
     );
-    let descriptor = descriptor(source, &file, method, report);
+    let keys = Keys {
+        digest: file.descriptor.as_ref(),
+        text: file.descriptor_file.as_ref(),
+        missing: file.id.span(),
+    };
+    let descriptor = keys.pinned(source, (method, &tool), texts, report);
     check_bands(source, &file, report);
     check_assurance(source, &file, report);
     if let Some(group) = &file.approvers {
@@ -374,7 +384,7 @@ pub(crate) fn capability(
         .num_calls
         .as_ref()
         .and_then(|n| num_calls(source, n, report));
-    let schema = schema(source, &file, method, schemas, report);
+    let schema = schema(source, &file, method, texts, report);
     let fields = schema.as_ref().map(|(_, fields, _)| fields);
     let endpoint_in = Arc::new(endpoint_list(source, &file.endpoint_in, report));
     let arguments = arguments(source, &file, (fields, &endpoint_in), report);
@@ -383,6 +393,7 @@ pub(crate) fn capability(
         return None;
     }
     let (input_schema, fields, validator) = schema?;
+    let (descriptor, pinned) = descriptor?;
     Some(Capability {
         id: file.id.into_inner(),
         adapter: file.adapter.into_inner(),
@@ -391,7 +402,8 @@ pub(crate) fn capability(
         asks,
         mode: mode?,
         description: file.description,
-        descriptor: descriptor?,
+        descriptor,
+        pinned,
         input_schema,
         min_assurance: file.min_assurance.map_or(0, Spanned::into_inner),
         destinations: file.destinations,
@@ -472,32 +484,6 @@ fn asks(source: Source<'_>, named: &[Spanned<String>], report: &mut Report) -> B
         .collect()
 }
 
-/// A tool's descriptor is pinned; a method's is fixed.
-fn descriptor(
-    source: Source<'_>,
-    file: &File,
-    method: Method,
-    report: &mut Report,
-) -> Option<ArtifactDigest> {
-    match (method.descriptor(), &file.descriptor) {
-        (None, Some(pinned)) => hex_array(source, "descriptor", pinned, report).map(ArtifactDigest),
-        (None, None) => {
-            let problem = Problem::Missing {
-                key: "descriptor".to_owned(),
-                expected: "the digest of the tool's descriptor".to_owned(),
-            };
-            report.at(source, file.id.span(), problem);
-            None
-        }
-        (Some(fixed), None) => Some(fixed),
-        (Some(_), Some(pinned)) => {
-            let problem = Problem::Syntax("descriptor has no meaning for a method".to_owned());
-            report.at(source, pinned.span(), problem);
-            None
-        }
-    }
-}
-
 fn check_id(source: Source<'_>, file: &File, tool: &str, report: &mut Report) {
     let is_tool = !tool.is_empty()
         && tool.len() <= 128
@@ -551,7 +537,7 @@ fn schema(
     source: Source<'_>,
     file: &File,
     method: Method,
-    schemas: &BTreeMap<&str, &str>,
+    texts: &BTreeMap<&str, &str>,
     report: &mut Report,
 ) -> Option<Schema> {
     let (text, span) = match (&file.input_schema, &file.input_schema_file) {
@@ -564,7 +550,10 @@ fn schema(
             return None;
         }
         (Some(inline), None) => (inline.get_ref().as_str(), inline.span()),
-        (None, Some(path)) => match schemas.get(path.get_ref().as_str()) {
+        (None, Some(path)) => match texts
+            .get(path.get_ref().as_str())
+            .filter(|_| path.get_ref().starts_with("schemas/"))
+        {
             Some(text) => (*text, path.span()),
             None => {
                 report.at(

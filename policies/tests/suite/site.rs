@@ -1,6 +1,6 @@
 //! What a site says when something is wrong, and what a good one means.
 
-use crate::fixture::{example, plus, public, with};
+use crate::fixture::{example, plus, public, unsigned, with};
 use countersign_policies::inspect::inspect;
 use countersign_policies::site::settings::{Protection, TlsFiles};
 use countersign_policies::site::telemetry::TelemetrySettings;
@@ -110,7 +110,7 @@ fn many_problems_are_shown_at_once() {
             "agents/bad.toml:2: tenant \"x\" is not declared in this site",
             "agents/bad.toml:3: token_digest is \"00\", expected 32 bytes in hexadecimal",
             "policies/customers.cedar.bak: this file has no place in a site, expected countersign.toml, adapters/*.toml, \
-             agents/*.toml, approvers/*.toml, capabilities/*.toml, issuers/*.toml, jwks/*.json, policies/*.cedar, roots/*.pem, sandboxes/*.toml, schemas/*.json or trust-domains/*.toml",
+             agents/*.toml, approvers/*.toml, capabilities/*.toml, descriptors/*.json, issuers/*.toml, jwks/*.json, policies/*.cedar, roots/*.pem, sandboxes/*.toml, schemas/*.json or trust-domains/*.toml",
         ]
     );
 }
@@ -293,6 +293,67 @@ fn a_schema_can_stand_in_a_file_of_its_own() {
         .0
         .insert("schemas/none.json".into(), "{\"type\":\"object\"}".into());
     assert!(Site::parse(&files).is_ok());
+}
+
+/// The example with the descriptor of `list_tables` in a file of its own, and what its capability says of it.
+fn kept(text: &str, says: &str) -> SiteFiles {
+    let capability = "capabilities/list_tables.toml";
+    let example = example();
+    let old = example.0.get(capability).unwrap();
+    let old = old.lines().find(|l| l.starts_with("descriptor")).unwrap();
+    let mut files = with(capability, old, &says.replace("OLD", old));
+    files
+        .0
+        .insert("descriptors/list.json".into(), text.to_owned());
+    files
+}
+
+#[test]
+fn a_descriptor_can_be_kept_as_a_text_which_has_the_digest_that_is_pinned() {
+    let file = "descriptor_file = \"descriptors/list.json\"";
+    let tools: serde_json::Value =
+        serde_json::from_str(include_str!("../../example/tools.json")).unwrap();
+    let listed = tools["tools"].as_array().unwrap();
+    let tool = listed.iter().find(|t| t["name"] == "list_tables").unwrap();
+    let text = serde_json::to_string_pretty(tool).unwrap();
+    let pinned = |files: &SiteFiles| {
+        let site = Site::parse(files).unwrap_or_else(|e| panic!("{e}"));
+        let capability = &site.content.capabilities["customers.list_tables"];
+        let text = capability.pinned.as_ref().map(|raw| raw.name().to_owned());
+        (capability.descriptor, text)
+    };
+    let (digest, none) = pinned(&example());
+    assert_eq!(none, None);
+    let with_text = (digest, Some("list_tables".to_owned()));
+    assert_eq!(pinned(&kept(&text, file)), with_text);
+    assert_eq!(pinned(&kept(&text, &format!("OLD\n{file}"))), with_text);
+    // What is signed is the text as well.
+    assert_ne!(
+        unsigned(&kept(&text, file)).digest(),
+        unsigned(&kept(&text, "OLD")).digest()
+    );
+    let other = text.replace("List all", "Send all");
+    assert_ne!(other, text);
+    let said = one(&kept(&other, &format!("OLD\n{file}")));
+    assert!(said.contains("which descriptor_file has"), "{said}");
+    for (text, why) in [
+        (
+            text.replace("list_tables", "drop_tables"),
+            "it is of the tool \"drop_tables\"",
+        ),
+        ("[]".to_owned(), "descriptor is not an object"),
+    ] {
+        let said = one(&kept(&text, file));
+        assert!(said.contains(why), "{said}");
+    }
+    for path in ["descriptors/none.json", "schemas/list.json"] {
+        let said = one(&kept(&text, &format!("descriptor_file = \"{path}\"")));
+        assert!(
+            said.contains("descriptor file") && said.contains("is not declared"),
+            "{said}"
+        );
+    }
+    assert!(one(&kept(&text, "")).contains("or descriptor_file"));
 }
 
 fn policy_problem(text: &str) -> String {

@@ -8,6 +8,7 @@ mod crash;
 mod dev;
 mod doctor;
 mod doors;
+mod drift;
 mod egress;
 mod faults;
 mod flow;

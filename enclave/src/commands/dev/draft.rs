@@ -6,6 +6,7 @@
 //! A tool's annotations are its server's own words. They are a first guess for trying, which the text that is printed
 //! says, and nothing of them counts once a person has decided: what counts is `mode` and the policies, in files.
 
+use crate::commands::tools::readable;
 use countersign_json::descriptor::{RawTool, descriptor_digest};
 use countersign_policies::input::InputType;
 use countersign_record::body::Mode;
@@ -132,13 +133,17 @@ pub(super) fn draft(
     let (mut passing, mut asking) = (Vec::new(), Vec::new());
     for (number, tool) in (1..).zip(tools) {
         let name = tool.name().to_owned();
-        let (fate, without, example) = match capability(adapter, tool, permitted.contains(&name)) {
+        let kept = format!("descriptors/{number:03}.json");
+        let judged = capability(adapter, (tool, &kept), permitted.contains(&name));
+        let (fate, without, example) = match judged {
             Ok(Capability {
                 text,
+                descriptor,
                 fate,
                 without,
                 example,
             }) => {
+                files.push((kept, descriptor));
                 files.push((format!("capabilities/{number:03}.toml"), text));
                 let list = match fate {
                     Fate::Passes(_) => &mut passing,
@@ -250,13 +255,19 @@ fn policies(passing: &[String], asking: &[String]) -> String {
 
 struct Capability {
     text: String,
+    /// What the tool says of itself, for the file of its own.
+    descriptor: String,
     fate: Fate,
     without: Vec<String>,
     example: Json,
 }
 
 /// The file of one tool, or why there is none.
-fn capability(adapter: &str, tool: &RawTool, permitted: bool) -> Result<Capability, String> {
+fn capability(
+    adapter: &str,
+    (tool, kept): (&RawTool, &str),
+    permitted: bool,
+) -> Result<Capability, String> {
     let name = tool.name();
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
     if name.len() > 128 || !name.bytes().all(plain) {
@@ -278,7 +289,7 @@ fn capability(adapter: &str, tool: &RawTool, permitted: bool) -> Result<Capabili
         .take(MAX_ABOUT)
         .collect();
     let text = format!(
-        "id = {}\nadapter = {}\ntool = {}\nmode = \"{}\"\ndescription = {}\ndescriptor = \"{digest}\"\n\
+        "id = {}\nadapter = {}\ntool = {}\nmode = \"{}\"\ndescription = {}\ndescriptor = \"{digest}\"\ndescriptor_file = {}\n\
          input_schema = {}\nclassification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"local\"\n\
          idempotency_key = \"optional\"\n",
         quoted(&format!("{adapter}.{name}")),
@@ -286,10 +297,12 @@ fn capability(adapter: &str, tool: &RawTool, permitted: bool) -> Result<Capabili
         quoted(name),
         mode.name(),
         quoted(&about),
+        quoted(kept),
         quoted(&schema.to_string()),
     );
     Ok(Capability {
         text,
+        descriptor: readable(tool, digest).map_err(|e| e.to_string())?,
         fate,
         without,
         example: example(&schema),

@@ -22,7 +22,7 @@ use countersign_policies::site::capability::Capability;
 use countersign_record::body::Classification;
 use countersign_record::digest::{TenantId, UnixMillis};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Shortest text that is traced, in bytes. Shorter ones (`true`, `yes`, a small number) are in everything.
@@ -37,7 +37,8 @@ pub const PART_BYTES: usize = 24;
 /// Most hashes that one party has. At about 32 bytes each, 2 MiB.
 const MAX_MARKS: usize = 65_536;
 
-/// Most parties that have any. Beyond, the one that was longest silent loses its own.
+/// Most parties that have any. Beyond, the one that was longest silent loses its own, of the tenant that has most: a
+/// tenant with many agents takes no traces from one with few.
 const MAX_PARTIES: usize = 1_024;
 
 /// How much of one call's arguments is looked at, and of one text of a result kept, in bytes. More would not leave more
@@ -58,8 +59,8 @@ pub struct Traces {
     parties: HashMap<(TenantId, String), Trail>,
     /// Counts what was looked at, to know who was longest silent.
     clock: u64,
-    /// Whether a whole party was dropped.
-    dropped: bool,
+    /// Tenants of which a whole party was dropped. One tenant learns nothing of another's.
+    dropped: BTreeSet<TenantId>,
 }
 
 /// By a hash that needs no other.
@@ -137,7 +138,7 @@ impl Traces {
             since,
             parties: HashMap::new(),
             clock: 0,
-            dropped: false,
+            dropped: BTreeSet::new(),
         }
     }
 
@@ -159,7 +160,7 @@ impl Traces {
         party: &str,
         arguments: &serde_json::Map<String, Value>,
     ) -> FlowFact {
-        let (key, since, lost) = (self.key, self.since, self.dropped);
+        let (key, since, lost) = (self.key, self.since, self.dropped.contains(&tenant));
         self.clock = self.clock.saturating_add(1);
         let now = self.clock;
         let mut sources: BTreeSet<SourceId> = BTreeSet::new();
@@ -168,7 +169,6 @@ impl Traces {
         let trail = self.parties.get_mut(&(tenant, party.to_owned()));
         if let Some(trail) = &trail {
             for (name, value) in arguments {
-                let before = sources.len();
                 let mut hit = false;
                 leaves(value, &mut |text| {
                     unseen |= text.len() > room;
@@ -176,7 +176,7 @@ impl Traces {
                     room = room.saturating_sub(seen.len());
                     hit |= trail.hits(key, seen, &mut sources);
                 });
-                if hit || sources.len() > before {
+                if hit {
                     named.insert(name.clone());
                 }
             }
@@ -213,15 +213,29 @@ impl Traces {
         self.clock = self.clock.saturating_add(1);
         let whose = (tenant, party.to_owned());
         if !self.parties.contains_key(&whose) && self.parties.len() >= MAX_PARTIES {
-            let silent = self.parties.iter().min_by_key(|(_, trail)| trail.last);
-            if let Some(silent) = silent.map(|(whose, _)| whose.clone()) {
-                self.parties.remove(&silent);
-                self.dropped = true;
-            }
+            self.drop_a_party();
         }
         let trail = self.parties.entry(whose).or_default();
         trail.last = self.clock;
         trail
+    }
+
+    fn drop_a_party(&mut self) {
+        let mut sizes: BTreeMap<TenantId, usize> = BTreeMap::new();
+        for (tenant, _) in self.parties.keys() {
+            let size = sizes.entry(*tenant).or_default();
+            *size = size.saturating_add(1);
+        }
+        let largest = sizes.into_iter().max_by_key(|(_, size)| *size);
+        let theirs = self
+            .parties
+            .iter()
+            .filter(|((tenant, _), _)| largest.is_some_and(|(largest, _)| largest == *tenant));
+        let silent = theirs.min_by_key(|(_, trail)| trail.last);
+        if let Some(whose) = silent.map(|(whose, _)| whose.clone()) {
+            self.dropped.insert(whose.0);
+            self.parties.remove(&whose);
+        }
     }
 }
 
@@ -301,7 +315,6 @@ impl Trail {
 
     /// Whether a text repeats something; adds from where.
     fn hits(&self, key: u64, text: &[u8], sources: &mut BTreeSet<SourceId>) -> bool {
-        let before = sources.len();
         let mut hit = false;
         if !self.whole.is_empty() {
             for (at, head) in text.windows(MIN_BYTES).enumerate() {
@@ -323,7 +336,7 @@ impl Trail {
                 }
             }
         }
-        hit || sources.len() > before
+        hit
     }
 }
 

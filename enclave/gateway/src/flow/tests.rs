@@ -184,6 +184,22 @@ fn of_too_many_parties_the_longest_silent_is_forgotten_and_it_shows() {
     assert_eq!(traces.parties.len(), MAX_PARTIES);
 }
 
+#[test]
+fn a_tenant_with_many_agents_takes_no_traces_from_one_with_few() {
+    let mut traces = traces();
+    let result = br#"{"email":"maria@example.com"}"#;
+    // Longer silent than anybody.
+    traces.keep(OTHER, ADA, read(), result);
+    for n in 0..=MAX_PARTIES {
+        traces.keep(TENANT, &n.to_string(), read(), result);
+    }
+    let said = arguments("maria@example.com");
+    let kept = traces.find(OTHER, ADA, &said);
+    assert_eq!((kept.labels.len(), kept.dropped), (1, false));
+    let first = traces.find(TENANT, "0", &said);
+    assert_eq!((first.labels.len(), first.dropped), (0, true));
+}
+
 proptest! {
     /// Whatever the text, any part that is long enough is found wherever it stands.
     #[test]

@@ -2,7 +2,7 @@
 # Runs the benchmarks, each with its reference in the same run, and prints what docs/performance.md is made from.
 #
 #   ./bench.sh                       all of them, about 15 minutes once built
-#   ./bench.sh gateway [options]     one of them: gateway, lifecycle, journal, decision, verifier, attestation, tdx
+#   ./bench.sh gateway [options]     one of them: gateway, lifecycle, journal, decision, redaction, verifier, attestation, tdx
 #   ./bench.sh gateway --clients 64 --only token
 #
 # Needs what ./demo.sh needs. Logs are written below $TMPDIR (/tmp): put it on the disk that is to be measured.
@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-all=(gateway lifecycle journal decision verifier attestation tdx)
+all=(gateway lifecycle journal decision redaction verifier attestation tdx)
 
 say() { printf '\n== %s\n' "$*"; }
 

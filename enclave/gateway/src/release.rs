@@ -8,6 +8,7 @@ use crate::execute::{Around, NoAnswer, NotSent, Outcome, Report, ToolError};
 use crate::refusal::{Code, Refusal, Retry};
 use crate::seal::Committed;
 use bytes::Bytes;
+use countersign_json::texts::any_text;
 use countersign_json::{Limits, scan};
 use countersign_policies::site::capability::{Capability, Redaction};
 use countersign_record::body::{Classification, Effect};
@@ -82,8 +83,9 @@ impl Outcome {
     }
 }
 
-/// What may be seen of a result, and the names of the redaction rules that changed it.
-pub(crate) fn releasable(
+/// What may be seen of a result, and the names of the redaction rules that changed it. It decides nothing else: only a
+/// [`Settled`] call is recorded and answered.
+pub fn releasable(
     capability: &Capability,
     redact: &BTreeSet<String>,
     raw: &Bytes,
@@ -103,29 +105,40 @@ pub(crate) fn releasable(
         .iter()
         .map(|name| capability.redaction(name))
         .collect();
-    match rules.and_then(|rules| redacted(&rules, raw)) {
+    match rules.and_then(|rules| redacted(capability, &rules, raw)) {
         None => withheld(Code::RedactionFailed),
-        Some((_, fired)) if fired.is_empty() => (Ok(raw.clone()), Vec::new()),
-        Some((bytes, fired)) => (Ok(bytes), fired.into_iter().collect()),
+        Some(None) => (Ok(raw.clone()), Vec::new()),
+        Some(Some((bytes, fired))) => (Ok(bytes), fired.into_iter().collect()),
     }
 }
 
+/// The bytes of a result that rules changed, and which did.
+type Redacted = (Bytes, BTreeSet<String>);
+
 /// Applies the rules to every text inside the result: strings, names of members, and numbers as they are written.
-fn redacted(rules: &[&Redaction], raw: &[u8]) -> Option<(Bytes, BTreeSet<String>)> {
+/// `None` if it cannot be done; nothing, if no rule changes anything.
+fn redacted(capability: &Capability, rules: &[&Redaction], raw: &[u8]) -> Option<Option<Redacted>> {
     let limits = Limits {
         members: usize::MAX,
         ..Limits::of_bytes(MAX_RESULT_BYTES)
     };
     // A name that comes twice would hide the first value from the rules.
-    scan(raw, &limits).ok()?;
+    let document = scan(raw, &limits).ok()?;
+    // Most results have nothing to redact: one pass for all rules tells, and nothing is built.
+    if !any_text(&document, |text| capability.is_touched(text)) {
+        return Some(None);
+    }
     let mut value: Value = serde_json::from_slice(raw).ok()?;
     let mut redactor = Redactor {
         rules,
         fired: BTreeSet::new(),
     };
     redactor.value(&mut value)?;
+    if redactor.fired.is_empty() {
+        return Some(None);
+    }
     let bytes = serde_json::to_vec(&value).ok()?;
-    Some((Bytes::from(bytes), redactor.fired))
+    Some(Some((Bytes::from(bytes), redactor.fired)))
 }
 
 struct Redactor<'r> {

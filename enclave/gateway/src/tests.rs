@@ -8,6 +8,7 @@ mod fold;
 mod issued;
 mod order;
 mod outcomes;
+mod redaction;
 mod refusals;
 mod repeats;
 mod requests;

@@ -12,6 +12,7 @@ pub mod descriptor;
 pub mod differences;
 pub mod mirrored;
 pub mod strict;
+pub mod texts;
 
 pub use strict::{
     Document, Json, Kind, Limits, Lines, MAX_DEPTH, ScanError, Value, canonical, scan, write_string,

@@ -7,6 +7,7 @@
 use crate::constraint::{
     Alphabet, ArgumentRules, ConstraintViolation, Destination, MustBe, Names, Own, Rule,
     WholePattern, bounded,
+    together,
 };
 use crate::endpoint::EndpointList;
 use crate::input::{Field, Input, InputType, Mismatch, Value};
@@ -83,6 +84,8 @@ pub struct Capability {
     pub arguments: BTreeMap<String, ArgumentRules>,
     fields: BTreeMap<String, Field>,
     validator: jsonschema::Validator,
+    /// The patterns of all redaction rules at once; absent if there are none, or they cannot be put together.
+    touched: Option<Regex>,
 }
 
 /// Whether a call must carry a key against repetition.
@@ -239,6 +242,14 @@ impl Capability {
         &self.fields
     }
 
+    /// Whether any redaction rule of the capability would change this text: all are looked for in one pass.
+    ///
+    /// It can only be slow where it cannot tell: then it says yes, and the rules are applied one by one.
+    #[must_use]
+    pub fn is_touched(&self, text: &str) -> bool {
+        self.touched.as_ref().is_none_or(|all| all.is_match(text))
+    }
+
     /// The redaction rule of this name.
     #[must_use]
     pub fn redaction(&self, name: &str) -> Option<&Redaction> {
@@ -389,6 +400,7 @@ pub(crate) fn capability(
     let endpoint_in = Arc::new(endpoint_list(source, &file.endpoint_in, report));
     let arguments = arguments(source, &file, (fields, &endpoint_in), report);
     let redactions = redactions(source, &file.redactions, report);
+    let touched = together(redactions.iter().map(|r| r.pattern.as_str()));
     if report.count() > before {
         return None;
     }
@@ -423,6 +435,7 @@ pub(crate) fn capability(
         arguments,
         fields,
         validator,
+        touched,
     })
 }
 

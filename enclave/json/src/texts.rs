@@ -1,0 +1,159 @@
+//! Every text of a document, one after the other, without building anything.
+//!
+//! *In:* a document that was found strict. *Out:* strings and names of members with their escapes undone, and numbers as
+//! they are written, to whoever looks for something. Texts without escapes are shown where they stand.
+
+use crate::{Document, Kind};
+
+/// Whether `is_it` says so of any text of the document: a string, a member's name, or a number.
+///
+/// A text that cannot be undone counts as one; a strict document has none.
+pub fn any_text(document: &Document<'_>, mut is_it: impl FnMut(&str) -> bool) -> bool {
+    let root = document.root();
+    if matches!(root.kind, Kind::True | Kind::False | Kind::Null) {
+        return false;
+    }
+    let mut rest = root.text;
+    while let Some(at) = rest
+        .bytes()
+        .position(|b| matches!(b, b'"' | b'-' | b'0'..=b'9'))
+    {
+        let from = rest.get(at..).unwrap_or_default();
+        let found = match from.strip_prefix('"') {
+            Some(inside) => {
+                let (length, escapes) = string(inside);
+                rest = inside.get(length.saturating_add(1)..).unwrap_or_default();
+                let text = inside.get(..length).unwrap_or_default();
+                match escapes {
+                    Escapes::None => is_it(text),
+                    Escapes::Some => {
+                        let quoted = from.get(..length.saturating_add(2)).unwrap_or_default();
+                        serde_json::from_str::<String>(quoted).map_or(true, |text| is_it(&text))
+                    }
+                }
+            }
+            None => {
+                let length = from
+                    .bytes()
+                    .position(|b| !matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
+                let length = length.unwrap_or(from.len());
+                rest = from.get(length..).unwrap_or_default();
+                is_it(from.get(..length).unwrap_or_default())
+            }
+        };
+        if found {
+            return true;
+        }
+    }
+    false
+}
+
+enum Escapes {
+    None,
+    Some,
+}
+
+/// Length of a string up to its closing quote, and whether it has escapes.
+fn string(inside: &str) -> (usize, Escapes) {
+    let (mut length, mut escapes) = (0usize, Escapes::None);
+    loop {
+        let rest = inside.get(length..).unwrap_or_default();
+        match rest.bytes().position(|b| matches!(b, b'"' | b'\\')) {
+            Some(at) => {
+                length = length.saturating_add(at);
+                if inside.as_bytes().get(length) == Some(&b'"') {
+                    return (length, escapes);
+                }
+                // What is escaped is one byte at least, and no quote begins after less than that.
+                length = length.saturating_add(2);
+                escapes = Escapes::Some;
+            }
+            None => return (inside.len(), escapes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Limits, scan};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn texts(text: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        let document = scan(text.as_bytes(), &Limits::of_bytes(text.len())).unwrap();
+        any_text(&document, |text| {
+            out.push(text.to_owned());
+            false
+        });
+        out
+    }
+
+    /// The same, by way of a tree.
+    fn by_tree(value: &Value, out: &mut Vec<String>) {
+        match value {
+            Value::String(text) => out.push(text.clone()),
+            Value::Number(number) => out.push(number.as_str().to_owned()),
+            Value::Array(items) => items.iter().for_each(|item| by_tree(item, out)),
+            Value::Object(members) => {
+                for (name, member) in members {
+                    out.push(name.clone());
+                    by_tree(member, out);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    #[test]
+    fn strings_names_and_numbers_are_shown_with_their_escapes_undone() {
+        assert_eq!(
+            texts(r#" {"a\u0041" : ["x\"y\\", -1.50e+3,true ,null], "":{"b":7}} "#),
+            ["aA", "x\"y\\", "-1.50e+3", "", "b", "7"]
+        );
+        assert_eq!(texts("12"), ["12"]);
+        assert_eq!(texts("\"\""), [""]);
+        assert_eq!(texts("false"), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_is_shown_after_what_was_looked_for() {
+        let text = r#"["a","b","c"]"#;
+        let document = scan(text.as_bytes(), &Limits::of_bytes(text.len())).unwrap();
+        let mut seen = 0;
+        assert!(any_text(&document, |text| {
+            seen += 1;
+            text == "b"
+        }));
+        assert_eq!(seen, 2);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|members| Value::from(serde_json::Map::from_iter(members))),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_of_the_tree_is_shown_and_no_other(value in value()) {
+            let mut expected = Vec::new();
+            by_tree(&value, &mut expected);
+            let mut found = texts(&value.to_string());
+            found.sort();
+            expected.sort();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -6,7 +6,8 @@
 //!
 //! Memory: about 200 bytes for each call.
 
-use countersign_gateway::refusal::{Code, SECURITY_EVENT};
+use countersign_gateway::refusal::Code;
+use countersign_gateway::security::SECURITY_EVENT;
 use countersign_record::body::{Action, Approval, Decision, Effect, Intent, Mode, Verdict};
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{ActionDigest, CallId, RunId};

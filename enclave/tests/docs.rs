@@ -17,6 +17,7 @@ use clap::CommandFactory as _;
 use countersign::commands::Cli;
 use countersign::doctor;
 use countersign_gateway::refusal::Code;
+use countersign_gateway::security::SecurityEvent;
 use countersign_policies::site::profiles::{BUILT_IN, Profile, Whose};
 use countersign_policies::site::{Site, SiteFiles, parse_settings};
 use countersign_record::body::Classification;
@@ -580,6 +581,17 @@ fn the_page_of_telemetry_has_every_name_that_is_sent_and_no_other() {
         .collect();
     assert_eq!(named, sent);
     assert!(sent.len() > 25);
+}
+
+#[test]
+fn the_page_of_metrics_has_every_security_event_and_no_other() {
+    let page = page("metrics.md");
+    let (_, events) = page.split_once("## Security events").unwrap();
+    let expected: BTreeSet<String> = SecurityEvent::ALL
+        .iter()
+        .map(|event| event.name().to_owned())
+        .collect();
+    assert_eq!(first_cells(events), expected);
 }
 
 // Coverage.

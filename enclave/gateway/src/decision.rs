@@ -8,9 +8,10 @@ use crate::approval::Halt;
 use crate::budget::Repeated;
 use crate::call::{Moment, Progress};
 use crate::execute::NoAnswer;
-use crate::refusal::{Code, Refusal, Refused, Retry, SECURITY_EVENT};
+use crate::refusal::{Code, Refusal, Refused, Retry};
 use crate::release::{Settled, releasable};
 use crate::seal::Progressed;
+use crate::security::SecurityEvent;
 use bytes::Bytes;
 use countersign_record::body::{Action, Decision, Effect, Intent, Times, Verdict};
 use countersign_record::cbor::{Cbor, Writer};
@@ -80,6 +81,7 @@ pub fn settle(settled: Settled, in_force: EntryRef, now: Moment) -> Record {
         record.body.transcript =
             Some(progress.put(open, Field::Transcript, &transcript_bytes(&transcript)));
     }
+    let on_its_way = SecurityEvent::of_way(&around);
     record.body.egress = around
         .egress
         .map(|bytes| progress.put(open, Field::Egress, &bytes));
@@ -93,6 +95,9 @@ pub fn settle(settled: Settled, in_force: EntryRef, now: Moment) -> Record {
     record.body.redactions = redactions;
     record.body.action = Some(digest);
     record.body.code = released.as_ref().err().map(|r| r.code().name().to_owned());
+    let refused = released.as_ref().err().map(Refusal::code);
+    note(&mut record, refused.and_then(SecurityEvent::of_code));
+    note(&mut record, on_its_way);
     record.answer = released.map_or_else(Answer::Refused, Answer::Result);
     record
 }
@@ -110,12 +115,7 @@ pub fn settle_refused(refused: Refused, in_force: EntryRef, now: Moment) -> Reco
     if let Some(rule) = refusal.rule() {
         record.body.controls.push(rule.to_owned());
     }
-    if let Some(event) = refusal.code().security_event() {
-        record
-            .body
-            .controls
-            .push(format!("{SECURITY_EVENT}{event}"));
-    }
+    note(&mut record, SecurityEvent::of_code(refusal.code()));
     record.answer = Answer::Refused(refusal);
     record
 }
@@ -198,10 +198,19 @@ pub fn settle_repeated(
         }
         Err(refusal) => {
             record.body.code = Some(refusal.code().name().to_owned());
+            note(&mut record, SecurityEvent::of_code(refusal.code()));
             record.answer = Answer::Refused(refusal);
         }
     }
     record
+}
+
+/// A security event is a control of the record that it is about.
+fn note(record: &mut Record, event: Option<SecurityEvent>) {
+    record
+        .body
+        .controls
+        .extend(event.map(SecurityEvent::control));
 }
 
 /// Settles an intent that a restart found open: the outcome is unknown, and the call is never carried out again.

@@ -112,6 +112,7 @@ pub mod refusal;
 pub mod release;
 pub mod request;
 pub mod seal;
+pub mod security;
 pub mod state;
 pub mod surface;
 

@@ -142,17 +142,6 @@ codes! {
     MethodNotSupported = "method_not_supported": "This method is not carried by this gateway.",
 }
 
-/// Begins the control of a record that is a security event, followed by the event's name.
-pub const SECURITY_EVENT: &str = "security_event:";
-
-impl Code {
-    /// The name of the security event that a refusal by this code is, if it is one.
-    #[must_use]
-    pub fn security_event(self) -> Option<&'static str> {
-        (self == Self::CrossTenantDenied).then_some("cross_tenant_denied")
-    }
-}
-
 /// Whether the same call can succeed later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retry {

@@ -32,11 +32,13 @@ pub use prometheus::MEDIA_TYPE;
 use crate::calls::Timings;
 use crate::clock::Clock;
 use crate::serve::Gateway;
+use countersign_gateway::security::SecurityEvent;
 use countersign_policies::Content;
 use countersign_policies::site::telemetry::{Collector, TelemetrySettings};
 use countersign_record::body::{Decision, EventKind, Trace, Verdict};
 use countersign_record::digest::{ArtifactDigest, CallId, EntryDigest};
 use countersign_record::egress::EgressConnection;
+use heard::{Part, SpanId, trace_id};
 use metrics::Metrics;
 use otlp::Severity;
 use std::net::SocketAddr;
@@ -65,8 +67,28 @@ struct Line {
     at: u64,
     severity: Severity,
     text: String,
-    /// Name and count of an event.
-    event: Option<(&'static str, u64)>,
+    event: Option<Happened>,
+}
+
+/// What a line is about, if it is an event.
+#[derive(Debug)]
+enum Happened {
+    /// Something outside of calls, and how often.
+    Counted(&'static str, u64),
+    /// A security event of a call.
+    Security(SecurityEvent, Box<Concerned>),
+}
+
+/// The call that a security event is about, as its record says it in the clear.
+#[derive(Debug)]
+struct Concerned {
+    call: CallId,
+    capability: Option<String>,
+    code: Option<String>,
+    recorded: Option<(u64, EntryDigest)>,
+    trace: [u8; 16],
+    /// The call's span.
+    span: [u8; 8],
 }
 
 /// A call that has ended, as telemetry sees it.
@@ -82,6 +104,7 @@ pub struct Ended {
     tool: Option<String>,
     bundle: Option<ArtifactDigest>,
     recorded: Option<(u64, EntryDigest)>,
+    events: Vec<SecurityEvent>,
     claimed: Option<Trace>,
     heard: Heard,
     timings: Timings,
@@ -115,6 +138,11 @@ impl Seen {
             tool: None,
             bundle: body.policy.as_ref().map(|p| p.bundle),
             recorded: None,
+            events: body
+                .controls
+                .iter()
+                .filter_map(|control| SecurityEvent::of_control(control))
+                .collect(),
             claimed: body.trace.clone(),
             heard: heard.clone(),
             timings: Timings::default(),
@@ -202,6 +230,27 @@ impl Queue {
     }
 }
 
+impl Ended {
+    /// A security event of this call, as a log record of its own.
+    fn security(&self, event: SecurityEvent) -> Line {
+        let ambient = self.heard.ambient.as_ref();
+        let concerned = Concerned {
+            call: self.call,
+            capability: self.capability.clone(),
+            code: self.code.clone(),
+            recorded: self.recorded,
+            trace: trace_id(self.call, self.claimed.as_ref(), ambient),
+            span: SpanId::of(self.call, Part::Call).0,
+        };
+        Line {
+            at: self.at,
+            severity: Severity::Warn,
+            text: format!("security event {}", event.name()),
+            event: Some(Happened::Security(event, Box::new(concerned))),
+        }
+    }
+}
+
 impl Telemetry {
     /// As the settings say; paths begin at the site directory. Nothing is sent before [`courier::keep`] runs.
     #[must_use]
@@ -262,6 +311,9 @@ impl Telemetry {
             ended.method = series.method;
             ended.tool = Some(series.tool.clone()).filter(|tool| !tool.is_empty());
             ended.at = self.clock.unix_micros();
+            for event in &ended.events {
+                sending.queue.put(Item::Line(ended.security(*event)));
+            }
             sending.queue.put(Item::Call(Box::new(ended)));
         }
     }
@@ -278,7 +330,7 @@ impl Telemetry {
                 at: self.clock.unix_micros(),
                 severity: Severity::Warn,
                 text: format!("event {} ({count})", kind.name()),
-                event: Some((kind.name(), count)),
+                event: Some(Happened::Counted(kind.name(), count)),
             }));
         }
     }

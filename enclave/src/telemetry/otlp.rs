@@ -10,7 +10,7 @@ use super::heard::{Part, SpanId, trace_id};
 use super::metrics::{Counts, EDGES_MICROS};
 use super::protobuf::Message;
 use super::view::{CAPABILITY, Data, Metric, Point, View};
-use super::{Ended, Line};
+use super::{Concerned, Ended, Happened, Line};
 use crate::calls::Timings;
 use countersign_record::body::Verdict;
 use countersign_record::egress::EgressConnection;
@@ -445,15 +445,55 @@ fn log_record(line: &Line) -> Message {
     out.number(2, number);
     out.text(3, word);
     out.message(5, body);
-    if let Some((_, count)) = event {
-        out.message(
-            6,
-            attribute("countersign.event.count", Value::Number(*count)),
-        );
-    }
+    let name = match event {
+        None => None,
+        Some(Happened::Counted(name, count)) => {
+            out.message(
+                6,
+                attribute("countersign.event.count", Value::Number(*count)),
+            );
+            Some(format!("countersign.{name}"))
+        }
+        Some(Happened::Security(event, concerned)) => {
+            put_concerned(&mut out, concerned);
+            Some(format!("countersign.security.{}", event.name()))
+        }
+    };
     out.opt_fixed64(11, nanos(*at));
-    if let Some((name, _)) = event {
-        out.text(12, &format!("countersign.{name}"));
+    if let Some(name) = name {
+        out.text(12, &name);
     }
     out
+}
+
+/// Which call a security event is about: where its record stands, and its span.
+fn put_concerned(out: &mut Message, concerned: &Concerned) {
+    let Concerned {
+        call,
+        capability,
+        code,
+        recorded,
+        trace,
+        span,
+    } = concerned;
+    let call = call.to_string();
+    let mut put = |key: &str, value: Value<'_>| out.message(6, attribute(key, value));
+    put("countersign.decision.id", Value::Text(&call));
+    if let Some(capability) = capability {
+        put(CAPABILITY, Value::Text(capability));
+    }
+    if let Some(code) = code {
+        put("countersign.decision.code", Value::Text(code));
+    }
+    if let Some((index, digest)) = recorded {
+        put("countersign.record.index", Value::Number(*index));
+        put(
+            "countersign.record.digest",
+            Value::Text(&digest.to_string()),
+        );
+    }
+    // As the span has it: sampled.
+    out.fixed32(8, 1);
+    out.bytes(9, trace);
+    out.bytes(10, span);
 }

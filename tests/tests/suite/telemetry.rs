@@ -261,6 +261,77 @@ fn the_metrics_fit(metrics: &[&Value]) {
 }
 
 #[test]
+fn a_security_event_is_an_event_of_its_own_which_names_record_and_span() {
+    let collector = Collector::start();
+    let machine = Machine::new(&countersign_tests::site::SiteOptions::default());
+    let site = machine.site();
+    let northern = std::fs::read_to_string(site.file("capabilities/northern.toml")).unwrap();
+    let own = northern.replace("[arguments.line]", "[arguments.line]\nmust_be = \"tenant\"");
+    site.write("capabilities/northern.toml", &own);
+    let read = std::fs::read_to_string(site.file("capabilities/read.toml")).unwrap();
+    let pin = read.lines().find(|l| l.starts_with("descriptor")).unwrap();
+    let other = read.replace(pin, &format!("descriptor = \"{}\"", "ab".repeat(32)));
+    site.write("capabilities/read.toml", &other);
+    site.build();
+    machine.enrol(1);
+    site.append_settings(&collector.settings());
+    let mut gateway = machine.start();
+    let mut alpha = gateway.alpha();
+    let mut call = |tool: &str, line: &str| {
+        let capability = format!("effects.{tool}");
+        let answer = alpha.call(&capability, json!({ "line": line })).unwrap();
+        let code = answer.code().to_owned();
+        (code, answer.index().unwrap())
+    };
+    let (code, across) = call("northern", CANARY);
+    assert_eq!(code, "cross_tenant_denied");
+    let (code, changed) = call("read", CANARY);
+    assert_eq!(code, "descriptor_changed");
+    let (code, _) = call("append", "line\n");
+    assert_eq!(code, "invalid_arguments");
+    let export = gateway.export();
+    assert!(gateway.stop().success());
+
+    let items = collector.all();
+    let (logs, spans) = (of(&items, "log"), of(&items, "span"));
+    let prefix = "countersign.security.";
+    let security: Vec<&&Value> = logs
+        .iter()
+        .filter(|l| l["event"].as_str().unwrap().starts_with(prefix))
+        .collect();
+    assert_eq!(
+        security.len(),
+        2,
+        "an ordinary refusal is none: {security:#?}"
+    );
+    let log = Log::read(&export);
+    for (name, capability, index) in [
+        ("cross_tenant_denied", "effects.northern", across),
+        ("descriptor_changed", "effects.read", changed),
+    ] {
+        let event = one(&logs, |l| l["event"] == format!("{prefix}{name}"));
+        assert_eq!(event["severity"], "WARN");
+        assert_eq!(event["body"], format!("security event {name}"));
+        assert_eq!(attribute(event, "countersign.record.index"), index);
+        assert_eq!(attribute(event, "countersign.capability"), capability);
+        assert_eq!(attribute(event, "countersign.decision.code"), name);
+        // The entry says so itself, and the call's span is the event's.
+        let entry = &log.0[usize::try_from(index).unwrap()];
+        let control = format!("security_event:{name}");
+        assert!(entry.decision().unwrap().controls.contains(&control));
+        let digest = entry.digest.to_string();
+        assert_eq!(
+            attribute(event, "countersign.record.digest"),
+            &json!(digest)
+        );
+        let span = one(&spans, |s| s["id"] == event["span"]);
+        assert_eq!(span["trace"], event["trace"]);
+        assert_eq!(attribute(span, "error.type"), name);
+    }
+    assert!(!format!("{items:?}").contains(CANARY));
+}
+
+#[test]
 fn an_endpoint_that_is_not_there_stops_no_call_and_is_one_line() {
     // Nobody listens at a port that was just given back.
     let port = std::net::TcpListener::bind("127.0.0.1:0")

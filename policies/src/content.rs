@@ -10,6 +10,7 @@ use crate::problem::{Problem, Report, Source};
 use crate::schema::{Sandboxes, Tokens, cedar_schema};
 use crate::site::SiteFiles;
 use crate::site::capability::{Apply, Capability, capability};
+use crate::site::contract::demand_held;
 use crate::site::issuers::issuer;
 use crate::site::people::{
     Adapter, Agent, Approver, Credential, ReadApprover, adapter, agent, approver,
@@ -111,7 +112,7 @@ impl Content {
         .unique("approver", report, |(_, a)| a.approver.id.clone());
         // A file that could not be read would make every mention of what it declares look wrong.
         if report.count() == before {
-            check_adapters(&capabilities, &adapters, report);
+            check_adapters(&capabilities, (&adapters, &sandboxes), report);
             check_credentials(&agents, &approvers, report);
             check_clients(&agents, &approvers, report);
             check_issuers(&issuers, report);
@@ -166,6 +167,7 @@ impl Content {
             schema,
         };
         content.check_obligations(report);
+        content.demand_approvers(report);
         (report.count() == before).then_some(content)
     }
 
@@ -412,10 +414,14 @@ fn strip<T>(named: Named<T>) -> BTreeMap<String, T> {
 
 fn check_adapters(
     capabilities: &Named<Capability>,
-    adapters: &Named<Adapter>,
+    (adapters, sandboxes): (&Named<Adapter>, &Named<sandbox::Profile>),
     report: &mut Report,
 ) {
     for (file, c) in capabilities.values() {
+        let adapter = adapters.get(&c.adapter).map(|(_, a)| a);
+        let profile = adapter.and_then(Adapter::sandbox);
+        let profile = profile.and_then(|name| sandboxes.get(name));
+        demand_held((file, c), adapter, profile.map(|(_, p)| p), report);
         if !adapters.contains_key(&c.adapter) {
             report.file(
                 file,

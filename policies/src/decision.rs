@@ -237,6 +237,8 @@ pub mod builtin {
     pub const ASSURANCE_TOO_LOW: &str = "builtin:assurance-too-low";
     /// A delegated capability acts for a person whose token says so.
     pub const DELEGATION_REQUIRED: &str = "builtin:delegation-required";
+    /// The token of whom it acts for lacks a scope that the capability declares.
+    pub const SCOPE_MISSING: &str = "builtin:scope-missing";
     /// The window's calls are used up.
     pub const BUDGET_SPENT: &str = "builtin:budget-spent";
     /// The facts are of another version of their encoding.

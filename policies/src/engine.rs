@@ -264,6 +264,11 @@ impl Engine {
         if highest == Mode::Delegated && (facts.token.is_none() || facts.user.is_none()) {
             return denied(builtin::DELEGATION_REQUIRED, highest);
         }
+        let scopes = facts.token.as_ref().map(|token| &token.scopes);
+        let has = |scope: &String| scopes.is_some_and(|has| has.contains(scope));
+        if !slice.capability.scopes.iter().all(has) {
+            return denied(builtin::SCOPE_MISSING, highest);
+        }
         if facts.descriptor != slice.capability.descriptor {
             return denied(builtin::DESCRIPTOR_NOT_PINNED, highest);
         }

@@ -74,6 +74,8 @@ fn capability(content: &Content, tenant: &str, c: &Capability) -> Vec<String> {
         c.classification,
         match c.idempotency {
             Idempotency::Required => " A call needs an idempotency key.",
+            Idempotency::NotNeeded =>
+                " A call that is carried out twice is said to do no more than once.",
             Idempotency::Optional => "",
         },
         match c.num_calls {
@@ -89,6 +91,12 @@ fn capability(content: &Content, tenant: &str, c: &Capability) -> Vec<String> {
         out.push(format!(
             "  Its calls may reach: {}.",
             c.endpoint_in.texts().join(", ")
+        ));
+    }
+    if !c.scopes.is_empty() {
+        out.push(format!(
+            "  It acts for a person whose token has: {}.",
+            c.scopes.join(", ")
         ));
     }
     let adapter = content.adapters.get(&c.adapter);

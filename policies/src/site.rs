@@ -16,6 +16,7 @@
 //! function of this package that touches a disk.
 
 pub mod capability;
+pub(crate) mod contract;
 mod descriptor;
 pub mod egress;
 pub mod issuers;

@@ -62,7 +62,7 @@ class Upstream:
         return tools | {method: self._capability(method, "method", "read_only", "") for method in self.methods}
 
     def _tool(self, tool: dict) -> str:
-        mode = self.modes.get(tool["name"], "network")
+        mode = self.modes.get(tool["name"], "local_write")
         schema = json.dumps(restricted(tool["inputSchema"], tool["inputSchema"]))
         more = f'descriptor = "{pin.digest(tool)}"\ninput_schema = {quoted(schema)}\n'
         if mode == "destructive":
@@ -71,10 +71,12 @@ class Upstream:
 
     def _capability(self, name: str, kind: str, mode: str, more: str) -> str:
         asks = f"asks = {quoted(list(self.asks))}\n" if self.asks and asking(kind, name) else ""
+        # Clients that were not made for us send no keys.
+        repeated = "not_needed" if mode == "local_write" else "optional"
         return (
             f"id = {quoted(f'{self.name}.{name}')}\nadapter = {quoted(self.name)}\n{kind} = {quoted(name)}\n"
             f'mode = "{mode}"\ndescription = {quoted(f"The {kind} {name}")}\nclassification = "INTERNAL"\n'
-            f'retention = "90d"\nresidency = "eu"\nidempotency_key = "optional"\n{asks}{more}'
+            f'retention = "90d"\nresidency = "eu"\nidempotency_key = "{repeated}"\n{asks}{more}'
         )
 
 

@@ -17,6 +17,7 @@
 //! | [`timestamping`] | a timestamping authority, and a wire to it that the operator owns |
 //! | [`certificates`] | an authority of the tests' own, and clients that believe it |
 //! | [`protected`] | a gateway that speaks TLS |
+//! | [`confined`] | a hostile program in a sandbox |
 //! | [`collector`] | an endpoint of OpenTelemetry's protocol |
 //! | [`relay`] | somebody between a client and a gateway that speaks TLS |
 //! | [`issuer`] | an OAuth issuer, its tokens, and proofs by those who hold them |
@@ -53,6 +54,7 @@ pub mod auditor;
 pub mod certificates;
 pub mod client;
 pub mod collector;
+pub mod confined;
 pub mod crash;
 pub mod gate;
 pub mod handover;

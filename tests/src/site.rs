@@ -374,12 +374,17 @@ fn capability(tool: &str, descriptor: &str) -> Option<String> {
     } else {
         ("", "")
     };
+    let repeated = match mode {
+        // Most tests call without a key; those that are about keys give one.
+        "local_write" => "not_needed",
+        _ => "optional",
+    };
     let mut out = format!(
         "id = \"effects.{tool}\"\nadapter = \"effects\"\ntool = \"{tool}\"\nmode = \"{mode}\"\n\
          description = \"The tool {tool} of the tests.\"\ndescriptor = \"{descriptor}\"\n\
          input_schema = '''{{ \"type\": \"object\", \"properties\": {{ \"line\": {{ \"type\": \"string\" }}{property} }}, \
          \"required\": [\"line\"{required}], \"additionalProperties\": false }}'''\n\
-         classification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"eu\"\nidempotency_key = \"optional\"\n\
+         classification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"eu\"\nidempotency_key = \"{repeated}\"\n\
          destinations = [\"file:effects\"]\n"
     );
     if tool == "erase" {

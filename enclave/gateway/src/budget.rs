@@ -157,7 +157,7 @@ fn repetition(
     let Some(slot) = slot else {
         return match surfaced.capability.idempotency {
             Idempotency::Required => Err(Refusal::never(Code::IdempotencyKeyRequired)),
-            Idempotency::Optional => Ok(None),
+            Idempotency::Optional | Idempotency::NotNeeded => Ok(None),
         };
     };
     match state.earlier(slot, request) {

@@ -59,7 +59,7 @@ checks! {
     /// The caller is known surely enough.
     Assurance = "assurance": AssuranceTooLow,
     /// A person delegated, where the tool acts for one.
-    Delegation = "delegation": DelegationRequired,
+    Delegation = "delegation": DelegationRequired | DelegationScope,
     /// The mode is not above the declared one.
     Mode = "mode": ModeTooHigh,
     /// Policy permits.

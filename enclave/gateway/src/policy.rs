@@ -217,6 +217,8 @@ fn denial(decision: &PolicyDecision) -> Refusal {
         Code::ModeTooHigh
     } else if fired(builtin::DELEGATION_REQUIRED) {
         Code::DelegationRequired
+    } else if fired(builtin::SCOPE_MISSING) {
+        Code::DelegationScope
     } else if fired(builtin::ASSURANCE_TOO_LOW) {
         Code::AssuranceTooLow
     } else {

@@ -56,6 +56,8 @@ codes! {
     AssuranceTooLow = "assurance_too_low": "This tool needs a caller that is known more surely. Call it with a bound token, the certificate of a workload, or a signed request.",
     /// The tool acts for a person, and nobody delegated.
     DelegationRequired = "delegation_required": "This tool acts for a person. Call it with an access token that says for whom.",
+    /// The token of whom the tool acts for does not reach as far.
+    DelegationScope = "delegation_scope": "The access token does not have the scope that this tool acts under. Ask the issuer for one that has it.",
     /// No such tool for this caller.
     UnknownCapability = "unknown_capability": "There is no such tool. List the tools and use one of them.",
     /// The tool differs from the one that was registered.

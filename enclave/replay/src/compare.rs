@@ -78,6 +78,7 @@ impl Stage {
             | Code::ModeTooHigh
             | Code::AssuranceTooLow
             | Code::DelegationRequired
+            | Code::DelegationScope
             | Code::Deferred => Self::Policy,
             Code::ApprovalRequired
             | Code::ApprovalRefused

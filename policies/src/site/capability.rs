@@ -6,13 +6,13 @@
 
 use crate::constraint::{
     Alphabet, ArgumentRules, ConstraintViolation, Destination, MustBe, Names, Own, Rule,
-    WholePattern, bounded,
-    together,
+    WholePattern, bounded, together,
 };
 use crate::endpoint::EndpointList;
 use crate::input::{Field, Input, InputType, Mismatch, Value};
 use crate::problem::{Problem, Report, Source};
 use crate::shape::Shape;
+use crate::site::contract;
 use crate::site::descriptor::Keys;
 use crate::site::egress::endpoint_list;
 use crate::site::method::{Ask, Method};
@@ -76,6 +76,8 @@ pub struct Capability {
     pub num_calls: Option<NumCalls>,
     /// Names of the tenants that have it.
     pub tenants: Vec<String>,
+    /// Scopes that the token of the person for whom it acts must have.
+    pub scopes: Vec<String>,
     /// Group whose members approve it, where it says so.
     pub approvers: Option<String>,
     /// Rules for results.
@@ -95,6 +97,8 @@ pub enum Idempotency {
     Required,
     /// A key is honoured where there is one.
     Optional,
+    /// The same; whoever signs says that carrying a call out twice does no more than once.
+    NotNeeded,
 }
 
 /// A budget of calls.
@@ -292,6 +296,8 @@ struct File {
     #[serde(default)]
     endpoint_in: Vec<Spanned<String>>,
     tenants: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    scopes: Vec<Spanned<String>>,
     approvers: Option<Spanned<String>>,
     num_calls: Option<NumCallsSection>,
     #[serde(default)]
@@ -369,6 +375,7 @@ pub(crate) fn capability(
     let keys = [
         ("required", Idempotency::Required),
         ("optional", Idempotency::Optional),
+        ("not_needed", Idempotency::NotNeeded),
     ];
     let idempotency = word(
         source,
@@ -400,13 +407,15 @@ pub(crate) fn capability(
     let endpoint_in = Arc::new(endpoint_list(source, &file.endpoint_in, report));
     let arguments = arguments(source, &file, (fields, &endpoint_in), report);
     let redactions = redactions(source, &file.redactions, report);
+    let scopes = scopes(source, &file.scopes, report);
     let touched = together(redactions.iter().map(|r| r.pattern.as_str()));
     if report.count() > before {
         return None;
     }
     let (input_schema, fields, validator) = schema?;
     let (descriptor, pinned) = descriptor?;
-    Some(Capability {
+    let at = file.mode.span();
+    let capability = Capability {
         id: file.id.into_inner(),
         adapter: file.adapter.into_inner(),
         tool,
@@ -430,13 +439,31 @@ pub(crate) fn capability(
             Some(named) => named.into_iter().map(Spanned::into_inner).collect(),
             None => tenants.to_vec(),
         },
+        scopes,
         approvers: file.approvers.map(Spanned::into_inner),
         redactions,
         arguments,
         fields,
         validator,
         touched,
-    })
+    };
+    contract::demand(source, &at, &capability, report);
+    (report.count() == before).then_some(capability)
+}
+
+/// SPEC: RFC 6749 §3.3: a scope is printable ASCII without space, `"` and `\`.
+fn scopes(source: Source<'_>, named: &[Spanned<String>], report: &mut Report) -> Vec<String> {
+    let good = |scope: &str| {
+        (1..=128).contains(&scope.len())
+            && scope
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
+    };
+    for scope in named.iter().filter(|s| !good(s.get_ref())) {
+        let expected = "1 to 128 printable characters without space, quote and backslash";
+        report.value(source, scope.span(), "scopes", scope.get_ref(), expected);
+    }
+    named.iter().map(|s| s.get_ref().clone()).collect()
 }
 
 fn check_assurance(source: Source<'_>, file: &File, report: &mut Report) {

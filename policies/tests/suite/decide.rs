@@ -1,7 +1,8 @@
 //! Verdicts.
 
 use crate::fixture::{
-    DELETE, ERASURE, READER, SELECT, bundle, engine, example, facts, json, plus, query, with,
+    DELETE, ERASURE, READER, SELECT, bundle, engine, example, facts, json, plus, public, query,
+    with,
 };
 use countersign_policies::decision::{Modes, PolicyFault};
 use countersign_policies::{Engine, Outcome, PolicyDecision, StepUp};
@@ -110,13 +111,18 @@ fn a_mode_above_the_declared_one_is_denied() {
 
 #[test]
 fn an_approval_that_nobody_can_give_is_a_denial() {
-    let mut files = example();
-    files.0.remove("approvers/privacy.toml");
-    let cedar = files.0.get_mut("policies/customers.cedar").unwrap();
-    *cedar = cedar.replace(
-        "@obligation(\"step_up\")\n@quorum(\"1\")\n@approvers(\"privacy\")\n",
-        "",
+    // Each of two permits asks for somebody who is there; nobody is of both groups.
+    let mut files = plus(
+        "policies/more.cedar",
+        "@id(\"second\")\n@obligation(\"step_up\")\n@quorum(\"1\")\n@approvers(\"second\")\n\
+         permit (principal, action == Action::\"customers.write_query\", resource);",
     );
+    let officer = files.0["approvers/privacy.toml"].clone();
+    let second = officer
+        .replace("privacy-officer", "second")
+        .replace("[\"privacy\", \"exporter\"]", "[\"second\"]")
+        .replace(&public(8).to_string(), &public(9).to_string());
+    files.0.insert("approvers/second.toml".into(), second);
     let toml = files.0.get_mut("capabilities/write_query.toml").unwrap();
     *toml = toml.replace("approvers = \"privacy\"\n", "");
     denied_by(&delete(&engine(&files)), "builtin:quorum-unreachable");

@@ -9,6 +9,7 @@
 
 mod arguments;
 mod bundle;
+mod contracts;
 mod decide;
 mod facts;
 mod fixture;

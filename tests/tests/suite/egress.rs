@@ -313,6 +313,10 @@ fn an_argument_that_leads_where_calls_may_not_go_is_refused_before_anything_is_s
     let file = "capabilities/append.toml";
     let text = fs::read_to_string(site.file(file)).unwrap();
     let listed = "endpoint_in = [\"api.example:443\", \"*.cdn.example:443\", \"10.1.0.0/16:80\", \"0.0.0.0/0:8080\"]";
+    let text = text.replace("\"local_write\"", "\"network\"").replace(
+        "[arguments.line]",
+        "[num_calls]\ncalls = 100\nseconds = 3600\n\n[arguments.line]",
+    );
     site.write(file, &format!("{listed}\n{text}destination = \"url\"\n"));
     site.build();
     let mut gateway = machine.start();

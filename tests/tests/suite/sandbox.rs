@@ -6,108 +6,28 @@ use countersign_record::digest::{ArtifactDigest, sha256_in};
 use countersign_record::egress::EgressConnections;
 use countersign_tests::auditor::{Log, Logged};
 use countersign_tests::client::{Answer, Client};
+use countersign_tests::confined::{Place, greeter};
 use countersign_tests::machine::{Gateway, Machine};
 use countersign_tests::process::outcome;
-use countersign_tests::site::python;
-use countersign_tests::{fixture, program};
+use countersign_tests::program;
 use rustix::process::getuid;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Users that nobody is: one for each program, because processes are counted by user.
-static NEXT_UID: AtomicU32 = AtomicU32::new(0);
 
 /// The user that another one may not become.
 const UID: u32 = 70_001;
 
-/// A place that other users can reach, with a directory that the program may change.
-struct Place {
-    directory: tempfile::TempDir,
-    data: PathBuf,
-    uid: u32,
-}
-
-impl Place {
-    fn new() -> Self {
-        let own = (std::process::id() % 10_000) * 16;
-        let uid = 100_000 + own + NEXT_UID.fetch_add(1, Ordering::Relaxed);
-        let directory = tempfile::tempdir().unwrap();
-        let open = |path: &Path| {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        };
-        open(directory.path());
-        for name in ["confined.py", "confined.json"] {
-            fs::copy(fixture(name), directory.path().join(name)).unwrap();
-        }
-        let data = directory.path().join("data");
-        fs::create_dir(&data).unwrap();
-        if getuid().is_root() {
-            chown(&data, Some(uid), Some(uid)).unwrap();
-        }
-        // Readable to everybody as far as permissions go: only the sandbox keeps the program from it.
-        fs::write(directory.path().join("beside.txt"), "not named").unwrap();
-        Self {
-            directory,
-            data,
-            uid,
-        }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    fn profile(&self, network: &str, more: &str) -> String {
-        let read = [
-            "/usr".to_owned(),
-            self.file("confined.py"),
-            self.file("confined.json"),
-        ];
-        // Only root can become somebody else; the rest is there for everybody.
-        let optional = if getuid().is_root() {
-            "[]"
-        } else {
-            "[\"user\"]"
-        };
-        format!(
-            "name = \"tools\"\nuid = {}\nread = {read:?}\nwrite = [{:?}]\nnetwork = \"{network}\"\n\
-             optional = {optional}\n{more}\n[limits]\nprocesses = 16\nmemory_bytes = 268435456\nopen_files = 64\n\
-             file_bytes = 1048576\n",
-            self.uid,
-            self.data.display().to_string()
-        )
-    }
-}
-
 fn started(place: &Place, profile: &str, reaches: &[String]) -> (Machine, Gateway) {
     let machine = Machine::enrolled();
     let site = machine.site();
-    fs::create_dir_all(site.file("sandboxes")).unwrap();
-    site.write("sandboxes/tools.toml", profile);
-    let arguments = [
-        "-I",
-        "-S",
-        &place.file("confined.py"),
-        &place.file("confined.json"),
-    ];
-    let reached = format!(
-        "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {arguments:?}\nsandbox = \"tools\"\n\
-         environment = {{ NAMED = \"yes\" }}",
-        python()
-    );
-    site.add_upstream("box", &reached, &fixture("confined.json"));
-    let tunnel = site.file("capabilities/box-tunnel.toml");
-    let text = fs::read_to_string(&tunnel).unwrap();
-    fs::write(tunnel, format!("{text}endpoint_in = {reaches:?}\n")).unwrap();
+    place.put_into(site, profile, reaches);
     site.build();
     let mut command = machine.serve_command();
     // What stands in the gateway's own environment is nobody else's.
@@ -149,20 +69,6 @@ fn expect_done(client: &mut Client, tool: &str, line: &str) -> String {
 fn answered<'l>(log: &'l Log, answer: &Answer) -> &'l Logged {
     let of = |entry: &&Logged| Some(entry.digest.to_string().as_str()) == answer.digest();
     log.0.iter().find(of).unwrap()
-}
-
-/// Somebody who says who they are to whoever comes.
-fn greeter() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut stream = stream;
-            // Who goes away at once does not hear it.
-            let _unheard = stream.write_all(b"greetings");
-        }
-    });
-    address
 }
 
 #[test]
@@ -293,12 +199,15 @@ fn a_sandboxed_program_reaches_what_its_capability_lists_and_only_while_a_call_l
     let client = &mut alpha;
     assert_eq!(expect_done(client, "tunnel", &listed), "done greetings");
     let answer = ask(client, "tunnel", &listed);
+    let mut violations = Vec::new();
     for (to, word) in [
         (other.as_str(), "endpoint-not-listed"),
         ("169.254.169.254:80", "endpoint-not-listed"),
         ("localhost:80", "endpoint-not-listed"),
     ] {
-        assert_eq!(ask(client, "tunnel", to).text(), format!("denied {word}"));
+        let refused = ask(client, "tunnel", to);
+        assert_eq!(refused.text(), format!("denied {word}"));
+        violations.push(refused);
     }
     // Round the proxy there is nothing.
     for to in [listed.as_str(), "192.0.2.1:443"] {
@@ -310,6 +219,12 @@ fn a_sandboxed_program_reaches_what_its_capability_lists_and_only_while_a_call_l
     machine.auditor().verify(&export).assert_verified();
     let log = Log::read(&export);
     let entry = answered(&log, &answer);
+    let violation = "security_event:sandbox_violation".to_owned();
+    let controls = |answer| &answered(&log, answer).decision().unwrap().controls;
+    assert!(!controls(&answer).contains(&violation));
+    for refused in &violations {
+        assert!(controls(refused).contains(&violation), "{refused:?}");
+    }
     let disclosed = entry
         .disclosures
         .iter()

@@ -138,12 +138,19 @@ fn files() -> SiteFiles {
     let named = |name: &str| template.replace("read_query", name);
     out.0
         .insert("capabilities/scoped.toml".into(), named("scoped"));
+    let acting = named("acting").replacen(
+        "\"read_only\"",
+        "\"delegated\"\nscopes = [\"records\", \"read\"]",
+        1,
+    );
+    assert!(acting.contains("delegated"));
+    out.0.insert("capabilities/acting.toml".into(), acting);
     let sure = named("sure").replacen("mode =", "min_assurance = 2\nmode =", 1);
     assert!(sure.contains("min_assurance"));
     out.0.insert("capabilities/sure.toml".into(), sure);
     let more = out.0.get_mut("policies/more.cedar").unwrap();
     more.push_str(
-        "@id(\"sure\")\npermit (principal, action == Action::\"customers.sure\", resource);\n",
+        "@id(\"sure\")\npermit (principal, action in [Action::\"customers.sure\", Action::\"customers.acting\"], resource);\n",
     );
     out
 }
@@ -577,6 +584,27 @@ fn policy_sees_scopes_and_chain() {
     assert_eq!(
         go(json!({ "scope": "read", "act": actors(2) })),
         Some(Code::PolicyDenied)
+    );
+}
+
+#[test]
+fn a_token_without_the_scope_of_the_tool_is_refused_by_its_code() {
+    let mut world = world();
+    let mut go = |claims: Value| {
+        let headers = bearer(&token(claims));
+        let identified = call(&mut world, &headers, &body("acting", SELECT, "")).unwrap();
+        let cleared = world.clear(identified);
+        world.finish(cleared, answered("{}")).code()
+    };
+    let mut of_ada = |scope: &str| go(json!({ "sub": "ada", "scope": scope }));
+    assert_eq!(of_ada("read write records"), None);
+    for short in ["", "read", "records", "reads records"] {
+        assert_eq!(of_ada(short), Some(Code::DelegationScope), "{short}");
+    }
+    // A token that speaks for nobody fails the check before it.
+    assert_eq!(
+        go(json!({ "scope": "read records" })),
+        Some(Code::DelegationRequired)
     );
 }
 

@@ -29,7 +29,7 @@ fn strict() -> SiteFiles {
             })
     };
     let all = [
-        ("\"read_only\"", "\"delegated\""),
+        ("\"read_only\"", "\"delegated\"\nscopes = [\"records\"]"),
         ("\"optional\"", "\"required\""),
         ("calls = 600", "calls = 1"),
         ("destinations", "min_assurance = 3\ndestinations"),

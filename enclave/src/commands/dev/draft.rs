@@ -291,7 +291,12 @@ fn capability(
     let text = format!(
         "id = {}\nadapter = {}\ntool = {}\nmode = \"{}\"\ndescription = {}\ndescriptor = \"{digest}\"\ndescriptor_file = {}\n\
          input_schema = {}\nclassification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"local\"\n\
-         idempotency_key = \"optional\"\n",
+         idempotency_key = \"{repeated}\"\n",
+    // Clients that were not made for it send no keys; somebody who tries a tool out can judge what twice does.
+    let repeated = match mode {
+        Mode::LocalWrite => "not_needed",
+        Mode::ReadOnly | Mode::Network | Mode::Delegated | Mode::Destructive => "optional",
+    };
         quoted(&format!("{adapter}.{name}")),
         quoted(adapter),
         quoted(name),

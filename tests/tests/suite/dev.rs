@@ -1,6 +1,7 @@
 //! `countersign dev`: from a server's command to a gateway, a refused call and a record that verifies; with a server of others.
 
 use countersign_tests::client::{Client, Credential};
+use countersign_tests::confined::{Place, greeter};
 use countersign_tests::process::{Process, outcome, run};
 use countersign_tests::{fixture, program, python};
 use serde_json::json;
@@ -81,6 +82,53 @@ fn effects(tools: &Path) -> Vec<String> {
         tools.to_owned(),
     ];
     words.iter().map(|w| w.display().to_string()).collect()
+}
+
+#[test]
+fn a_program_that_is_confined_does_what_its_command_names_and_no_more() {
+    let place = Place::new();
+    let server = ["/usr/bin/python3", "-I", "-S"].map(str::to_owned);
+    let paths = ["confined.py", "confined.json", "data"].map(|name| place.file(name));
+    let server: Vec<&str> = server.iter().chain(&paths).map(String::as_str).collect();
+    let permitted = [
+        "--sandbox",
+        "--permit",
+        "read",
+        "--permit",
+        "write",
+        "--permit",
+        "connect",
+    ];
+    let session = Session::start(&permitted, &server);
+    let mut client = session.client();
+    let mut ask = |tool: &str, line: &str| {
+        let answer = client
+            .call(&format!("confined.{tool}"), json!({ "line": line }))
+            .unwrap();
+        assert!(answer.is_ok(), "{tool} {line}: {answer:?}");
+        answer.text().split(' ').next().unwrap().to_owned()
+    };
+    let own = place.file("data/own.txt");
+    assert_eq!(ask("write", &own), "done");
+    assert_eq!(ask("read", &own), "done");
+    let key = session
+        .kept()
+        .join("site/keys/you.key")
+        .display()
+        .to_string();
+    for file in [
+        place.file("beside.txt").as_str(),
+        "/etc/passwd",
+        key.as_str(),
+    ] {
+        assert_eq!(ask("read", file), "denied", "{file}");
+    }
+    assert_eq!(ask("write", &place.file("confined.py")), "denied");
+    assert_eq!(ask("connect", &greeter()), "denied");
+    let profile = std::fs::read_to_string(session.kept().join("site/sandboxes/confined.toml"));
+    assert!(profile.unwrap().contains("network = \"none\""));
+    let (code, said) = session.end();
+    assert_eq!(code, 0, "{said}");
 }
 
 #[test]

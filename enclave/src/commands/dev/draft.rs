@@ -111,24 +111,28 @@ pub(super) struct Draft {
     pub(super) tools: Vec<Drafted>,
 }
 
-/// Drafts a site for one server.
+/// Drafts a site for one server; with a profile for its program, if there is one.
 pub(super) fn draft(
-    adapter: &str,
-    reached: &Reached,
+    (adapter, reached, profile): (&str, &Reached, Option<String>),
     keys: &Keys,
     tools: &[RawTool],
     permitted: &BTreeSet<String>,
 ) -> Draft {
+    let confined = match &profile {
+        Some(_) => format!("sandbox = {}\n", quoted(adapter)),
+        None => String::new(),
+    };
     let mut files = vec![
         ("countersign.toml".to_owned(), settings(keys)),
         (
             format!("adapters/{adapter}.toml"),
-            adapter_file(adapter, reached),
+            adapter_file(adapter, reached, &confined),
         ),
         ("agents/client.toml".to_owned(), agent(keys)),
         (format!("approvers/{PERSON}.toml"), person(keys)),
         (".gitignore".to_owned(), "/keys/\n/build/\n".to_owned()),
     ];
+    files.extend(profile.map(|text| (format!("sandboxes/{adapter}.toml"), text)));
     let mut drafted = Vec::new();
     let (mut passing, mut asking) = (Vec::new(), Vec::new());
     for (number, tool) in (1..).zip(tools) {
@@ -183,7 +187,7 @@ fn settings(keys: &Keys) -> String {
     })
 }
 
-fn adapter_file(adapter: &str, reached: &Reached) -> String {
+fn adapter_file(adapter: &str, reached: &Reached, sandbox: &str) -> String {
     let name = quoted(adapter);
     match reached {
         Reached::Url(url) => {
@@ -203,7 +207,7 @@ fn adapter_file(adapter: &str, reached: &Reached) -> String {
                 .map(|(name, value)| format!("{} = {}\n", quoted(name), quoted(value)))
                 .collect();
             format!(
-                "name = {name}\nkind = \"mcp-stdio\"\ncommand = {}\nargs = [{}]\n\n\
+                "name = {name}\nkind = \"mcp-stdio\"\ncommand = {}\nargs = [{}]\n{sandbox}\n\
                  [environment]   # all that it gets; not for secrets, because bundles are not secret\n{}",
                 quoted(program),
                 args.join(", "),
@@ -288,15 +292,15 @@ fn capability(
         .filter(|c| !c.is_control())
         .take(MAX_ABOUT)
         .collect();
-    let text = format!(
-        "id = {}\nadapter = {}\ntool = {}\nmode = \"{}\"\ndescription = {}\ndescriptor = \"{digest}\"\ndescriptor_file = {}\n\
-         input_schema = {}\nclassification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"local\"\n\
-         idempotency_key = \"{repeated}\"\n",
     // Clients that were not made for it send no keys; somebody who tries a tool out can judge what twice does.
     let repeated = match mode {
         Mode::LocalWrite => "not_needed",
         Mode::ReadOnly | Mode::Network | Mode::Delegated | Mode::Destructive => "optional",
     };
+    let text = format!(
+        "id = {}\nadapter = {}\ntool = {}\nmode = \"{}\"\ndescription = {}\ndescriptor = \"{digest}\"\ndescriptor_file = {}\n\
+         input_schema = {}\nclassification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"local\"\n\
+         idempotency_key = \"{repeated}\"\n",
         quoted(&format!("{adapter}.{name}")),
         quoted(adapter),
         quoted(name),
@@ -430,7 +434,7 @@ mod tests {
             arguments: vec!["a \"b\"\n".to_owned()],
             environment: vec![("PATH".to_owned(), "/bin".to_owned())],
         };
-        draft("files", &reached, &keys(), &tools, &permitted)
+        draft(("files", &reached, None), &keys(), &tools, &permitted)
     }
 
     fn fates(draft: &Draft) -> Vec<Fate> {
@@ -477,6 +481,23 @@ mod tests {
             let site = Site::parse(&files).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(site.content.capabilities.len(), tools.len());
         }
+    }
+
+    #[test]
+    fn a_drafted_profile_is_the_programs_own() {
+        let reached = Reached::Program {
+            program: "/usr/bin/env".to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        };
+        let profile = super::super::confine::profile("files", "/usr/bin/env", &[], 1000);
+        let of = ("files", &reached, Some(profile));
+        let draft = draft(of, &keys(), &[tool(READ)], &BTreeSet::new());
+        let files = draft.files.into_iter();
+        let files = SiteFiles(files.filter(|(path, _)| path != ".gitignore").collect());
+        let site = Site::parse(&files).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(site.content.adapters["files"].sandbox(), Some("files"));
+        assert!(site.content.sandboxes.contains_key("files"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`server`] | the server that a developer names, and the tools that it lists |
+//! | [`confine`] | a sandbox for its program |
 //! | [`draft`] | from those to a site that can be tried |
 //! | [`show`] | what the developer is told |
 //!
@@ -10,6 +11,7 @@
 //! end its record with the files to check it. It needs no rights that its developer does not have.
 //! No evidence of it looks like hardware: the platform says that it is software, and the verifier's first line does.
 
+mod confine;
 mod draft;
 mod server;
 mod show;
@@ -32,7 +34,7 @@ use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::digest::TenantId;
 use countersign_record::statement::{FLEET_TYP, FleetMember, FleetStatement};
 use countersign_signatures::token::TokenHash;
-use draft::{Draft, Keys, draft};
+use draft::{Draft, Keys, Reached, draft};
 use server::Server;
 use show::{Output, Ready};
 use std::collections::BTreeSet;
@@ -54,7 +56,7 @@ pub(crate) struct Dev {
         long,
         value_name = "DIR",
         requires = "state",
-        conflicts_with_all = ["url", "keep", "name", "listen", "permit", "command"]
+        conflicts_with_all = ["url", "keep", "name", "listen", "permit", "sandbox", "command"]
     )]
     site: Option<PathBuf>,
     /// State directory; the software TPM's state is kept there too.
@@ -75,6 +77,10 @@ pub(crate) struct Dev {
     /// Let calls of this tool through, whatever it says of itself. May be given several times.
     #[arg(long, value_name = "TOOL")]
     permit: Vec<String>,
+    /// Confine the program: it reads itself and the system's programs, changes the directories that its command names, and
+    /// has no network. The profile is a file of the site.
+    #[arg(long, conflicts_with = "url")]
+    sandbox: bool,
     /// The command that starts an MCP server on its standard streams, after `--`.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -113,8 +119,21 @@ impl Dev {
         let directory = made(self.keep.as_deref())?;
         let site = directory.join("site");
         let (keys, token) = make_keys(&site.join("keys"), self.listen)?;
-        let Draft { files, tools } =
-            draft(&server.name, &server.reached, &keys, &tools, &permitted);
+        let profile = match &server.reached {
+            Reached::Program {
+                program, arguments, ..
+            } if self.sandbox => {
+                let user = rustix::process::getuid().as_raw();
+                Some(confine::profile(&server.name, program, arguments, user))
+            }
+            Reached::Program { .. } | Reached::Url(_) => None,
+        };
+        let Draft { files, tools } = draft(
+            (&server.name, &server.reached, profile),
+            &keys,
+            &tools,
+            &permitted,
+        );
         for (path, text) in files {
             let path = site.join(path);
             if let Some(parent) = path.parent() {

@@ -707,6 +707,7 @@ fn every_test_that_prose_names_exists() {
     let mut pages = vec![
         root().join("docs/known-failures.md"),
         root().join("docs/keys.md"),
+        root().join("docs/threat-model.md"),
         root().join("CONTRIBUTING.md"),
     ];
     for entry in fs::read_dir(root().join("docs/decisions")).unwrap() {

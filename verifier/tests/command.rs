@@ -221,6 +221,33 @@ fn a_corpus_of_ones_own_is_judged_and_a_wrong_expectation_exits_with_1() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).starts_with("0 of 1 cases as expected\n"));
     assert!(text(&output).contains("the first failure is none, expected leaves"));
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+        .current_dir(&path)
+        .args(["self-test", "--json", "--corpus=."])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["score"]["cases"], 1);
+    assert_eq!(json["disagreements"][0]["case"], "mine");
+}
+
+#[test]
+fn what_the_self_test_does_not_know_is_usage() {
+    for words in [
+        &["colour"][..],
+        &["--json", "--json"],
+        &["--json=1"],
+        &["--corpus"],
+        &["--corpus=.", "--corpus", "."],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_countersign-verify"))
+            .arg("self-test")
+            .args(words)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(4), "{words:?}");
+    }
 }
 
 #[test]

@@ -4,12 +4,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countersign_devices::azure::{Claims, Report};
 use countersign_devices::der;
 use countersign_devices::key::{Key, Rsa, Scheme};
 use countersign_devices::rsa::Hash;
 use countersign_devices::snp::{Draft, Kind, Product};
 use countersign_devices::x509::{Certificate, Crl, Extension, common_name};
-use countersign_verify::bare::{Piece, PieceError, Vendor, pieces, vendor};
+use countersign_verify::bare::{Piece, PieceError, Vendor, pieces, tpm_persisted, vendor};
 use std::path::Path;
 
 const NOW: u64 = 1_760_000_000_000;
@@ -216,4 +217,17 @@ fn a_vendors_certificates_and_lists_are_known_by_their_names() {
         Some(Vendor::IntelQeIdentity)
     );
     assert_eq!(vendor(&Piece::Spki(Key::rsa(Rsa::Tpm).spki())), None);
+}
+
+#[test]
+fn whether_a_tpm_outlives_its_machine_is_what_azures_paravisor_says() {
+    let said = |value: Option<&str>| {
+        let mut claims = Claims::new(&Key::rsa(Rsa::Tpm), &Key::rsa(Rsa::Endorsement));
+        claims.configure("tpm-persisted", value);
+        tpm_persisted(&Report::snp(&claims.to_json()).to_bytes())
+    };
+    assert_eq!(said(Some("true")), Ok(Some(true)));
+    assert_eq!(said(Some("false")), Ok(Some(false)));
+    assert_eq!(said(None), Ok(None));
+    assert!(tpm_persisted(b"HCLA").is_err());
 }

@@ -330,7 +330,7 @@ impl Trail {
         }
         if !self.grams.is_empty() {
             for gram in text.windows(GRAM_BYTES) {
-                if let Some(source) = self.grams.get(&hash(key, gram)) {
+                if let Some(source) = self.grams.get(&gram_hash(key, gram)) {
                     hit = true;
                     sources.insert(*source);
                 }
@@ -381,7 +381,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn winnowed(key: u64, text: &[u8]) -> Vec<u64> {
     let hashes: Vec<u64> = text
         .windows(GRAM_BYTES)
-        .map(|gram| hash(key, gram))
+        .map(|gram| gram_hash(key, gram))
         .collect();
     let width = WINDOW.min(hashes.len().max(1));
     let mut out: Vec<u64> = Vec::new();
@@ -405,6 +405,9 @@ fn winnowed(key: u64, text: &[u8]) -> Vec<u64> {
     out
 }
 
+/// An odd number without a pattern: the golden ratio, in 64 bits.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Keyed by multiplication and folding, eight bytes at a time. No secret is protected by it but which texts collide.
 fn hash(key: u64, bytes: &[u8]) -> u64 {
     let start = key ^ u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -420,14 +423,22 @@ fn hash(key: u64, bytes: &[u8]) -> u64 {
     mixed(key, state, u64::from_le_bytes(word))
 }
 
+/// Another of [`GRAM_BYTES`] bytes, in one step: there are as many of these as a text has bytes.
+fn gram_hash(key: u64, gram: &[u8]) -> u64 {
+    let half = |half: Option<&[u8; 8]>| half.map_or(0, |half| u64::from_le_bytes(*half));
+    let (first, last) = (half(gram.first_chunk()), half(gram.last_chunk()));
+    folded(first ^ key, last ^ MULTIPLIER ^ key.rotate_left(32))
+}
+
 fn mixed(key: u64, state: u64, word: u64) -> u64 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let product =
-        u128::from(state ^ word).wrapping_mul(u128::from(MULTIPLIER ^ key.rotate_left(32)));
+    folded(state ^ word, MULTIPLIER ^ key.rotate_left(32)).wrapping_add(MULTIPLIER)
+}
+
+/// Both halves of a product.
+fn folded(a: u64, b: u64) -> u64 {
+    let product = u128::from(a).wrapping_mul(u128::from(b));
     let [low, high] = [product, product >> 64].map(|part| part & u128::from(u64::MAX));
-    u64::try_from(low ^ high)
-        .unwrap_or(u64::MAX)
-        .wrapping_add(MULTIPLIER)
+    u64::try_from(low ^ high).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

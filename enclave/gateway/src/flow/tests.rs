@@ -244,7 +244,7 @@ fn winnowing_keeps_the_smallest_of_every_window_once_in_a_row() {
         (0..n % 97).map(letter).collect::<Vec<u8>>()
     });
     for text in texts {
-        let hashes: Vec<u64> = text.windows(GRAM_BYTES).map(|g| hash(1, g)).collect();
+        let hashes: Vec<u64> = text.windows(GRAM_BYTES).map(|g| gram_hash(1, g)).collect();
         let width = (PART_BYTES - GRAM_BYTES + 1).min(hashes.len().max(1));
         let smallest = hashes
             .windows(width)

@@ -93,9 +93,9 @@ fn changed(change: Change) -> SvidError {
 
 #[test]
 fn a_certificate_that_is_not_for_clients_is_refused() {
-    for (change, expected) in [
+    let cases: [(Change, &str); 6] = [
         (
-            (|c| c.extensions[2] = Extension::issuer(None)) as Change,
+            |c| c.extensions[2] = Extension::issuer(None),
             "it may issue others",
         ),
         (
@@ -118,7 +118,8 @@ fn a_certificate_that_is_not_for_clients_is_refused() {
             |c| c.extensions[1] = purposes(&["1.3.6.1.5.5.7.3.1"]),
             "its extended key usage has no clientAuth",
         ),
-    ] {
+    ];
+    for (change, expected) in cases {
         assert_eq!(changed(change), SvidError::Use(expected));
     }
 }
@@ -132,8 +133,8 @@ fn an_extended_key_usage_may_be_left_out() {
 
 #[test]
 fn a_certificate_has_exactly_one_uri_which_names_a_workload() {
-    for change in [
-        (|c| drop(c.extensions.remove(3))) as Change,
+    let changes: [Change; 8] = [
+        |c| drop(c.extensions.remove(3)),
         |c| c.extensions[3] = names(&[(DNS, "desk.bank.example")]),
         |c| c.extensions[3] = names(&[(URI, DESK), (URI, DESK)]),
         |c| c.extensions[3] = names(&[(URI, DESK), (URI, "https://bank.example/")]),
@@ -141,7 +142,8 @@ fn a_certificate_has_exactly_one_uri_which_names_a_workload() {
         |c| c.extensions[3] = names(&[(URI, "spiffe://bank.example")]),
         |c| c.extensions[3] = names(&[(URI, "spiffe://bank.example/agents/../desk")]),
         |c| c.extensions[3] = names(&[(URI, "spiffe://bank.example/agents\u{fe}")]),
-    ] {
+    ];
+    for change in changes {
         assert_eq!(changed(change), SvidError::Name);
     }
     let mut own = desk("root");

@@ -8,6 +8,7 @@ use crate::program;
 use countersign_record::binding::Binding;
 use countersign_record::body::{Decision, Intent};
 use countersign_record::cbor::{Cbor as _, Reader};
+use countersign_record::claims::CallerClaims;
 use countersign_record::commitment::{Disclosure, Field};
 use countersign_record::digest::{ArtifactDigest, EntryDigest};
 use countersign_record::entry::{Body, Entry, Payload};
@@ -272,6 +273,16 @@ pub struct Logged {
 }
 
 impl Logged {
+    /// What its caller's token and certificate said.
+    ///
+    /// # Panics
+    /// If that is not disclosed.
+    #[must_use]
+    pub fn claims(&self) -> CallerClaims {
+        let disclosed = self.disclosures.iter().find(|d| d.field == Field::Claims);
+        CallerClaims::from_bytes(&disclosed.expect("claims").value.0).expect("claims")
+    }
+
     /// A disclosed value as text.
     #[must_use]
     pub fn disclosed(&self, field: Field) -> Option<String> {

@@ -393,6 +393,20 @@ impl Machine {
         Err((status, process.said()))
     }
 
+    /// Replays an export by the auditor's rules: everything has to come out the same.
+    ///
+    /// # Panics
+    /// If anything does not.
+    #[track_caller]
+    pub fn expect_replay(&self, export: &Path) {
+        let (trust, _) = self.auditor().files();
+        let mut replay = self.command(&["replay"]);
+        replay.arg(export).arg("--trust").arg(trust);
+        let (status, out, err) = outcome(&mut replay);
+        assert_eq!(status.code(), Some(0), "{out}{err}");
+        assert!(out.starts_with("match: all"), "{out}");
+    }
+
     /// An auditor who trusts this machine's governance and bundle keys, and software TPMs.
     #[must_use]
     pub fn auditor(&self) -> Auditor {

@@ -722,7 +722,7 @@ fn rollback(conn: &Connection) {
     }
 }
 
-/// Hands a failed batch, and all that was signed on top of it, back to the sequencer.
+/// Hands a failed batch, and all that was signed on top of it, back to whoever gives out places.
 fn fail(shared: &Shared, mut entries: Vec<Signed>, fault: Fault) {
     let mut queue = locked(&shared.queue);
     entries.append(&mut queue.signed);

@@ -280,20 +280,23 @@ impl Workloads {
         let id = workload(own)?;
         let domain = self.domains.get(id.domain());
         let domain = domain.ok_or_else(|| SvidError::Domain(id.domain().to_owned()))?;
-        let mut below = own;
-        for (issuer, depth) in issuers.iter().zip(0..) {
-            issuer.issued(below, depth)?;
+        let last = issuers.last().unwrap_or(own);
+        let root = root_of(last, domain, count(issuers.len()))?;
+        // From the root down, so that whoever made certificates up has one signature looked at, and not all of them.
+        for (depth, (below, issuer)) in chain.iter().zip(issuers).enumerate().rev() {
+            issuer.issued(below, count(depth))?;
             of_domain(issuer, domain)?;
-            below = issuer;
         }
-        let depth = u64::try_from(issuers.len()).unwrap_or(u64::MAX);
-        let root = root_of(below, domain, depth)?;
         let spans = chain.iter().map(Certificate::validity).chain([root]);
         let (from, until) = spans.fold((0, u64::MAX), |(from, until), v| {
             (from.max(v.from), until.min(v.until))
         });
         Ok(Svid { id, from, until })
     }
+}
+
+fn count(certificates: usize) -> u64 {
+    u64::try_from(certificates).unwrap_or(u64::MAX)
 }
 
 /// The workload that a certificate names, whoever issued it: for a replay of what was judged once.

@@ -9,14 +9,14 @@ use countersign_tests::auditor::{Log, Logged};
 use countersign_tests::certificates::{Ca, Pair};
 use countersign_tests::client::{Answer, Client};
 use countersign_tests::machine::{Gateway, Machine};
-use countersign_tests::process::{Process, outcome, run};
+use countersign_tests::process::{Process, run};
 use countersign_tests::site::python;
 use countersign_tests::{PATIENCE, fixture, unique};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -153,16 +153,6 @@ fn went(entry: &Logged) -> Vec<EgressConnection> {
     all.map(|all| all.connections).unwrap_or_default()
 }
 
-#[track_caller]
-fn expect_replay(machine: &Machine, export: &Path) {
-    let (trust, _) = machine.auditor().files();
-    let mut replay = machine.command(&["replay"]);
-    replay.arg(export).arg("--trust").arg(trust);
-    let (status, out, err) = outcome(&mut replay);
-    assert_eq!(status.code(), Some(0), "{out}{err}");
-    assert!(out.starts_with("match: all"), "{out}");
-}
-
 #[test]
 fn an_upstream_elsewhere_is_called_over_tls_and_the_record_says_where_the_call_went() {
     let away = Away::new();
@@ -190,7 +180,7 @@ fn an_upstream_elsewhere_is_called_over_tls_and_the_record_says_where_the_call_w
     assert_eq!(went(answered(&log, &answer)), [expected]);
     // A program that is started goes nowhere by the gateway's own connections.
     assert_eq!(went(answered(&log, &here)), []);
-    expect_replay(&away.machine, &export);
+    away.machine.expect_replay(&export);
 }
 
 #[test]
@@ -245,7 +235,7 @@ fn who_is_not_where_or_who_the_site_says_is_sent_nothing() {
     let export = gateway.export();
     gateway.stop();
     away.machine.auditor().verify(&export).assert_verified();
-    expect_replay(&away.machine, &export);
+    away.machine.expect_replay(&export);
 }
 
 #[test]
@@ -265,7 +255,7 @@ fn a_redirect_is_not_followed_and_is_named() {
     assert_eq!(decision.effect, Effect::Unknown);
     assert_eq!(decision.cancelled.as_deref(), Some("redirected"));
     assert!(away.requests().iter().all(|line| line.starts_with("/mcp ")));
-    expect_replay(&away.machine, &export);
+    away.machine.expect_replay(&export);
 }
 
 #[test]
@@ -303,7 +293,7 @@ fn a_name_that_leads_elsewhere_from_now_on_is_not_followed() {
     assert_eq!(met.len(), 1, "{met:?}");
     assert_eq!(met[0].refused.as_deref(), Some("address-not-listed"));
     assert_eq!(met[0].address, None);
-    expect_replay(&away.machine, &export);
+    away.machine.expect_replay(&export);
 }
 
 #[test]
@@ -354,5 +344,5 @@ fn an_argument_that_leads_where_calls_may_not_go_is_refused_before_anything_is_s
     let export = gateway.export();
     gateway.stop();
     machine.auditor().verify(&export).assert_verified();
-    expect_replay(&machine, &export);
+    machine.expect_replay(&export);
 }

@@ -2,13 +2,12 @@
 //! of the token anywhere.
 
 use countersign_record::cbor::Cbor as _;
-use countersign_record::claims::{CallerClaims, PrincipalChain};
+use countersign_record::claims::PrincipalChain;
 use countersign_record::commitment::Field;
-use countersign_tests::auditor::{Log, Logged};
+use countersign_tests::auditor::Log;
 use countersign_tests::client::{Client, Credential, Response, sign};
 use countersign_tests::issuer::{HeldKey, ISSUER, Issuer, RESOURCE, now};
 use countersign_tests::machine::{Gateway, Machine};
-use countersign_tests::process::outcome;
 use countersign_tests::site::{BETA, BETA_KEY, SiteOptions};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
@@ -76,21 +75,6 @@ fn challenge(response: &Response) -> &str {
     response.header("www-authenticate").unwrap_or_default()
 }
 
-#[track_caller]
-fn expect_replay(machine: &Machine, export: &Path) {
-    let (trust, _) = machine.auditor().files();
-    let mut replay = machine.command(&["replay"]);
-    replay.arg(export).arg("--trust").arg(trust);
-    let (status, out, err) = outcome(&mut replay);
-    assert_eq!(status.code(), Some(0), "{out}{err}");
-    assert!(out.starts_with("match: all"), "{out}");
-}
-
-fn claims_of(entry: &Logged) -> CallerClaims {
-    let disclosed = entry.disclosures.iter().find(|d| d.field == Field::Claims);
-    CallerClaims::from_bytes(&disclosed.unwrap().value.0).unwrap()
-}
-
 #[test]
 fn a_client_that_knows_nothing_finds_the_issuer_and_calls_with_its_token() {
     let (machine, issuer, gateway) = started();
@@ -138,12 +122,12 @@ fn a_client_that_knows_nothing_finds_the_issuer_and_calls_with_its_token() {
         entry.disclosed(Field::Agent).as_deref(),
         Some("agent:tests/desk@1")
     );
-    let kept = claims_of(entry).token.unwrap();
+    let kept = entry.claims().token.unwrap();
     assert_eq!(
         (kept.issuer.as_str(), kept.client.as_str()),
         (ISSUER, "desk")
     );
-    expect_replay(&machine, &export);
+    machine.expect_replay(&export);
 }
 
 #[test]
@@ -337,8 +321,8 @@ fn a_bound_token_needs_its_key_for_every_request() {
     let log = Log::read(&export);
     let (entry, intent) = log.intents().next().unwrap();
     assert_eq!((intent.caller.assurance, log.decisions().count()), (2, 1));
-    assert_eq!(claims_of(entry).dpop, Some(good));
-    expect_replay(&machine, &export);
+    assert_eq!(entry.claims().dpop, Some(good));
+    machine.expect_replay(&export);
 }
 
 #[test]
@@ -418,7 +402,7 @@ fn people_behind_one_agent_are_told_apart_in_the_record_and_everywhere_else() {
         .map(|p| p.subject.as_str())
         .collect();
     assert_eq!(names, ["ada", "planner"]);
-    expect_replay(&machine, &export);
+    machine.expect_replay(&export);
     // A person whom no file of the site names can be forgotten like any other.
     let erased = gateway.order(&[
         "erase",
@@ -479,7 +463,7 @@ fn a_signed_request_says_by_a_token_for_whom_it_is() {
     assert_eq!(intent.caller.assurance, 3);
     assert_eq!(entry.disclosed(Field::Agent).as_deref(), Some(BETA));
     assert_eq!(entry.disclosed(Field::User).as_deref(), Some("corp:ada"));
-    expect_replay(&machine, &export);
+    machine.expect_replay(&export);
 }
 
 #[test]
@@ -510,7 +494,7 @@ fn a_tool_that_asks_for_a_bound_token_is_not_shown_to_a_free_one() {
         .call("effects.append", json!({ "line": "signed" }));
     assert!(signed.unwrap().is_ok());
     assert_eq!(machine.effects(), ["signed"]);
-    expect_replay(&machine, &gateway.export());
+    machine.expect_replay(&gateway.export());
 }
 
 /// Whether a file below has these bytes, and which.

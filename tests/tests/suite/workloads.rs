@@ -3,22 +3,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign_record::cbor::Cbor as _;
-use countersign_record::claims::CallerClaims;
-use countersign_record::commitment::Field;
 use countersign_record::digest::sha256;
-use countersign_tests::auditor::{Log, Logged};
+use countersign_tests::auditor::Log;
 use countersign_tests::certificates::{Ca, Pair};
 use countersign_tests::client::{Client, Response};
 use countersign_tests::issuer::Issuer;
 use countersign_tests::machine::{Gateway, Machine};
-use countersign_tests::process::outcome;
 use countersign_tests::protected::Protected;
 use countersign_tests::site::SiteOptions;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
-use std::path::Path;
 
 const CLERK: &str = "spiffe://north.example/agents/clerk";
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -112,21 +107,6 @@ fn der(pair: &Pair) -> Vec<u8> {
         .to_vec()
 }
 
-fn claims_of(entry: &Logged) -> CallerClaims {
-    let disclosed = entry.disclosures.iter().find(|d| d.field == Field::Claims);
-    CallerClaims::from_bytes(&disclosed.unwrap().value.0).unwrap()
-}
-
-#[track_caller]
-fn expect_replay(machine: &Machine, export: &Path) {
-    let (trust, _) = machine.auditor().files();
-    let mut replay = machine.command(&["replay"]);
-    replay.arg(export).arg("--trust").arg(trust);
-    let (status, out, err) = outcome(&mut replay);
-    assert_eq!(status.code(), Some(0), "{out}{err}");
-    assert!(out.starts_with("match: all"), "{out}");
-}
-
 #[test]
 fn a_workload_calls_by_its_certificate_and_the_record_keeps_it() {
     let (world, gateway) = started();
@@ -146,10 +126,10 @@ fn a_workload_calls_by_its_certificate_and_the_record_keeps_it() {
     let log = Log::read(&export);
     let (entry, intent) = log.intents().next().unwrap();
     assert_eq!(intent.caller.assurance, 2);
-    let kept = claims_of(entry);
+    let kept = entry.claims();
     assert_eq!(kept.certificate.unwrap().0, der(&pair));
     assert!(kept.token.is_none());
-    expect_replay(machine, &export);
+    machine.expect_replay(&export);
 }
 
 #[test]
@@ -200,7 +180,7 @@ fn a_token_of_a_workload_needs_its_certificate_and_says_for_whom_it_acts() {
     let log = Log::read(&export);
     let levels: Vec<u8> = log.intents().map(|(_, i)| i.caller.assurance).collect();
     assert_eq!(levels, [2, 1]);
-    expect_replay(&world.protected.machine, &export);
+    world.protected.machine.expect_replay(&export);
 }
 
 #[test]
@@ -225,8 +205,8 @@ fn a_token_that_is_bound_to_a_certificate_counts_over_its_connection_alone() {
     let log = Log::read(&export);
     let (entry, intent) = log.intents().next().unwrap();
     assert_eq!(intent.caller.assurance, 2);
-    assert_eq!(claims_of(entry).certificate.unwrap().0, der(&held));
-    expect_replay(&world.protected.machine, &export);
+    assert_eq!(entry.claims().certificate.unwrap().0, der(&held));
+    world.protected.machine.expect_replay(&export);
 }
 
 fn gateway_export(world: &World, gateway: &Gateway) -> std::path::PathBuf {

@@ -1,8 +1,8 @@
 //! Stage 2: callers by the word of an issuer, and the people for whom they act.
 
 use super::world::{
-    DELETE, OTHER, PRIVACY, READER, SELECT, SIGNER, START, World, answered, body, public,
-    signing_key, site, subject,
+    DELETE, OTHER, PRIVACY, READER, SELECT, SIGNER, START, World, answered, body, presented_with,
+    public, signing_key, site, subject,
 };
 use crate::call::Who;
 use crate::identity::{Identified, Presented, Recognized, identify, recognize};
@@ -15,9 +15,7 @@ use countersign_record::cbor::Cbor as _;
 use countersign_record::claims::{CallerClaims, PrincipalChain};
 use countersign_record::commitment::Field;
 use countersign_record::digest::{UnixMillis, sha256};
-use countersign_signatures::http::{
-    Header, HttpRequest, Scheme, SigningParameters, UnixSeconds, sign_request,
-};
+use countersign_signatures::http::{SigningParameters, UnixSeconds, sign_request};
 use countersign_tokens::jwk::ed25519_thumbprint;
 use ed25519_dalek::Signer as _;
 use serde_json::{Value, json};
@@ -159,28 +157,9 @@ fn world() -> World {
     World::of(&files())
 }
 
-fn with<T>(headers: &Headers, text: &str, f: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
-    let headers: Vec<Header<'_>> = headers
-        .iter()
-        .map(|(name, value)| Header {
-            name,
-            value: value.as_bytes(),
-        })
-        .collect();
-    f(&HttpRequest {
-        method: "POST",
-        scheme: Scheme::Http,
-        authority: "localhost",
-        path: "/v1/calls",
-        query: None,
-        headers: &headers,
-        body: text.as_bytes(),
-    })
-}
-
 fn who(world: &mut World, headers: &Headers) -> Result<Who, Refusal> {
     let clock = world.clock();
-    with(headers, "", |p| {
+    presented_with(headers, "", |p| {
         recognize(
             Presented::without_certificates(p),
             &world.callers,
@@ -204,7 +183,7 @@ fn signed(headers: &Headers, nonce: &str) -> Headers {
         expires: None,
         nonce: &nonce,
     };
-    let made = with(headers, "", |p| {
+    let made = presented_with(headers, "", |p| {
         sign_request(p, &parameters, |m| signing_key(SIGNER).sign(m).to_bytes())
     })
     .unwrap();
@@ -220,7 +199,7 @@ fn signed(headers: &Headers, nonce: &str) -> Headers {
 fn call(world: &mut World, headers: &Headers, text: &str) -> Result<Identified, Code> {
     let request = Request::parse_call(world.untrusted(text)).unwrap();
     let clock = world.clock();
-    with(headers, text, |p| {
+    presented_with(headers, text, |p| {
         identify(
             request,
             Presented::without_certificates(p),
@@ -419,7 +398,7 @@ fn a_proof_from_before_the_epoch_is_refused() {
     let headers = dpop(&token, &proof(&token, json!({}), HELD));
     let mut clock = world.clock();
     clock.epoch_opened = UnixMillis(START);
-    let refused = with(&headers, "", |p| {
+    let refused = presented_with(&headers, "", |p| {
         recognize(
             Presented::without_certificates(p),
             &world.callers,

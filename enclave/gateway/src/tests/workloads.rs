@@ -41,7 +41,7 @@ fn who(
     certificates: &[&[u8]],
 ) -> Result<Who, Refusal> {
     let clock = world.clock();
-    presented_with(headers, |request| {
+    presented_with(headers, "", |request| {
         let presented = Presented {
             request,
             certificates,

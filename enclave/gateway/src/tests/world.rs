@@ -563,16 +563,17 @@ impl OfIntent for countersign_record::body::Action {
     }
 }
 
-/// Runs `f` on a request with these headers and no body.
+/// Runs `f` on a call with these headers and this body.
 pub(super) fn presented_with<T>(
-    headers: &[(&str, &str)],
+    headers: &[(&str, impl AsRef<str>)],
+    body: &str,
     f: impl FnOnce(&HttpRequest<'_>) -> T,
 ) -> T {
     let headers: Vec<Header<'_>> = headers
         .iter()
         .map(|(name, value)| Header {
             name,
-            value: value.as_bytes(),
+            value: value.as_ref().as_bytes(),
         })
         .collect();
     f(&HttpRequest {
@@ -582,6 +583,6 @@ pub(super) fn presented_with<T>(
         path: "/v1/calls",
         query: None,
         headers: &headers,
-        body: b"",
+        body: body.as_bytes(),
     })
 }

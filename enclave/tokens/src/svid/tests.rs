@@ -33,7 +33,11 @@ fn root() -> Vec<u8> {
 }
 
 fn middle() -> Vec<u8> {
-    signed(&authority("middle", "root", MIDDLE), ROOT)
+    middle_of(ROOT)
+}
+
+fn middle_of(root: u8) -> Vec<u8> {
+    signed(&authority("middle", "root", MIDDLE), root)
 }
 
 fn pem(ders: &[Vec<u8>]) -> String {
@@ -197,6 +201,14 @@ fn whoever_is_no_root_of_ours_issues_nothing() {
     assert_eq!(refused(&chain), SvidError::Root);
     // A root alone names nobody.
     assert!(matches!(refused(&[root()]), SvidError::Use(_)));
+}
+
+#[test]
+fn made_up_certificates_are_refused_at_the_root_before_the_others_are_looked_at() {
+    // Nothing below the last one holds, and what is said is that no root issued the last one.
+    let no_issuer = signed(&desk("middle"), STRANGER);
+    let chain = [signed(&desk("middle"), OWN), no_issuer, middle_of(STRANGER)];
+    assert_eq!(refused(&chain), SvidError::Root);
 }
 
 #[test]

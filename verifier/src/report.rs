@@ -432,3 +432,51 @@ pub fn first_failure(ledger: &Ledger) -> Option<Code> {
         .or_else(|| Code::ALL.iter().find(failed))
         .copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ledger in which every check holds but these.
+    fn all_but(codes: &[Code]) -> Ledger {
+        let mut ledger = Ledger::new();
+        let others = Code::ALL.iter().filter(|c| !codes.contains(c));
+        others.for_each(|code| ledger.held(*code));
+        ledger
+    }
+
+    #[test]
+    fn what_is_not_shown_to_be_genuine_comes_before_a_broken_rule() {
+        let (trust, rule, other) = (Code::Gateway, Code::Build, Code::Configuration);
+        assert_eq!(Verdict::of(&all_but(&[])), Verdict::Verified);
+        for code in [trust, rule] {
+            assert_eq!(Verdict::of(&all_but(&[code])), Verdict::CannotBeEvaluated);
+        }
+        let broken = |codes: &[Code]| {
+            let mut ledger = all_but(codes);
+            ledger.fail(rule, None, "broken");
+            ledger
+        };
+        assert_eq!(Verdict::of(&broken(&[])), Verdict::AgainstPolicy);
+        assert_eq!(Verdict::of(&broken(&[trust])), Verdict::CannotBeEvaluated);
+        // A rule for which no values were given takes nothing from one that is broken.
+        assert_eq!(Verdict::of(&broken(&[other])), Verdict::AgainstPolicy);
+        let mut unknown = broken(&[]);
+        unknown.unknown(other, None, "not told");
+        assert_eq!(Verdict::of(&unknown), Verdict::CannotBeEvaluated);
+        let mut altered = broken(&[other]);
+        altered.fail(trust, None, "altered");
+        assert_eq!(Verdict::of(&altered), Verdict::Untrusted);
+    }
+
+    #[test]
+    fn a_reason_says_how_many_more_there_are() {
+        let mut ledger = Ledger::new();
+        let reason = |ledger: &Ledger| result(Code::Leaves, ledger).reason;
+        ledger.held(Code::Leaves);
+        ledger.fail(Code::Leaves, Some(3), "changed");
+        assert_eq!(reason(&ledger), "entry 3: changed");
+        ledger.fail(Code::Leaves, Some(5), "changed");
+        assert_eq!(reason(&ledger), "entry 3: changed; and 1 more of 3");
+    }
+}

@@ -111,7 +111,7 @@ impl SelfTest {
     /// Whether every case came out as expected.
     #[must_use]
     pub fn agrees(&self) -> bool {
-        self.disagreements.is_empty() && self.score.cases == self.score.agreed
+        self.disagreements.is_empty()
     }
 
     /// As JSON, with a final newline.

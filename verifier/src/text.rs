@@ -273,6 +273,34 @@ fn one(out: &mut Lines, check: &CheckResult, detail: Detail) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes::Code;
+    use crate::ledger::Ledger;
+    use crate::report::result;
+
+    fn lines(ledger: &Ledger, detail: Detail) -> Vec<String> {
+        let mut out = Lines::default();
+        one(&mut out, &result(Code::Leaves, ledger), detail);
+        out.0.lines().map(|l| l.trim_start().to_owned()).collect()
+    }
+
+    #[test]
+    fn beside_the_first_finding_a_full_report_has_the_others_of_its_state() {
+        let mut ledger = Ledger::new();
+        ledger.skipped(Code::Leaves, Some(1), "left out");
+        ledger.skipped(Code::Leaves, Some(2), "left out");
+        let not_checked = lines(&ledger, Detail::Full);
+        assert_eq!(not_checked.len(), 2, "{not_checked:?}");
+        assert!(not_checked[0].ends_with(" entry 1: left out"));
+        ledger.fail(Code::Leaves, Some(3), "changed");
+        ledger.fail(Code::Leaves, Some(4), "moved");
+        ledger.fail(Code::Leaves, None, "short");
+        let full = lines(&ledger, Detail::Full);
+        assert!(full[0].ends_with(" entry 3: changed; and 2 more of 3"));
+        assert_eq!(full[1..3], ["entry 4: moved", "short"]);
+        assert!(full[3].starts_with("→ ") && full.len() == 4, "{full:?}");
+        let brief = lines(&ledger, Detail::Brief);
+        assert_eq!(brief, [full[0].as_str(), full[3].as_str()]);
+    }
 
     #[test]
     fn terminal_escapes_become_visible() {

@@ -5,6 +5,8 @@
 use countersign_devices::azure::{self, Claims};
 use countersign_devices::key::{Key, Rsa};
 use countersign_devices::snp::{Draft, Kind, Product};
+use countersign_devices::tdx::{Collateral, Intel, Quote};
+use countersign_evidence::tdx::RootDigest;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,6 +42,11 @@ fn failed(json: &Value) -> Vec<String> {
         .filter(|c| c["outcome"] == "fail")
         .map(|c| c["code"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// What was not checked.
+fn unchecked(json: &Value) -> String {
+    json["not_checked"].to_string()
 }
 
 /// Files, time, exit code, and the checks that fail.
@@ -315,6 +322,150 @@ fn registers_are_compared_with_the_values_that_are_named() {
 }
 
 #[test]
+fn a_register_whose_value_is_known_has_to_be_among_those_that_are_there() {
+    let directory = std::env::temp_dir().join(format!("bare-fewer-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let quote = std::fs::read(capture("tpm/trustee_tpm_evidence.json")).unwrap();
+    let mut quote: Value = serde_json::from_slice(&quote).unwrap();
+    let list = quote["tpm_quote"]["pcrs"].as_array_mut().unwrap();
+    list.truncate(8);
+    let first = list[0].as_str().unwrap().to_owned();
+    let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let (trust, evidence) = (path("trust.toml"), path("evidence.json"));
+    std::fs::write(&evidence, quote.to_string()).unwrap();
+    let text = format!("version = 1\n[reference.pcrs]\n0 = [\"{first}\"]\n8 = [\"{first}\"]\n");
+    std::fs::write(&trust, text).unwrap();
+    let (_, json) = judged(&[&evidence], &["--now", THEN, "--trust", &trust]);
+    std::fs::remove_dir_all(&directory).unwrap();
+    let failed = failed(&json);
+    assert!(failed.contains(&"reference.pcr.8".to_owned()), "{failed:?}");
+    assert!(
+        !failed.contains(&"reference.pcr.0".to_owned()),
+        "{failed:?}"
+    );
+}
+
+/// A quote of a fake Intel's, its service's answers one by one, and a trust file that names its root and every value.
+struct OneByOne {
+    directory: PathBuf,
+    trust: String,
+    data: String,
+}
+
+impl OneByOne {
+    fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (quote, of) = (Quote::default(), Collateral::default());
+        let answer = |name: &str, object: &str, signature: &[u8]| {
+            let signature = hex::encode(signature);
+            format!("{{\"{name}\":{object},\"signature\":\"{signature}\"}}").into_bytes()
+        };
+        let identity = of.qe_identity_signature();
+        for (file, bytes) in [
+            ("quote", quote.to_bytes()),
+            (
+                "tcb",
+                answer("tcbInfo", &of.tcb_info, &of.tcb_info_signature()),
+            ),
+            ("qe", answer("enclaveIdentity", &of.qe_identity, &identity)),
+            ("chain", of.tcb_info_chain.clone()),
+            ("platform", of.pck_crl.sign(&of.pck_crl_by)),
+            ("root", of.root_crl.sign(&of.root_crl_by)),
+        ] {
+            std::fs::write(directory.join(file), bytes).unwrap();
+        }
+        let root = RootDigest::of(&Intel::default().root_der());
+        let registers = (0..).zip(quote.td.rtmrs).take(3);
+        let registers: String = registers
+            .map(|(number, value)| format!("{number} = [\"{}\"]\n", hex::encode(value)))
+            .collect();
+        let trust = format!(
+            "version = 1\n[evidence]\nparties = [\"intel\"]\n[tdx]\nroots = [\"{root}\"]\n\
+             [reference.launch]\ntdx = [\"{}\"]\n[reference.rtmrs]\n{registers}",
+            hex::encode(quote.td.mrtd)
+        );
+        Self {
+            directory,
+            trust,
+            data: hex::encode(quote.td.report_data),
+        }
+    }
+
+    /// Of files in this order, with the trust file less the line that begins so.
+    fn judged(&self, files: &[&str], less: Option<&str>) -> (i32, Value) {
+        let kept = |line: &&str| !less.is_some_and(|beginning| line.starts_with(beginning));
+        let kept: Vec<&str> = self.trust.lines().filter(kept).collect();
+        let trust = kept.join("\n");
+        let path = |name: &str| self.directory.join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("trust.toml"), trust).unwrap();
+        let files: Vec<String> = files.iter().map(|name| path(name)).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let trust = path("trust.toml");
+        let data = &self.data;
+        let more = [
+            "--now",
+            NOW,
+            "--trust",
+            &trust,
+            "--expect-report-data",
+            data,
+        ];
+        judged(&files, &more)
+    }
+}
+
+impl Drop for OneByOne {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.directory).unwrap();
+    }
+}
+
+/// A time at which the fake Intel's collateral is valid.
+const NOW: &str = "2026-01-10T00:00:00Z";
+const ANSWERS: [&str; 6] = ["quote", "tcb", "qe", "chain", "platform", "root"];
+
+#[test]
+fn answers_of_intels_service_are_collateral_in_any_order() {
+    let given = OneByOne::new("bare-answers");
+    let mut files = ANSWERS;
+    for _ in 0..2 {
+        let (code, json) = given.judged(&files, None);
+        assert_eq!((code, failed(&json)), (0, vec![]), "{json}");
+        files.reverse();
+    }
+    // Of two lists of one issuer neither is the other's.
+    let [quote, tcb, qe, chain, platform, root] = ANSWERS;
+    for lists in [[platform; 2], [root; 2]] {
+        let files = [quote, tcb, qe, chain, lists[0], lists[1]];
+        assert_eq!(given.judged(&files, None), (4, Value::Null));
+    }
+}
+
+#[test]
+fn rules_and_every_value_of_a_trust_domain_have_to_be_named() {
+    let given = OneByOne::new("bare-values");
+    for less in ["tdx = ", "0 = ", "2 = "] {
+        let (code, json) = given.judged(&ANSWERS, Some(less));
+        assert_eq!((code, failed(&json)), (3, vec![]), "{json}");
+        assert!(unchecked(&json).contains("rules or launch values for TDX"));
+    }
+}
+
+#[test]
+fn a_log_beside_a_quote_of_intels_is_judged_with_its_registers() {
+    let given = OneByOne::new("bare-log");
+    let log = capture("eventlog/sb_cert_eventlog");
+    let files = [&ANSWERS[..], &[log.to_str().unwrap()]].concat();
+    let (code, json) = given.judged(&files, None);
+    assert_eq!(code, 1, "{json}");
+    assert!(
+        !unchecked(&json).contains("nobody signed the log"),
+        "{json}"
+    );
+}
+
+#[test]
 fn nothing_is_verified_over_nothing() {
     let files = [
         "snp/captured/milan-v2-virtee.report",
@@ -375,6 +526,17 @@ fn with_everything_named_a_capture_is_verified_and_one_wrong_value_is_against_po
     let (code, json) = judged(&files, &more);
     assert_eq!(code, 2);
     assert!(failed(&json).contains(&"snp.tcb.reported".to_owned()));
+    // Rules without values, and values without rules, are half of what there has to be.
+    let whole = text(115);
+    let (head, rules) = whole.split_once("[snp]").unwrap();
+    let (rules, values) = rules.split_once("[reference.launch]").unwrap();
+    let launch = format!("{head}[reference.launch]{values}");
+    for half in [format!("{head}[snp]{rules}"), launch] {
+        std::fs::write(&trust, half).unwrap();
+        let (code, json) = judged(&files, &more);
+        assert_eq!((code, failed(&json)), (3, vec![]));
+        assert!(unchecked(&json).contains("rules or launch values for SEV-SNP"));
+    }
     std::fs::remove_dir_all(&directory).unwrap();
 }
 

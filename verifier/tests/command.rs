@@ -358,3 +358,49 @@ fn what_reads_no_entries_answers_nothing_about_them() {
         assert_eq!(code, Some(4), "{option}");
     }
 }
+
+#[test]
+fn a_file_of_ones_own_is_read_up_to_64_mebibytes() {
+    let path = directory("large");
+    let file = std::fs::File::create(path.join("large.receipts")).unwrap();
+    for (size, refused) in [(64 << 20, false), ((64 << 20) + 1, true)] {
+        file.set_len(size).unwrap();
+        let said = text(&run("large", &["--receipts", "large.receipts"]));
+        let limit = format!("file is {size} bytes, limit is 67108864");
+        assert_eq!(said.contains(&limit), refused, "{said}");
+        assert!(said.contains("large.receipts: "), "{said}");
+    }
+}
+
+#[test]
+fn of_files_that_may_be_given_several_times_there_are_at_most_1024() {
+    for option in ["--checkpoint", "--today"] {
+        let given = |times: usize| {
+            let words = [option, "missing"].repeat(times);
+            text(&run("several-times", &words))
+        };
+        let refused = format!("{option} is given more than 1024 times");
+        assert!(given(1025).contains(&refused));
+        let said = given(1024);
+        assert!(
+            said.contains("missing: ") && !said.contains(&refused),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn one_export_is_judged_as_a_fleet_where_anything_is_asked_of_a_fleet() {
+    let path = directory("fleet-of-one");
+    std::fs::write(path.join("fleet"), "no statement").unwrap();
+    for (asked, fleet) in [
+        (&[][..], false),
+        (&["--fleet", "fleet"], true),
+        (&["--from", "2026-02-02T03:00:00Z"], true),
+        (&["--until", "2026-02-02T03:00:00Z"], true),
+    ] {
+        let output = run("fleet-of-one", &[&["--json"], asked].concat());
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json.get("fleet").is_some(), fleet, "{asked:?}");
+    }
+}

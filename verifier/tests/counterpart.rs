@@ -14,7 +14,9 @@
 )]
 mod common;
 
-use common::platform::{launch, trust_intel, trust_platform, trust_snp};
+use common::platform::{
+    endorsement_table, launch, trust_google, trust_intel, trust_platform, trust_snp,
+};
 use common::{Key, Mini, NOW, START, bundle_digest, epoch_key, gateway, governance, trust_text};
 use countersign_record::binding::{FreshStatement, LogHead, Profile};
 use countersign_record::cbor::{Bytes, Cbor as _};
@@ -260,6 +262,37 @@ fn fresh_evidence_of_a_processor_alone_has_to_be_of_the_same_launch() {
     let stale = alive(there.fresh(), ASKED.nonce, NOW);
     assert!(stale.unwrap_err().to_string().contains("snp.report.data"));
 }
+
+#[test]
+fn googles_word_on_the_firmware_stands_for_a_value_only_where_the_client_says_so() {
+    let there = Gateway::changed(Profile::GcpSnp, |log| log.platform.launch = Some(|_| ()));
+    let trust = |line: &str| {
+        let table = format!("{}{line}\n[reference]", endorsement_table());
+        let trust = trust_google().replace("[reference]", &table);
+        trust.replace(&format!("gcp-snp = [\"{}\"]", launch()), "")
+    };
+    let counterpart = there.appraised(&trust("stands_for_launch = true")).unwrap();
+    assert_eq!(counterpart.class(), EvidenceClass::HypervisorTpm);
+    let what = "what was launched";
+    let no = CounterpartError::NoReference { what };
+    assert_eq!(there.appraised(&trust("")).unwrap_err(), no);
+}
+
+#[test]
+fn beside_a_processors_report_a_tpm_in_software_is_still_one() {
+    let there = Gateway::changed(Profile::AzureSnp, |log| {
+        log.device.edit = Some(|draft| {
+            draft.quote.firmware = SOFTWARE;
+            draft.certify.firmware = SOFTWARE;
+        });
+    });
+    let class = EvidenceClass::Software;
+    let refused = Err(CounterpartError::Class { class });
+    assert_eq!(there.appraised(&trust_platform()), refused);
+}
+
+/// What software TPMs say of their firmware.
+const SOFTWARE: u64 = 0x2023_0101_0016_3636;
 
 // ---- a TPM alone ---------------------------------------------------------------------------
 

@@ -207,6 +207,17 @@ fn an_entry_that_claims_to_be_made_after_the_outside_clock_saw_it_is_named() {
 }
 
 #[test]
+fn of_entries_that_claim_one_time_the_first_is_named() {
+    let mut log = late();
+    log.time -= 1000;
+    log.event();
+    let mut parts = Parts::of(&log);
+    stamp(&mut parts, 0, After(60_000));
+    let first = log.leaves.len() - 2;
+    breaks_policy(&judged(&parts), &format!("entry {first}: it claims"));
+}
+
+#[test]
 fn an_entry_after_the_stamped_ones_may_claim_a_later_time() {
     let log = late();
     let mut parts = Parts::of(&log);

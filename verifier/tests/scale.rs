@@ -19,7 +19,7 @@ use countersign_record::cbor::Bytes;
 use countersign_record::commitment::{Disclosure, Field, commit};
 use countersign_record::digest::{CallId, RunId, Salt, TenantId};
 use countersign_record::entry::Body;
-use countersign_record::export::ExportWriter;
+use countersign_record::export::{ExportWriter, Timestamp};
 use countersign_verify::codes::Code;
 use countersign_verify::ledger::State;
 use countersign_verify::report::Report;
@@ -111,6 +111,16 @@ fn a_report_replaces_no_file() {
         .unwrap();
     assert_eq!(output.status.code(), Some(4));
     assert_eq!(std::fs::read(path.join("log.export")).unwrap(), export);
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_refused_before_anything_is_checked() {
+    let path = directory("name");
+    std::fs::write(path.join("log.export"), sample(Profile::Tpm).export()).unwrap();
+    let output = command(&path, &["log.export", "--out", "trust.toml/report.json"])
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(4), vec![]));
 }
 
 #[test]
@@ -283,6 +293,51 @@ fn with_memory(name: &str, kibibytes: u32) -> (Option<i32>, String) {
 fn an_export_of_twice_its_memory_is_verified() {
     let (code, printed) = with_memory("memory", 64 * 1024);
     assert_eq!(code, Some(0), "{printed}");
+}
+
+/// How many items there are, of 2 MiB each: fewer than may wait for the entries before them.
+const ITEMS: usize = 60;
+const ITEM_BYTES: usize = 2 << 20;
+
+/// Which check fails first in an export of 120 MiB, checked with at most 64 MiB of memory.
+fn first_failure_with_little_memory(name: &str, parts: &Parts) -> String {
+    let path = directory(name);
+    std::fs::write(path.join("log.export"), parts.bytes()).unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -d 65536; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_countersign-verify"))
+        .args(["log.export", "--trust", "trust.toml", "--now", NOW_TEXT])
+        .args(["--threads", "2", "--json"])
+        .current_dir(&path)
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect(&said);
+    json["first_failure"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_too_large_to_be_a_checkpoint_does_not_wait_in_memory() {
+    let mut parts = Parts::of(&sample(Profile::Tpm));
+    let large = std::iter::repeat_n("x".repeat(ITEM_BYTES), ITEMS);
+    parts.checkpoints.extend(large);
+    let failed = first_failure_with_little_memory("checkpoints", &parts);
+    assert_eq!(failed, "checkpoint-signatures");
+}
+
+#[test]
+fn what_is_too_large_to_be_a_timestamp_does_not_wait_in_memory() {
+    let mut parts = Parts::of(&sample(Profile::Tpm));
+    let note = parts.checkpoints[0].clone();
+    for _ in 0..ITEMS {
+        let token = Bytes(vec![0x30; ITEM_BYTES]);
+        let size = parts.manifest.end;
+        let timestamp = Timestamp { size, token };
+        parts.timestamps.push((note.clone(), timestamp));
+    }
+    let failed = first_failure_with_little_memory("timestamps", &parts);
+    assert_eq!(failed, "outside-time");
 }
 
 #[test]

@@ -151,3 +151,26 @@ impl Checks<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Options;
+    use crate::trust::Trust;
+    use countersign_record::digest::UnixMillis;
+
+    #[test]
+    fn beyond_4096_bytes_nothing_is_added_to_what_is_said() {
+        let trust = Trust::parse(b"version = 1").unwrap();
+        let options = Options::default();
+        for (length, added) in [(4095, true), (4096, true), (4097, false), (4098, false)] {
+            let mut checks = Checks::new(&trust, &options, UnixMillis(0));
+            let first = "x".repeat(length);
+            checks.say(first.clone());
+            checks.say("more".to_owned());
+            let note = checks.ledger.tally(Code::PlatformRules).note.unwrap();
+            let together = format!("{first}; more");
+            assert_eq!(note, if added { together } else { first }, "{length}");
+        }
+    }
+}

@@ -243,16 +243,18 @@ fn bytes_after_an_answer_are_refused() {
 
 #[test]
 fn a_huge_answer_is_refused_before_it_is_read() {
-    let bytes = vec![0x30; 100_000];
-    assert_eq!(
-        answered(&bytes),
-        Err(ReplyError::TooLarge { found: 100_000 })
-    );
+    let of = |size| answered(&vec![0x30; size]);
+    let found = 64 * 1024 + 4096 + 1;
+    assert_eq!(of(found), Err(ReplyError::TooLarge { found }));
+    // One that is not is read, and is none.
+    assert!(matches!(of(found - 1), Err(ReplyError::Token(_))));
 }
 
 // ---- our own -----------------------------------------------------------------------------
 
 const OVER: Imprint = Imprint([5; 32]);
+
+const ANY_PURPOSE: &[u64] = &[2, 5, 29, 37, 0];
 
 fn forge() -> Forge {
     Forge::new(OVER.0, "20260304050607Z")
@@ -276,6 +278,31 @@ fn a_signer_named_by_its_key_holds() {
     let mut forge = forge();
     (forge.named_by, forge.signer_version) = (NamedBy::KeyId, 3);
     assert!(verified(&forge).is_ok());
+}
+
+#[test]
+fn the_signers_certificate_is_known_by_its_issuer_and_number_together() {
+    let other = stamper("other", "root", 4, ROOT);
+    let mut of_another = stamper("other", "stranger", 5, 9);
+    of_another.serial = SIGNER;
+    for before in [other, of_another] {
+        let mut forge = forge();
+        forge.issuers = vec![before];
+        assert!(verified(&forge).is_ok());
+    }
+}
+
+#[test]
+fn an_issuer_for_timestamps_or_for_anything_holds() {
+    for purpose in [TIME_STAMPING, ANY_PURPOSE] {
+        let mut one = issuer("one", "root", 4, ROOT);
+        let purposes = seq(&[oid(purpose)]);
+        one.extensions.push(extension(PURPOSES, false, purposes));
+        let mut forge = forge();
+        forge.issuers = vec![one];
+        forge.signer = stamper("stamper", "one", SIGNER, 4);
+        assert!(verified(&forge).is_ok());
+    }
 }
 
 #[test]

@@ -818,8 +818,17 @@ fn a_length_that_is_indefinite() {
 
 #[test]
 fn a_token_that_is_too_large() {
-    let found = Token::parse(&vec![0x30; 70_000]).map(|_| ());
-    assert_eq!(found, Err(TimestampError::TooLarge { found: 70_000 }));
+    let parsed = |size| Token::parse(&vec![0x30; size]).map(|_| ()).unwrap_err();
+    let found = 65_537;
+    assert_eq!(parsed(found), TimestampError::TooLarge { found });
+    // One that is not is read, and is none.
+    assert!(matches!(parsed(65_536), TimestampError::Form(_)));
+}
+
+#[test]
+fn digests_that_are_none() {
+    let found = changed(|f| f.digests = Some(int(1)));
+    assert!(matches!(found, TimestampError::Form(_)), "{found}");
 }
 
 #[test]

@@ -147,3 +147,34 @@ fn expect_endorsements(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with Google's endorsements for AMD's processors and so many certificates of its key.
+    fn with_certificates(count: usize) -> Option<String> {
+        let profile = Profile::GcpSnp;
+        let needed = profile.endorsements().needed.iter();
+        let others = needed.filter(|kind| **kind != EndorsementKind::KeyCertificate);
+        let mut found: Vec<(EndorsementKind, &[u8])> = others.map(|k| (*k, &[][..])).collect();
+        found.extend(std::iter::repeat_n(
+            (EndorsementKind::KeyCertificate, &[][..]),
+            count,
+        ));
+        found.sort_by_key(|(kind, _)| *kind);
+        let blames = expect_endorsements(profile, &found, &asked(profile)).err()?;
+        blames.first().map(|blame| blame.text.clone())
+    }
+
+    #[test]
+    fn a_platforms_key_has_at_most_eight_certificates() {
+        assert_eq!(with_certificates(1), None);
+        assert_eq!(with_certificates(8), None);
+        let more = Some("more than 8 certificates of a key".to_owned());
+        assert_eq!(
+            (with_certificates(9), with_certificates(10)),
+            (more.clone(), more)
+        );
+    }
+}

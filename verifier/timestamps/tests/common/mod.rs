@@ -268,6 +268,8 @@ pub struct Forge {
     pub accuracy: Vec<u8>,
     pub nonce: Vec<u8>,
     pub info_extensions: Vec<u8>,
+    /// What stands among the digests of the whole; the signer's if nothing else.
+    pub digests: Option<Vec<u8>>,
     pub content_kind: &'static [u64],
     pub named_by: NamedBy,
     pub signer_version: u8,
@@ -294,6 +296,7 @@ impl Forge {
             accuracy: vec![],
             nonce: vec![],
             info_extensions: vec![],
+            digests: None,
             content_kind: TST_INFO,
             named_by: NamedBy::IssuerAndSerial,
             signer_version: 1,
@@ -374,7 +377,9 @@ impl Forge {
         certificates.extend(self.extra.iter().cloned());
         let signed = seq(&[
             int(self.version),
-            set(std::slice::from_ref(&self.digest)),
+            set(std::slice::from_ref(
+                self.digests.as_ref().unwrap_or(&self.digest),
+            )),
             seq(&[oid(self.content_kind), tlv(0xa0, &octets(content))]),
             tlv(0xa0, &certificates.concat()),
             set(&vec![signer; self.signers]),

@@ -282,7 +282,37 @@ fn intel() -> Vec<Case> {
 }
 
 fn paravisors() -> Vec<Case> {
+    let of_a_guest = |l: &mut Mini| l.platform.snp = Some(|d| d.report.vmpl = 1);
+    // Intel's processors deliver faults that the host provokes unless this bit is set.
+    let with_faults = |l: &mut Mini| l.platform.tdx = Some(|q| q.td.attributes &= !(1 << 28));
+    let allowed = |text: String| text.replace("[snp]\n", "[snp]\nvmpl = 1\n");
     vec![
+        case(
+            "platform-azure-report-of-a-guest",
+            "Code of less privilege than the paravisor's asked for the report, which the trust file allows of guests alone.",
+            azure(of_a_guest),
+        )
+        .trust("platform-less-privilege", allowed(trust_platform()))
+        .against("platform-rules"),
+        case(
+            "accept-platform-report-of-less-privilege",
+            "Code of less privilege asked for the report, and the trust file allows it.",
+            on(Profile::GcpSnp, of_a_guest),
+        )
+        .trust("platform-google-less-privilege", allowed(trust_google())),
+        case(
+            "accept-platform-azure-tdx-faults",
+            "Azure's paravisor handles faults that a host provokes.",
+            on(Profile::AzureTdx, with_faults),
+        )
+        .trust("platform-intel", trust_intel()),
+        case(
+            "platform-tdx-faults",
+            "A guest that is no paravisor gets faults that a host provokes.",
+            on(Profile::GcpTdx, with_faults),
+        )
+        .trust("platform-google-intel", trust_google_intel())
+        .against("platform-rules"),
         case(
             "platform-azure-other-claims",
             "The processor's report is over other claims than the paravisor's.",

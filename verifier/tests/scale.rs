@@ -312,9 +312,10 @@ fn first_failure_with_little_memory(name: &str, parts: &Parts) -> String {
         .output()
         .unwrap();
     std::fs::remove_dir_all(&path).unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect(&said);
-    json["first_failure"].as_str().unwrap().to_owned()
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failed = json.get("first_failure").and_then(|f| f.as_str());
+    failed.unwrap().to_owned()
 }
 
 #[test]

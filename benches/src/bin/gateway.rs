@@ -1,6 +1,6 @@
 //! A call through the gateway against the same call without it, in the same run.
 //!
-//! `gateway [--seconds N] [--rounds N] [--clients A,B,C] [--only direct|proxy|token|controls|signed] [--renewal SECONDS]`
+//! `gateway [--seconds N] [--rounds N] [--clients A,B,C] [--only WAY,…] [--renewal SECONDS]`
 //!
 //! Client, gateway and upstream are three processes on the same cores: an MCP server in memory
 //! (about 2 KiB an answer), a bare JSON reverse proxy of the gateway's stack, and `countersign
@@ -28,8 +28,15 @@ struct Options {
     seconds: u64,
     rounds: usize,
     clients: Vec<usize>,
-    only: Option<String>,
+    /// The ways to measure; all without a word.
+    only: Vec<Way>,
     renewal: u64,
+}
+
+impl Options {
+    fn wants(&self, way: Way) -> bool {
+        self.only.is_empty() || self.only.contains(&way)
+    }
 }
 
 fn options() -> Result<Options> {
@@ -37,7 +44,7 @@ fn options() -> Result<Options> {
         seconds: 3,
         rounds: 3,
         clients: vec![1, 16, 64],
-        only: None,
+        only: Vec::new(),
         renewal: 600,
     };
     let mut args = std::env::args().skip(1);
@@ -52,7 +59,7 @@ fn options() -> Result<Options> {
                 let numbers: Result<Vec<usize>, _> = value.split(',').map(str::parse).collect();
                 out.clients = numbers?;
             }
-            "--only" => out.only = Some(value),
+            "--only" => out.only = value.split(',').map(Way::named).collect::<Result<_>>()?,
             "--renewal" => out.renewal = value.parse()?,
             _ => bail!("unknown option {arg}"),
         }
@@ -89,6 +96,11 @@ impl Way {
         }
     }
 
+    fn named(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|way| way.name() == name);
+        found.with_context(|| format!("there is no way {name}"))
+    }
+
     fn records(self) -> bool {
         matches!(self, Self::Token | Self::Controls | Self::Signed)
     }
@@ -106,27 +118,32 @@ struct Bench<'a> {
     upstream: &'a Running,
     proxy: &'a Running,
     gateway: &'a Gateway,
-    controlled: &'a Gateway,
+    /// Started only if it is measured: checking so large a site takes a while.
+    controlled: Option<&'a Gateway>,
     lasting: Duration,
     dir: &'a Path,
 }
 
 impl Bench<'_> {
+    fn controlled(&self) -> Result<&Gateway> {
+        self.controlled.context("the large site was not started")
+    }
+
     fn round(&self, way: Way, clients: usize, likely: usize) -> Result<Round> {
         let (to, process) = match way {
             Way::Direct => (authority(self.upstream)?, self.upstream.id()),
             Way::Proxy => (authority(self.proxy)?, self.proxy.id()),
             Way::Token | Way::Signed => (self.gateway.address.clone(), self.gateway.process.id()),
-            Way::Controls => (
-                self.controlled.address.clone(),
-                self.controlled.process.id(),
-            ),
+            Way::Controls => {
+                let controlled = self.controlled()?;
+                (controlled.address.clone(), controlled.process.id())
+            }
         };
         let (requests, expected) = match way {
             Way::Direct | Way::Proxy => (direct(&to), "\"isError\":false"),
             Way::Token => (self.gateway.with_token(), "\"verdict\":\"allow\""),
             // Rules that look at every result make every verdict `modify`.
-            Way::Controls => (self.controlled.with_token(), "\"verdict\":\"modify\""),
+            Way::Controls => (self.controlled()?.with_token(), "\"verdict\":\"modify\""),
             Way::Signed => (self.gateway.signed(likely)?, "\"verdict\":\"allow\""),
         };
         let load = Load {
@@ -199,13 +216,17 @@ fn main() -> Result<()> {
     let site = Site::make(dir.path(), &upstream.ready, options.renewal)?;
     let gateway = site.serve()?;
     let large = tempfile::tempdir()?;
-    let site = Site::make_controlled(large.path(), &upstream.ready, options.renewal)?;
-    let controlled = site.serve()?;
+    let controlled = if options.wants(Way::Controls) {
+        let site = Site::make_controlled(large.path(), &upstream.ready, options.renewal)?;
+        Some(site.serve()?)
+    } else {
+        None
+    };
     let bench = Bench {
         upstream: &upstream,
         proxy: &proxy,
         gateway: &gateway,
-        controlled: &controlled,
+        controlled: controlled.as_ref(),
         lasting: Duration::from_secs(options.seconds),
         dir: dir.path(),
     };
@@ -230,16 +251,17 @@ fn main() -> Result<()> {
         );
         measure(&bench, &options, *clients)?;
     }
-    controlled.process.stop()?;
+    if let Some(controlled) = controlled {
+        controlled.process.stop()?;
+    }
     gateway.process.stop()
 }
 
 fn measure(bench: &Bench<'_>, options: &Options, clients: usize) -> Result<()> {
     let mut likely = 2000;
-    let wanted = |w: &Way| options.only.as_deref().is_none_or(|only| only == w.name());
     let mut rounds: Vec<(Way, Vec<Round>)> = Way::ALL
         .into_iter()
-        .filter(wanted)
+        .filter(|way| options.wants(*way))
         .map(|way| (way, Vec::new()))
         .collect();
     for _ in 0..options.rounds {

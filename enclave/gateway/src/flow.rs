@@ -25,6 +25,11 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+mod marks;
+
+pub use marks::{Key, Marks};
+use marks::{Mark, gram_hash, hash};
+
 /// Shortest text that is traced, in bytes. Shorter ones (`true`, `yes`, a small number) are in everything.
 pub const MIN_BYTES: usize = 6;
 
@@ -48,13 +53,10 @@ const MAX_LOOKED_AT: usize = 256 * 1024;
 /// Most sources that a fact names.
 const MAX_SOURCES: usize = 16;
 
-/// Grams whose smallest hash is kept: any `PART_BYTES` bytes have so many of them.
-const WINDOW: usize = PART_BYTES - GRAM_BYTES + 1;
-
 /// Traces of all parties.
 #[derive(Debug)]
 pub struct Traces {
-    key: u64,
+    key: Key,
     since: UnixMillis,
     parties: HashMap<(TenantId, String), Trail>,
     /// Counts what was looked at, to know who was longest silent.
@@ -95,18 +97,12 @@ struct Trail {
     last: u64,
     sources: Vec<Source>,
     /// Whole short texts: by the hash of their beginning, length and hash of all.
-    whole: Hashed<Vec<(usize, u64, SourceId)>>,
+    whole: Hashed<Vec<(u8, u64, SourceId)>>,
     /// Parts of long texts.
     grams: Hashed<SourceId>,
     /// Order in which marks came, so that the oldest go first.
     order: VecDeque<Mark>,
     dropped: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Mark {
-    Whole { head: u64, all: u64 },
-    Gram(u64),
 }
 
 /// Whose result it is.
@@ -130,9 +126,9 @@ impl Source {
 }
 
 impl Traces {
-    /// None yet. `key` is secret to whoever writes results.
+    /// None yet. `key` is that of all marks which are kept.
     #[must_use]
-    pub fn new(key: u64, since: UnixMillis) -> Self {
+    pub fn new(key: Key, since: UnixMillis) -> Self {
         Self {
             key,
             since,
@@ -142,14 +138,13 @@ impl Traces {
         }
     }
 
-    /// Keeps what a result says. What is no JSON is kept as one text.
-    pub fn keep(&mut self, tenant: TenantId, party: &str, from: Source, result: &[u8]) {
-        let key = self.key;
+    /// Keeps what a result says.
+    pub fn keep(&mut self, tenant: TenantId, party: &str, from: Source, marks: &Marks) {
         let trail = self.trail(tenant, party);
         let source = trail.source(from);
-        match serde_json::from_slice::<Value>(result) {
-            Ok(value) => values(&value, NESTED, &mut |text| trail.mark(key, text, source)),
-            Err(_) => trail.mark(key, result, source),
+        trail.dropped |= marks.dropped;
+        for mark in &marks.marks {
+            trail.mark(*mark, source);
         }
     }
 
@@ -255,38 +250,32 @@ impl Trail {
         source.map(|source| source.classification)
     }
 
-    fn mark(&mut self, key: u64, text: &[u8], source: SourceId) {
-        let text = text.trim_ascii();
-        if text.len() < MIN_BYTES {
-            return;
-        }
-        self.dropped |= text.len() > MAX_LOOKED_AT;
-        let text = text.get(..MAX_LOOKED_AT).unwrap_or(text);
-        if text.len() < PART_BYTES {
-            let head = hash(key, text.get(..MIN_BYTES).unwrap_or_default());
-            let all = hash(key, text);
-            let same = self.whole.entry(head).or_default();
-            if !same
-                .iter()
-                .any(|(_, known, by)| (*known, *by) == (all, source))
-            {
-                same.push((text.len(), all, source));
-                self.order.push_back(Mark::Whole { head, all });
-            }
-        } else {
-            for gram in winnowed(key, text) {
-                match self.grams.get(&gram) {
-                    None => {
-                        self.grams.insert(gram, source);
-                        self.order.push_back(Mark::Gram(gram));
-                    }
-                    // What several sources share counts as that of the most sensitive one.
-                    Some(known) if self.rank(*known) < self.rank(source) => {
-                        self.grams.insert(gram, source);
-                    }
-                    Some(_) => {}
+    fn mark(&mut self, mark: Mark, source: SourceId) {
+        let new = match mark {
+            Mark::Whole { head, all, length } => {
+                let same = self.whole.entry(head).or_default();
+                let new = !same.iter().any(|(_, a, by)| (*a, *by) == (all, source));
+                if new {
+                    same.push((length, all, source));
                 }
+                new
             }
+            Mark::Gram(gram) => match self.grams.get(&gram).copied() {
+                // What several sources share counts as that of the most sensitive one.
+                Some(known) => {
+                    if known != source && self.rank(known) < self.rank(source) {
+                        self.grams.insert(gram, source);
+                    }
+                    false
+                }
+                None => {
+                    self.grams.insert(gram, source);
+                    true
+                }
+            },
+        };
+        if new {
+            self.order.push_back(mark);
         }
         while self.order.len() > MAX_MARKS {
             self.forget();
@@ -300,7 +289,7 @@ impl Trail {
             Some(Mark::Gram(gram)) => {
                 self.grams.remove(&gram);
             }
-            Some(Mark::Whole { head, all }) => {
+            Some(Mark::Whole { head, all, .. }) => {
                 if let Some(same) = self.whole.get_mut(&head) {
                     if let Some(place) = same.iter().position(|(_, known, _)| *known == all) {
                         same.remove(place);
@@ -314,13 +303,13 @@ impl Trail {
     }
 
     /// Whether a text repeats something; adds from where.
-    fn hits(&self, key: u64, text: &[u8], sources: &mut BTreeSet<SourceId>) -> bool {
+    fn hits(&self, key: Key, text: &[u8], sources: &mut BTreeSet<SourceId>) -> bool {
         let mut hit = false;
         if !self.whole.is_empty() {
             for (at, head) in text.windows(MIN_BYTES).enumerate() {
                 for (length, all, source) in self.whole.get(&hash(key, head)).into_iter().flatten()
                 {
-                    let there = text.get(at..at.saturating_add(*length));
+                    let there = text.get(at..at.saturating_add(usize::from(*length)));
                     if there.is_some_and(|part| hash(key, part) == *all) {
                         hit = true;
                         sources.insert(*source);
@@ -349,96 +338,6 @@ fn leaves(value: &Value, with: &mut dyn FnMut(&[u8])) {
         Value::Object(members) => members.values().for_each(|member| leaves(member, with)),
         Value::Null | Value::Bool(_) => {}
     }
-}
-
-/// How deep JSON inside texts of JSON is looked for. Tools put their results into one text.
-const NESTED: u8 = 2;
-
-/// Every text inside, what a text holds that is JSON itself, and its telling words.
-fn values(value: &Value, nested: u8, with: &mut dyn FnMut(&[u8])) {
-    leaves(value, &mut |text| {
-        with(text);
-        let inner = match text.trim_ascii().first() {
-            Some(b'{' | b'[') if nested > 0 => serde_json::from_slice::<Value>(text).ok(),
-            Some(_) | None => None,
-        };
-        match inner {
-            Some(inner) => values(&inner, nested.saturating_sub(1), with),
-            None => words(text).for_each(&mut *with),
-        }
-    });
-}
-
-/// Words that tell something: with a digit or an `@`. Others are in every text.
-fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| byte.is_ascii_whitespace() || b"\"'`,;|()[]{}<>=".contains(byte))
-        .map(|word| word.trim_ascii())
-        .filter(|word| word.len() >= MIN_BYTES && word.len() < PART_BYTES)
-        .filter(|word| word.iter().any(|b| b.is_ascii_digit() || *b == b'@'))
-}
-
-/// Of each window of grams the smallest hash, once.
-fn winnowed(key: u64, text: &[u8]) -> Vec<u64> {
-    let hashes: Vec<u64> = text
-        .windows(GRAM_BYTES)
-        .map(|gram| gram_hash(key, gram))
-        .collect();
-    let width = WINDOW.min(hashes.len().max(1));
-    let mut out: Vec<u64> = Vec::new();
-    // The smallest hash, and for how many more windows it is among them: looked for again only when it has left.
-    let (mut smallest, mut left) = (u64::MAX, 0usize);
-    for window in hashes.windows(width) {
-        let newest = window.last().copied().unwrap_or(u64::MAX);
-        if left == 0 {
-            let last = window.iter().enumerate().rev();
-            let last = last.min_by_key(|(_, hash)| **hash);
-            (smallest, left) = last.map_or((u64::MAX, 0), |(place, hash)| (*hash, place));
-        } else if newest <= smallest {
-            (smallest, left) = (newest, width.saturating_sub(1));
-        } else {
-            left = left.saturating_sub(1);
-        }
-        if out.last() != Some(&smallest) {
-            out.push(smallest);
-        }
-    }
-    out
-}
-
-/// An odd number without a pattern: the golden ratio, in 64 bits.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Keyed by multiplication and folding, eight bytes at a time. No secret is protected by it but which texts collide.
-fn hash(key: u64, bytes: &[u8]) -> u64 {
-    let start = key ^ u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let (whole, rest) = bytes.as_chunks::<8>();
-    let state = whole.iter().fold(start, |state, chunk| {
-        mixed(key, state, u64::from_le_bytes(*chunk))
-    });
-    if rest.is_empty() {
-        return state;
-    }
-    let mut word = [0; 8];
-    word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    mixed(key, state, u64::from_le_bytes(word))
-}
-
-/// Another of [`GRAM_BYTES`] bytes, in one step: there are as many of these as a text has bytes.
-fn gram_hash(key: u64, gram: &[u8]) -> u64 {
-    let half = |half: Option<&[u8; 8]>| half.map_or(0, |half| u64::from_le_bytes(*half));
-    let (first, last) = (half(gram.first_chunk()), half(gram.last_chunk()));
-    folded(first ^ key, last ^ MULTIPLIER ^ key.rotate_left(32))
-}
-
-fn mixed(key: u64, state: u64, word: u64) -> u64 {
-    folded(state ^ word, MULTIPLIER ^ key.rotate_left(32)).wrapping_add(MULTIPLIER)
-}
-
-/// Both halves of a product.
-fn folded(a: u64, b: u64) -> u64 {
-    let product = u128::from(a).wrapping_mul(u128::from(b));
-    let [low, high] = [product, product >> 64].map(|part| part & u128::from(u64::MAX));
-    u64::try_from(low ^ high).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,17 +3,38 @@
 //! *In:* a document that was found strict. *Out:* strings and names of members with their escapes undone, and numbers as
 //! they are written, to whoever looks for something. Texts without escapes are shown where they stand.
 
-use crate::{Document, Kind};
+use crate::Document;
 
 /// Whether `is_it` says so of any text of the document: a string, a member's name, or a number.
 ///
 /// A text that cannot be undone counts as one; a strict document has none.
 pub fn any_text(document: &Document<'_>, mut is_it: impl FnMut(&str) -> bool) -> bool {
-    let root = document.root();
-    if matches!(root.kind, Kind::True | Kind::False | Kind::Null) {
-        return false;
-    }
-    let mut rest = root.text;
+    find(document.root().text, |_, text| text.is_none_or(&mut is_it))
+}
+
+/// Every string and number of a text that is one JSON value, strict or not. Names of members are left out, and so is what
+/// cannot be undone. Of a text that is none, some parts are shown.
+pub fn each_value(json: &str, mut with: impl FnMut(&str)) {
+    find(json, |place, text| {
+        if let (Place::Value, Some(text)) = (place, text) {
+            with(text);
+        }
+        false
+    });
+}
+
+/// Where a text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is a member's name.
+    Name,
+    /// It is a value.
+    Value,
+}
+
+/// Whether `is_it` says so of any; what cannot be undone is shown as none.
+fn find(json: &str, mut is_it: impl FnMut(Place, Option<&str>) -> bool) -> bool {
+    let mut rest = json;
     while let Some(at) = rest
         .bytes()
         .position(|b| matches!(b, b'"' | b'-' | b'0'..=b'9'))
@@ -25,10 +46,11 @@ pub fn any_text(document: &Document<'_>, mut is_it: impl FnMut(&str) -> bool) ->
                 rest = inside.get(length.saturating_add(1)..).unwrap_or_default();
                 let text = inside.get(..length).unwrap_or_default();
                 match escapes {
-                    Escapes::None => is_it(text),
+                    Escapes::None => is_it(place(rest), Some(text)),
                     Escapes::Some => {
                         let quoted = from.get(..length.saturating_add(2)).unwrap_or_default();
-                        serde_json::from_str::<String>(quoted).map_or(true, |text| is_it(&text))
+                        let undone = serde_json::from_str::<String>(quoted).ok();
+                        is_it(place(rest), undone.as_deref())
                     }
                 }
             }
@@ -38,7 +60,7 @@ pub fn any_text(document: &Document<'_>, mut is_it: impl FnMut(&str) -> bool) ->
                     .position(|b| !matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
                 let length = length.unwrap_or(from.len());
                 rest = from.get(length..).unwrap_or_default();
-                is_it(from.get(..length).unwrap_or_default())
+                is_it(Place::Value, Some(from.get(..length).unwrap_or_default()))
             }
         };
         if found {
@@ -46,6 +68,18 @@ pub fn any_text(document: &Document<'_>, mut is_it: impl FnMut(&str) -> bool) ->
         }
     }
     false
+}
+
+/// What a string is that `rest` comes after.
+fn place(rest: &str) -> Place {
+    let next = rest
+        .bytes()
+        .find(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
+    if next == Some(b':') {
+        Place::Name
+    } else {
+        Place::Value
+    }
 }
 
 enum Escapes {
@@ -118,6 +152,14 @@ mod tests {
     }
 
     #[test]
+    fn values_are_shown_without_names() {
+        let mut out = Vec::new();
+        let text = r#" {"a" : ["x:",-1.5e3, "\u0041:"], "b":{"c":"d"}, "a":"twice"} "#;
+        each_value(text, |text| out.push(text.to_owned()));
+        assert_eq!(out, ["x:", "-1.5e3", "A:", "d", "twice"]);
+    }
+
+    #[test]
     fn nothing_is_shown_after_what_was_looked_for() {
         let text = r#"["a","b","c"]"#;
         let document = scan(text.as_bytes(), &Limits::of_bytes(text.len())).unwrap();
@@ -146,6 +188,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            each_value(&text, |_| {});
+        }
+
         #[test]
         fn every_text_of_the_tree_is_shown_and_no_other(value in value()) {
             let mut expected = Vec::new();

@@ -1,3 +1,4 @@
+use super::marks::winnowed;
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, json};
@@ -6,8 +7,16 @@ const TENANT: TenantId = TenantId([1; 16]);
 const OTHER: TenantId = TenantId([2; 16]);
 const ADA: &str = "agent:demo/ada";
 
+fn key() -> Key {
+    Key::new(*b"\x01#Eg\x89\xab\xcd\xef")
+}
+
 fn traces() -> Traces {
-    Traces::new(0x0123_4567_89ab_cdef, UnixMillis(7))
+    Traces::new(key(), UnixMillis(7))
+}
+
+fn keep(traces: &mut Traces, tenant: TenantId, party: &str, from: Source, result: &[u8]) {
+    traces.keep(tenant, party, from, &Marks::of(key(), result));
 }
 
 fn read() -> Source {
@@ -20,7 +29,13 @@ fn read() -> Source {
 /// What of `argument` is found after a result was read.
 fn found(result: &Value, argument: &str) -> FlowFact {
     let mut traces = traces();
-    traces.keep(TENANT, ADA, read(), result.to_string().as_bytes());
+    keep(
+        &mut traces,
+        TENANT,
+        ADA,
+        read(),
+        result.to_string().as_bytes(),
+    );
     traces.find(TENANT, ADA, &arguments(argument))
 }
 
@@ -95,7 +110,13 @@ fn what_is_not_repeated_as_it_was_is_not_found() {
 #[test]
 fn what_one_party_read_says_nothing_of_anothers_arguments() {
     let mut traces = traces();
-    traces.keep(TENANT, ADA, read(), br#"{"email":"maria@example.com"}"#);
+    keep(
+        &mut traces,
+        TENANT,
+        ADA,
+        read(),
+        br#"{"email":"maria@example.com"}"#,
+    );
     let said = arguments("maria@example.com");
     assert!(!traces.find(TENANT, ADA, &said).labels.is_empty());
     for (tenant, party) in [(TENANT, "agent:demo/eve"), (OTHER, ADA)] {
@@ -111,7 +132,13 @@ fn what_two_tools_gave_is_told_of_both() {
         classification: Classification::Internal,
     };
     for from in [read(), ledger] {
-        traces.keep(TENANT, ADA, from, br#"{"email":"maria@example.com"}"#);
+        keep(
+            &mut traces,
+            TENANT,
+            ADA,
+            from,
+            br#"{"email":"maria@example.com"}"#,
+        );
     }
     let fact = traces.find(TENANT, ADA, &arguments("maria@example.com"));
     assert_eq!(fact.labels, ["CONFIDENTIAL", "INTERNAL"]);
@@ -132,7 +159,7 @@ fn a_long_text_that_two_tools_gave_counts_as_the_more_sensitive_one() {
             order.reverse();
         }
         for from in order {
-            traces.keep(TENANT, ADA, from, text.to_string().as_bytes());
+            keep(&mut traces, TENANT, ADA, from, text.to_string().as_bytes());
         }
         let fact = traces.find(
             TENANT,
@@ -146,15 +173,32 @@ fn a_long_text_that_two_tools_gave_counts_as_the_more_sensitive_one() {
 #[test]
 fn what_there_is_no_room_for_is_said_to_be_dropped() {
     let mut traces = traces();
-    traces.keep(TENANT, ADA, read(), br#"{"email":"maria@example.com"}"#);
+    keep(
+        &mut traces,
+        TENANT,
+        ADA,
+        read(),
+        br#"{"email":"maria@example.com"}"#,
+    );
     let many: Vec<String> = (0..MAX_MARKS).map(|n| format!("value-{n}")).collect();
     let many = serde_json::to_vec(&many).unwrap();
-    traces.keep(TENANT, ADA, read(), &many);
+    keep(&mut traces, TENANT, ADA, read(), &many);
     let fact = traces.find(TENANT, ADA, &arguments("maria@example.com"));
     assert_eq!((fact.labels.len(), fact.dropped), (0, true));
     let trail = traces.parties.values().next().unwrap();
     assert!(trail.order.len() <= MAX_MARKS);
     assert!(trail.whole.values().map(Vec::len).sum::<usize>() <= MAX_MARKS);
+}
+
+#[test]
+fn a_value_behind_a_key_that_stands_twice_is_found() {
+    let mut traces = traces();
+    let twice = br#"{"content":[{"text":"{\"name\":\"Maria Lovelace\",\"name\":\"Ada Byron\"}"}]}"#;
+    keep(&mut traces, TENANT, ADA, read(), twice);
+    for name in ["Maria Lovelace", "Ada Byron"] {
+        let fact = traces.find(TENANT, ADA, &arguments(&format!("to {name}")));
+        assert_eq!(fact.labels.len(), 1, "{name}");
+    }
 }
 
 #[test]
@@ -174,7 +218,7 @@ fn of_too_many_parties_the_longest_silent_is_forgotten_and_it_shows() {
     let mut traces = traces();
     for n in 0..=MAX_PARTIES {
         let result = br#"{"email":"maria@example.com"}"#;
-        traces.keep(TENANT, &n.to_string(), read(), result);
+        keep(&mut traces, TENANT, &n.to_string(), read(), result);
     }
     let said = arguments("maria@example.com");
     let first = traces.find(TENANT, "0", &said);
@@ -189,9 +233,9 @@ fn a_tenant_with_many_agents_takes_no_traces_from_one_with_few() {
     let mut traces = traces();
     let result = br#"{"email":"maria@example.com"}"#;
     // Longer silent than anybody.
-    traces.keep(OTHER, ADA, read(), result);
+    keep(&mut traces, OTHER, ADA, read(), result);
     for n in 0..=MAX_PARTIES {
-        traces.keep(TENANT, &n.to_string(), read(), result);
+        keep(&mut traces, TENANT, &n.to_string(), read(), result);
     }
     let said = arguments("maria@example.com");
     let kept = traces.find(OTHER, ADA, &said);
@@ -231,7 +275,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(result: Vec<u8>, argument: String) {
         let mut traces = traces();
-        traces.keep(TENANT, ADA, read(), &result);
+        keep(&mut traces, TENANT, ADA, read(), &result);
         traces.find(TENANT, ADA, &arguments(&argument));
     }
 }
@@ -239,18 +283,24 @@ proptest! {
 #[test]
 fn winnowing_keeps_the_smallest_of_every_window_once_in_a_row() {
     // Few letters, so that many hashes are the same.
+    // Few letters, so that many hashes are the same.
     let texts = (0..400u64).map(|n| {
-        let letter = |i: u64| b"ab"[usize::from((hash(n, &i.to_be_bytes()) & 7) == 0)];
+        let letter = |i: u64| {
+            b"ab"[usize::from((hash(Key::new(n.to_be_bytes()), &i.to_be_bytes()) & 7) == 0)]
+        };
         (0..n % 97).map(letter).collect::<Vec<u8>>()
     });
     for text in texts {
-        let hashes: Vec<u64> = text.windows(GRAM_BYTES).map(|g| gram_hash(1, g)).collect();
+        let grams = text.windows(GRAM_BYTES);
+        let hashes: Vec<u64> = grams.map(|gram| gram_hash(key(), gram)).collect();
         let width = (PART_BYTES - GRAM_BYTES + 1).min(hashes.len().max(1));
         let smallest = hashes
             .windows(width)
             .filter_map(|w| w.iter().min().copied());
         let mut expected: Vec<u64> = smallest.collect();
         expected.dedup();
-        assert_eq!(winnowed(1, &text), expected, "{text:?}");
+        let mut told = Vec::new();
+        winnowed(&hashes, |hash| told.push(hash));
+        assert_eq!(told, expected, "{text:?}");
     }
 }

@@ -27,8 +27,8 @@ MANIFEST = '[package]\nname = "countersign-switch"\nversion = "0.0.0"\nedition =
 ROUNDS = 12
 # Beginnings of words that say nothing of what a function or test is about.
 COMMON = {"case", "chec", "acce", "with", "that", "from", "anot", "othe"}
-# What waits and does not compute has so many times as long.
-WAITING = 4
+# What waits and does not compute has so many times as long; what does a little of both, so many times as long as that.
+WAITING, ENDLESS = 4, 10
 MOST_MEMORY = 6 * 2**30
 # Tests that caught others just before, run before the rest.
 RECENT = 3
@@ -174,6 +174,32 @@ def kill(child):
         pass
 
 
+def used(group):
+    """Ticks of the processor that a test, and the programs that it started, took so far."""
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        try:
+            # After the name, which may hold anything: state, parent, group, and from the 12th on user and system time.
+            fields = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdigit() else []
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields and int(fields[2]) == group:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks
+
+
+def end_if_it_waits(child, seconds, over):
+    """Ends a test that waits for so long. Seconds in which it computes are none, nor are those in which everything is
+    stopped, this command too: a machine that is busy, or paused, makes no test late."""
+    idle = looked = before = 0
+    while idle < seconds and looked < ENDLESS * seconds:
+        if over.wait(1):
+            return
+        now = used(child.pid)
+        idle, looked, before = idle + (now == before), looked + 1, now
+    kill(child)
+
+
 def waited(child):
     """(exit code, seconds of the processor that it and its own children took)."""
     _, status, usage = os.wait4(child.pid, 0)
@@ -232,8 +258,8 @@ class Judge:
             )  # fmt: skip
             self.running.add(child)
             limit(child, seconds)
-            late = threading.Timer(WAITING * max(1, seconds), kill, [child])
-            late.start()
+            over = threading.Event()
+            threading.Thread(target=end_if_it_waits, args=[child, WAITING * max(1, seconds), over], daemon=True).start()
             last, failed = None, False
             for line in child.stdout:
                 if found := STARTED.match(line):
@@ -243,7 +269,7 @@ class Judge:
                     kill(child)
                     break
             code, seconds = waited(child)
-            late.cancel()
+            over.set()
             kill(child)
             child.stdout.close()
             self.running.discard(child)

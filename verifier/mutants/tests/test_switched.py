@@ -2,9 +2,11 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 import unittest
 import unittest.mock
@@ -12,7 +14,7 @@ import unittest.mock
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from switched import Judge, Tree, places, stems
+from switched import Judge, Tree, end_if_it_waits, places, stems, used
 from weave import Switch
 
 # Woven by hand: function 1 has a mutant that a test notices and one that none does, 2 one that hangs, 3 is not reached.
@@ -97,6 +99,27 @@ class Judging(unittest.TestCase):
 
     def test_a_mutant_that_hangs_is_ended(self):
         self.assertEqual(self.judge.judge(Switch(2, 1, 2), self.tests, 0, "f"), "caught")
+
+    def test_a_test_that_waits_is_ended(self):
+        child = subprocess.Popen(["sleep", "1000"], process_group=0)
+        end_if_it_waits(child, 1, threading.Event())
+        self.assertEqual(child.wait(), -signal.SIGKILL)
+
+    def test_a_test_that_computes_does_not_wait_however_slow_the_machine(self):
+        child = subprocess.Popen([sys.executable, "-c", "while True: pass"], process_group=0)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        over, looks = unittest.mock.Mock(), iter([False, False, True])
+
+        def wait(_):
+            before = used(child.pid)
+            while used(child.pid) == before:
+                pass
+            return next(looks)
+
+        over.wait = wait
+        end_if_it_waits(child, 1, over)
+        self.assertIsNone(child.poll())
 
     def test_a_mutant_that_no_test_reaches_is_missed_without_running_any(self):
         with unittest.mock.patch.object(self.judge, "run", side_effect=AssertionError("it ran")):

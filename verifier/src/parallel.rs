@@ -16,6 +16,7 @@ use countersign_record::merkle::leaf_hash;
 use countersign_signatures::ed25519::{self, Batch, Signed};
 use countersign_signatures::http::{SignedBase, verify_base};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// Leaves of one job. Batches of one key gain little beyond this.
@@ -31,26 +32,26 @@ pub(crate) type Keyring = Arc<Vec<(KeyId, ed25519::PublicKey)>>;
 /// Most keys of a ring.
 pub(crate) const RING_KEYS: usize = 8;
 
-/// A leaf as it stands in an export.
+/// A leaf as it stands in an export. Ranges are of its job's content.
 #[derive(Debug)]
 pub(crate) enum Leaf {
     /// A signed entry and the bytes of its disclosures.
     Entry {
         /// The entry.
-        bytes: Vec<u8>,
+        bytes: Range<usize>,
         /// The evidence that stands before it.
         evidence: Vec<Artifact>,
         /// An encoded array of disclosures, where there are any.
-        disclosures: Option<Vec<u8>>,
+        disclosures: Option<Range<usize>>,
         /// A tenant's last number, where the entry covers it.
         proof: Option<TenantProof>,
     },
     /// An entry that is taken by its hash, and its disclosures, which are counted.
     Unread {
         /// The entry.
-        bytes: Vec<u8>,
+        bytes: Range<usize>,
         /// An encoded array of disclosures, where there are any.
-        disclosures: Option<Vec<u8>>,
+        disclosures: Option<Range<usize>>,
     },
     /// The root of a full subtree of withheld entries; of one entry at level 0.
     Withheld {
@@ -68,6 +69,8 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its leaves.
     pub(crate) leaves: Vec<Leaf>,
+    /// The bytes of all of them, in one piece: so much less is asked for by one thread and given back by another.
+    pub(crate) content: Vec<u8>,
     /// Keys of all epochs up to the last of the leaves.
     pub(crate) keys: Keyring,
 }
@@ -152,13 +155,20 @@ pub(crate) struct Opened {
     pub(crate) committed: Vec<Committed>,
 }
 
-/// Judges the leaves of a job.
-pub(crate) fn judge(job: Job) -> Vec<Judged> {
+/// Judges the leaves of a job; its content is left to be filled again.
+fn judge(job: Job) -> Done {
+    let Job {
+        number,
+        leaves,
+        content,
+        keys,
+    } = job;
+    let bytes_of = |range: Range<usize>| content.get(range).unwrap_or_default();
     let mut batch = Batch::new();
     // Where each signature of the batch belongs.
-    let mut places = Vec::with_capacity(job.leaves.len());
-    let mut judged = Vec::with_capacity(job.leaves.len());
-    for leaf in job.leaves {
+    let mut places = Vec::with_capacity(leaves.len());
+    let mut judged = Vec::with_capacity(leaves.len());
+    for leaf in leaves {
         let (bytes, evidence, disclosures, proof) = match leaf {
             Leaf::Withheld { level, hash } => {
                 judged.push(Judged {
@@ -170,9 +180,9 @@ pub(crate) fn judge(job: Job) -> Vec<Judged> {
             }
             Leaf::Unread { bytes, disclosures } => {
                 judged.push(Judged {
-                    leaf: leaf_hash(&bytes),
+                    leaf: leaf_hash(bytes_of(bytes)),
                     outcome: Outcome::Unread,
-                    disclosed: disclosures.as_deref().map_or(0, items),
+                    disclosed: disclosures.map_or(0, |range| items(bytes_of(range))),
                 });
                 continue;
             }
@@ -181,11 +191,11 @@ pub(crate) fn judge(job: Job) -> Vec<Judged> {
                 evidence,
                 disclosures,
                 proof,
-            } => (bytes, evidence, disclosures, proof),
+            } => (bytes_of(bytes), evidence, disclosures, proof),
         };
         // A signature is judged even where the entry cannot be, so that nothing hides behind a newer format.
-        let signature = Sign1::parse(&bytes).ok().map(|statement| {
-            match job.keys.iter().find(|(kid, _)| *kid == statement.kid()) {
+        let signature = Sign1::parse(bytes).ok().map(|statement| {
+            match keys.iter().find(|(kid, _)| *kid == statement.kid()) {
                 None => SignatureState::UnknownKey,
                 Some((_, key)) => {
                     let message = statement.to_be_signed();
@@ -202,20 +212,21 @@ pub(crate) fn judge(job: Job) -> Vec<Judged> {
             }
         });
         let disclosures = disclosures
-            .as_deref()
+            .map(bytes_of)
             .map_or_else(|| Ok(Vec::new()), Vec::<Disclosure>::from_bytes);
         let disclosed = disclosures
             .as_ref()
             .map_or(0, |d| u64::try_from(d.len()).unwrap_or(u64::MAX));
-        let outcome = match Entry::parse(&bytes) {
+        let outcome = match Entry::parse(bytes) {
             Err(error) => Outcome::Malformed(error, signature),
             Ok(entry) => {
                 let signature = signature.unwrap_or(SignatureState::Broken);
-                let opened = open(entry.payload(), disclosures);
-                let payload = entry.payload().clone();
+                let kid = entry.kid();
+                let payload = entry.into_payload();
+                let opened = open(&payload, disclosures);
                 Outcome::Entry(Box::new(Parsed {
                     payload,
-                    kid: entry.kid(),
+                    kid,
                     signature,
                     evidence,
                     opened,
@@ -224,7 +235,7 @@ pub(crate) fn judge(job: Job) -> Vec<Judged> {
             }
         };
         judged.push(Judged {
-            leaf: leaf_hash(&bytes),
+            leaf: leaf_hash(bytes),
             outcome,
             disclosed,
         });
@@ -240,7 +251,14 @@ pub(crate) fn judge(job: Job) -> Vec<Judged> {
             }
         }
     }
-    judged
+    let mut content = content;
+    content.clear();
+    Done {
+        number,
+        judged,
+        content,
+        by: None,
+    }
 }
 
 /// How many items an encoded array says it has; none if it is no array.
@@ -403,15 +421,38 @@ fn caller(caller: &Caller, some: &mut impl FnMut(Field, Option<Commitment>)) {
     some(Field::PrincipalChain, *principal_chain);
 }
 
+/// A job that was judged.
+#[derive(Debug)]
+struct Done {
+    /// Number of the job.
+    number: u64,
+    /// Its leaves.
+    judged: Vec<Judged>,
+    /// Its content, empty: for the next job.
+    content: Vec<u8>,
+    /// Which thread judged it, if one did.
+    by: Option<usize>,
+}
+
+/// Leaves that were judged, and the thread that judged them, if one did.
+pub(crate) type Batched = (Vec<Judged>, Option<usize>);
+
 /// Hands out jobs to threads and takes results back in order.
+///
+/// What was judged goes back to the thread that made it, once it is of no more use: memory that one thread asks for and
+/// another gives back makes the two wait for each other.
 #[derive(Debug)]
 pub(crate) struct Pool {
     jobs: mpsc::Sender<Job>,
-    results: mpsc::Receiver<(u64, Vec<Judged>)>,
-    waiting: HashMap<u64, Vec<Judged>>,
+    results: mpsc::Receiver<Done>,
+    waiting: HashMap<u64, Done>,
     sent: u64,
     taken: u64,
     limit: u64,
+    /// The way back to each thread.
+    back: Vec<mpsc::Sender<Vec<Judged>>>,
+    /// Room for the content of jobs to come.
+    room: Vec<Vec<u8>>,
     /// Jobs for whoever takes results, where there is no thread.
     own: Option<Arc<Mutex<mpsc::Receiver<Job>>>>,
 }
@@ -426,16 +467,21 @@ impl Pool {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (answers, results) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
-        let mut started = 0u64;
-        for _ in 0..threads {
+        let mut back = Vec::new();
+        for by in 0..threads {
             let (queue, answers) = (Arc::clone(&queue), answers.clone());
+            let (spent, used) = mpsc::channel::<Vec<Judged>>();
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || {
                 loop {
                     // The lock is held while waiting for a job, never while judging one.
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(job) = job else { return };
-                    let number = job.number;
-                    if answers.send((number, judge(job))).is_err() {
+                    used.try_iter().for_each(drop);
+                    let done = Done {
+                        by: Some(by),
+                        ..judge(job)
+                    };
+                    if answers.send(done).is_err() {
                         return;
                     }
                 }
@@ -444,31 +490,35 @@ impl Pool {
             if thread.is_err() {
                 break;
             }
-            started = started.saturating_add(1);
+            back.push(spent);
         }
-        let limit = started.saturating_mul(2).saturating_add(1);
+        let started = u64::try_from(back.len()).unwrap_or(u64::MAX);
         Self {
             jobs,
             results,
             waiting: HashMap::new(),
             sent: 0,
             taken: 0,
-            limit,
-            own: (started == 0).then_some(queue),
+            limit: started.saturating_mul(2).saturating_add(1),
+            own: back.is_empty().then_some(queue),
+            back,
+            room: Vec::new(),
         }
     }
 
-    /// Adds a job. The queue is kept short by [`Self::take`].
-    pub(crate) fn send(&mut self, leaves: Vec<Leaf>, keys: Keyring) {
+    /// Adds a job. The queue is kept short by [`Self::take`]. Gives room for the content of the next one.
+    pub(crate) fn send(&mut self, leaves: Vec<Leaf>, content: Vec<u8>, keys: Keyring) -> Vec<u8> {
         let job = Job {
             number: self.sent,
             leaves,
+            content,
             keys,
         };
         // Threads live as long as the pool; if they did not, `take` would find nothing and say so.
         if self.jobs.send(job).is_ok() {
             self.sent = self.sent.saturating_add(1);
         }
+        self.room.pop().unwrap_or_default()
     }
 
     /// Whether as many jobs are under way as memory is meant for.
@@ -477,23 +527,32 @@ impl Pool {
     }
 
     /// The next result in order; nothing if no job is under way.
-    pub(crate) fn take(&mut self) -> Option<Vec<Judged>> {
+    pub(crate) fn take(&mut self) -> Option<Batched> {
         if self.taken >= self.sent {
             return None;
         }
         loop {
-            if let Some(judged) = self.waiting.remove(&self.taken) {
+            if let Some(done) = self.waiting.remove(&self.taken) {
                 self.taken = self.taken.saturating_add(1);
-                return Some(judged);
+                self.room.push(done.content);
+                return Some((done.judged, done.by));
             }
-            let (number, judged) = match &self.own {
+            let done = match &self.own {
                 Some(queue) => {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    job.map(|job| (job.number, judge(job))).ok()?
+                    job.map(judge).ok()?
                 }
                 None => self.results.recv().ok()?,
             };
-            self.waiting.insert(number, judged);
+            self.waiting.insert(done.number, done);
+        }
+    }
+
+    /// Gives back what [`Self::take`] gave.
+    pub(crate) fn give_back(&self, (judged, by): Batched) {
+        // A thread that has ended leaves it to be dropped here.
+        if let Some(thread) = by.and_then(|by| self.back.get(by)) {
+            drop(thread.send(judged));
         }
     }
 }

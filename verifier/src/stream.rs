@@ -30,6 +30,7 @@ use countersign_timestamps::MAX_TOKEN_BYTES;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::io::Read;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How much is read at once, in bytes.
@@ -96,6 +97,7 @@ pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMill
             first: 0,
             next: 0,
             leaves: Vec::new(),
+            content: Vec::new(),
             bytes: 0,
             keys: Keyring::default(),
             last: Last::Other,
@@ -132,6 +134,7 @@ struct Stream<'a> {
     next: u64,
     /// The job that is being filled.
     leaves: Vec<Leaf>,
+    content: Vec<u8>,
     bytes: usize,
     keys: Keyring,
     /// What was read last.
@@ -272,7 +275,7 @@ impl Stream<'_> {
             }
             ItemKind::Disclosures => {
                 self.stay(Stage::Leaves, kind, offset)?;
-                self.disclosures(content, offset)?;
+                self.disclosures(&content, offset)?;
             }
             ItemKind::Checkpoint => {
                 self.advance(Stage::Leaves, kind, offset)?;
@@ -354,6 +357,8 @@ impl Stream<'_> {
         let size = evidence
             .iter()
             .fold(bytes.len(), |sum, e| sum.saturating_add(e.bytes.0.len()));
+        self.make_room();
+        let bytes = self.put(&bytes);
         let leaf = match (self.depth, kind) {
             (Depth::TreeOnly, Some(kind)) if is_of_calls(kind) => Leaf::Unread {
                 bytes,
@@ -418,17 +423,29 @@ impl Stream<'_> {
         self.leaves.last_mut().filter(|_| self.last == Last::Entry)
     }
 
-    fn leaf(&mut self, size: usize, leaf: Leaf) {
-        self.last = Last::Entry;
-        self.read = self.read.saturating_add(1);
+    /// Begins the next job if this one is full.
+    fn make_room(&mut self) {
         if self.leaves.len() >= JOB_LEAVES || self.bytes >= JOB_BYTES {
             self.dispatch();
         }
+    }
+
+    /// Adds bytes to this job's content; where they are.
+    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.content.len();
+        self.content.extend_from_slice(bytes);
+        start..self.content.len()
+    }
+
+    fn leaf(&mut self, size: usize, leaf: Leaf) {
+        self.last = Last::Entry;
+        self.read = self.read.saturating_add(1);
         self.leaves.push(leaf);
         self.bytes = self.bytes.saturating_add(size);
     }
 
     fn withheld(&mut self, level: u8, hash: NodeHash) {
+        self.make_room();
         self.leaf(32, Leaf::Withheld { level, hash });
     }
 
@@ -479,8 +496,9 @@ impl Stream<'_> {
         }
     }
 
-    fn disclosures(&mut self, content: Vec<u8>, offset: u64) -> Result<(), String> {
+    fn disclosures(&mut self, content: &[u8], offset: u64) -> Result<(), String> {
         let size = content.len();
+        let range = self.put(content);
         match self.last_entry() {
             Some(
                 Leaf::Entry {
@@ -491,7 +509,7 @@ impl Stream<'_> {
                     disclosures: slot @ None,
                     ..
                 },
-            ) => *slot = Some(content),
+            ) => *slot = Some(range),
             Some(Leaf::Entry { .. } | Leaf::Unread { .. } | Leaf::Withheld { .. }) | None => {
                 return Err(format!(
                     "the disclosures at byte {offset} belong to no entry"
@@ -504,22 +522,24 @@ impl Stream<'_> {
 
     fn dispatch(&mut self) {
         if !self.leaves.is_empty() {
-            self.pool
-                .send(std::mem::take(&mut self.leaves), Arc::clone(&self.keys));
+            let leaves = std::mem::take(&mut self.leaves);
+            let content = std::mem::take(&mut self.content);
+            self.content = self.pool.send(leaves, content, Arc::clone(&self.keys));
             self.bytes = 0;
         }
         while self.pool.is_full() && self.fold() {}
     }
 
     fn fold(&mut self) -> bool {
-        let Some(judged) = self.pool.take() else {
+        let Some(mut batch) = self.pool.take() else {
             return false;
         };
-        for leaf in judged {
+        for leaf in &mut batch.0 {
             self.due_notes();
             self.checks.leaf(leaf);
             self.seen = self.seen.saturating_add(1);
         }
+        self.pool.give_back(batch);
         true
     }
 

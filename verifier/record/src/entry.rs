@@ -510,4 +510,10 @@ impl<'a> Entry<'a> {
     pub fn payload(&self) -> &Payload {
         &self.payload
     }
+
+    /// What it says, without the bytes.
+    #[must_use]
+    pub fn into_payload(self) -> Payload {
+        self.payload
+    }
 }

@@ -189,19 +189,20 @@ impl<'a> Checks<'a> {
     }
 
     /// One leaf, after all leaves before it.
-    pub(crate) fn leaf(&mut self, judged: Judged) {
+    pub(crate) fn leaf(&mut self, judged: &mut Judged) {
         let digest = judged.digest();
         let index = self.log.position();
         self.items.disclosures = self.items.disclosures.saturating_add(judged.disclosed);
-        match judged.outcome {
-            Outcome::Withheld(level) => match self.log.append_withheld(level, judged.leaf) {
+        let leaf = judged.leaf;
+        match &mut judged.outcome {
+            Outcome::Withheld(level) => match self.log.append_withheld(*level, leaf) {
                 Ok(count) => {
                     self.counts.withheld = self.counts.withheld.saturating_add(count);
                     // Where calls are not read, nothing shows when they were, nor what lies between.
                     if self.reads_calls() {
                         self.withheld(index, count);
                         self.leave_out(index, count);
-                        self.receipts_withheld(index, count, (level == 0).then_some(digest));
+                        self.receipts_withheld(index, count, (*level == 0).then_some(digest));
                     }
                 }
                 Err(error) => self
@@ -212,11 +213,11 @@ impl<'a> Checks<'a> {
                 self.counts.entries = self.counts.entries.saturating_add(1);
                 self.unread = self.unread.saturating_add(1);
                 self.log.skip_index();
-                self.log.append(judged.leaf, None);
+                self.log.append(leaf, None);
             }
             Outcome::Malformed(error, signature) => {
                 self.counts.entries = self.counts.entries.saturating_add(1);
-                if let Some(signature) = signature {
+                if let Some(signature) = *signature {
                     let time = UnixMillis(0);
                     self.signature(
                         At {
@@ -239,7 +240,7 @@ impl<'a> Checks<'a> {
                     }
                 }
                 self.log.skip_index();
-                self.log.append(judged.leaf, None);
+                self.log.append(leaf, None);
             }
             Outcome::Entry(parsed) => {
                 self.counts.entries = self.counts.entries.saturating_add(1);
@@ -251,9 +252,9 @@ impl<'a> Checks<'a> {
                         time: parsed.payload.place.at,
                         tenant: None,
                     },
-                    *parsed,
+                    parsed,
                 );
-                self.log.append(judged.leaf, tenant);
+                self.log.append(leaf, tenant);
             }
         }
         self.given_at(self.log.position());
@@ -264,7 +265,7 @@ impl<'a> Checks<'a> {
     }
 
     /// One well-formed entry; gives the place of its tenant, and its number there.
-    fn entry(&mut self, at: At, parsed: Parsed) -> Option<(u32, u64)> {
+    fn entry(&mut self, at: At, parsed: &mut Parsed) -> Option<(u32, u64)> {
         let Parsed {
             payload,
             kid,
@@ -273,7 +274,8 @@ impl<'a> Checks<'a> {
             opened,
             proof,
         } = parsed;
-        (self.proof, self.evidence) = (proof, evidence);
+        (self.proof, self.evidence) = (proof.take(), std::mem::take(evidence));
+        let (kid, signature) = (*kid, *signature);
         let Payload {
             place,
             body,
@@ -289,45 +291,45 @@ impl<'a> Checks<'a> {
         self.timed(at);
         self.outside.claimed(at);
         self.signature(at, signature);
-        if let Body::Base(base) = &body {
+        if let Body::Base(base) = body {
             self.base(at, base);
         }
         self.membership(at, kid, place.base);
         let tenant = place.tenant.as_ref().and_then(|t| self.tenant_place(at, t));
         if let Some(run) = &place.run {
-            self.run_place(at, run, &body);
+            self.run_place(at, run, body);
         }
-        self.disclosures(at, &opened);
-        self.shown(at, &body, &opened);
+        self.disclosures(at, opened);
+        self.shown(at, body, opened);
         self.subject.first_at.get_or_insert(at.time.0);
         self.subject.last_at = Some(self.subject.last_at.unwrap_or(0).max(at.time.0));
         if let Some(epoch) = self.epochs.last_mut() {
             epoch.last_time = epoch.last_time.max(at.time);
         }
-        match &body {
+        match body {
             Body::Base(_) | Body::Run(_) => {}
             Body::Enrol(b) => self.enrol(at, b),
             Body::Intent(b) => {
-                self.intent(at, b, &opened);
-                self.intent_not_stopped(at, b, &opened);
+                self.intent(at, b, opened);
+                self.intent_not_stopped(at, b, opened);
             }
             Body::Decision(b) => {
-                self.decision(at, b, &opened);
-                self.outcome_not_stopped(at, b, &opened);
+                self.decision(at, b, opened);
+                self.outcome_not_stopped(at, b, opened);
             }
-            Body::Approval(b) => self.approval(at, b, &opened),
+            Body::Approval(b) => self.approval(at, b, opened),
             Body::Change(b) => self.change(at, b),
             Body::Event(b) => self.event(b),
             Body::Renewal(b) => self.renewal(at, b),
             Body::Adopt(b) => self.adopt(at, b),
             Body::Gap(b) => self.gap(at, b),
-            Body::Erasure(b) => self.erasure(at, b, &opened),
-            Body::Hold(b) => self.hold(at, b, &opened),
-            Body::Stop(b) => self.stop(at, b, &opened),
+            Body::Erasure(b) => self.erasure(at, b, opened),
+            Body::Hold(b) => self.hold(at, b, opened),
+            Body::Stop(b) => self.stop(at, b, opened),
             Body::Close(b) => self.close(at, b),
         }
         self.stray_proof(at);
-        self.receipt_at(at, &body);
+        self.receipt_at(at, body);
         tenant
     }
 }

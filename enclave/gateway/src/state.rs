@@ -186,6 +186,8 @@ pub struct State {
     halt_entries: BTreeMap<u64, ActionDigest>,
     holds: Holds,
     stops: Stops,
+    /// Of the adopted log that is being read.
+    inheriting: Stops,
     spending: Spending,
     signatures: VecDeque<(UnixMillis, [u8; 32])>,
     // Beside the fold: what running calls hold, and what only changes words.
@@ -214,6 +216,7 @@ impl State {
             halt_entries: BTreeMap::new(),
             holds: Holds::default(),
             stops: Stops::default(),
+            inheriting: Stops::default(),
             spending: Spending::default(),
             signatures: VecDeque::new(),
             running: HashMap::new(),
@@ -299,7 +302,8 @@ impl State {
         }
     }
 
-    /// Takes in one entry of a log that this gateway adopted, before its own: which calls were made, and under which keys.
+    /// Takes in one entry of a log that this gateway adopted, before its own: which calls were made, under which keys, and
+    /// which are stopped.
     ///
     /// Nothing else of another's log holds here: its approvals name another gateway, its runs and its policy are over.
     pub fn inherit(&mut self, entry: &Entry<'_>, disclosures: &[Disclosure]) {
@@ -317,6 +321,14 @@ impl State {
                 };
                 self.keys.settle(decision.call, outcome);
             }
+            Body::Stop(stop) => {
+                let at = EntryRef {
+                    index: entry.place().index,
+                    digest: entry.digest(),
+                };
+                self.inheriting
+                    .apply(stop, (&at, entry.place().at), disclosures);
+            }
             Body::Decision(_)
             | Body::Enrol(_)
             | Body::Base(_)
@@ -329,7 +341,6 @@ impl State {
             | Body::Gap(_)
             | Body::Erasure(_)
             | Body::Hold(_)
-            | Body::Stop(_)
             | Body::Close(_) => (),
         }
     }
@@ -337,6 +348,7 @@ impl State {
     /// An adopted log is at its end: nobody will settle what it leaves open.
     pub fn inherited(&mut self) {
         self.keys.abandon();
+        self.stops.take_over(&std::mem::take(&mut self.inheriting));
     }
 
     fn apply_intent(

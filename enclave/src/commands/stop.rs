@@ -75,7 +75,13 @@ struct Known {
     gateway: GatewayId,
     tenants: Vec<(String, TenantId)>,
     stops: Vec<Value>,
+    /// In force at a gateway whose work this one continues, and not ordered here.
+    taken_over: Vec<Value>,
 }
+
+/// What to do about a stop that was taken over.
+const ORDER_IT_HERE: &str =
+    "order it here by `countersign stop` with this --id, over the same calls";
 
 impl Order {
     pub(super) fn run(self) -> anyhow::Result<()> {
@@ -117,11 +123,14 @@ impl Resume {
         let key = read_signing_key(&self.person.key)?;
         let reach = &self.person.gateway;
         let known = known(reach, &key)?;
-        let stop = known
-            .stops
-            .iter()
-            .find(|s| s.get("id").and_then(Value::as_str) == Some(&self.id))
-            .with_context(|| format!("no stop {:?} is in force", self.id))?;
+        let named = |s: &&Value| s.get("id").and_then(Value::as_str) == Some(&self.id);
+        let stop = known.stops.iter().find(named);
+        ensure!(
+            stop.is_some() || !known.taken_over.iter().any(|s| named(&s)),
+            "stop {:?} was taken over from another gateway: {ORDER_IT_HERE}, then resume it",
+            self.id
+        );
+        let stop = stop.with_context(|| format!("no stop {:?} is in force", self.id))?;
         let text = |name: &str| stop.get(name).and_then(Value::as_str);
         let statement = StopStatement {
             act: StopAct::Resumed,
@@ -139,25 +148,43 @@ impl Listing {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let key = read_signing_key(&self.person.key)?;
         let known = known(&self.person.gateway, &key)?;
-        if known.stops.is_empty() {
+        if known.stops.is_empty() && known.taken_over.is_empty() {
             println!("nothing is stopped");
         }
         for stop in &known.stops {
-            let text = |name: &str| stop.get(name).and_then(Value::as_str);
-            let tenant = text("tenant").and_then(TenantId::from_hex);
-            let tenant = tenant.map(|id| {
-                let found = known.tenants.iter().find(|(_, t)| *t == id);
-                found.map_or_else(|| id.to_string(), |(name, _)| name.clone())
-            });
             println!(
-                "{}  {}  since entry {}: {}",
-                visible(text("id").unwrap_or_default()),
-                covers(tenant.as_deref(), text("agent"), text("capability")),
+                "{}  since entry {}: {}",
+                known.shown(stop),
                 stop.get("index").and_then(Value::as_u64).unwrap_or(0),
-                visible(text("reason").unwrap_or("(the reason cannot be read)")),
+                visible(
+                    stop.get("reason")
+                        .and_then(Value::as_str)
+                        .unwrap_or("(the reason cannot be read)")
+                ),
             );
         }
+        for stop in &known.taken_over {
+            let shown = known.shown(stop);
+            println!("{shown}  taken over from another gateway; to resume it, {ORDER_IT_HERE}");
+        }
         Ok(())
+    }
+}
+
+impl Known {
+    /// A stop's name, and what it covers.
+    fn shown(&self, stop: &Value) -> String {
+        let text = |name: &str| stop.get(name).and_then(Value::as_str);
+        let tenant = text("tenant").and_then(TenantId::from_hex);
+        let tenant = tenant.map(|id| {
+            let found = self.tenants.iter().find(|(_, t)| *t == id);
+            found.map_or_else(|| id.to_string(), |(name, _)| name.clone())
+        });
+        format!(
+            "{}  {}",
+            visible(text("id").unwrap_or_default()),
+            covers(tenant.as_deref(), text("agent"), text("capability")),
+        )
     }
 }
 
@@ -246,6 +273,7 @@ fn known(reach: &Reach, key: &SigningKey) -> anyhow::Result<Known> {
             .filter_map(|t| Some((text(t, "name")?, TenantId::from_hex(&text(t, "id")?)?)))
             .collect(),
         stops: list("stops").context("the answer has no list")?,
+        taken_over: list("taken_over").context("the answer has no list")?,
     })
 }
 

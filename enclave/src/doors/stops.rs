@@ -154,6 +154,13 @@ fn begin(gateway: &Gateway, id: &str, covers: &Covers) -> Result<(), (StatusCode
     if !state.stops().has_room() {
         return Err(conflict("there are too many stops"));
     }
+    // Whoever ends what was taken over by ordering it here has to speak for all that it covers.
+    let taken_over = state.stops().taken_over_as(id);
+    if taken_over.is_some_and(|known| !known.contains(covers)) {
+        return Err(conflict(
+            "a stop of this name was taken over with another gateway's log, and covers something else",
+        ));
+    }
     if state.stop(id, covers) {
         Ok(())
     } else {
@@ -177,6 +184,11 @@ fn expect_place(
             } else {
                 Err(conflict("the stop of this name covers something else"))
             }
+        }
+        (StopAct::Resumed, None) if state.stops().taken_over_as(&statement.id).is_some() => {
+            Err(conflict(
+                "this stop was taken over with another gateway's log: order it here, then resume it",
+            ))
         }
         (StopAct::Resumed, _) => Err(conflict("no stop of this name is in force")),
     }
@@ -258,13 +270,18 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, request: Request) 
         .filter(|t| person.tenants.contains(&t.name))
         .collect();
     let concerns = |tenant: Option<TenantId>| tenant.is_none_or(|t| own.iter().any(|o| o.id == t));
-    let in_force: Vec<(String, Ordered)> = gateway
-        .state()
-        .stops()
-        .in_force()
-        .filter(|(_, o)| concerns(o.covers.tenant))
-        .map(|(id, o)| (id.to_owned(), o.clone()))
-        .collect();
+    let (in_force, taken_over): (Vec<(String, Ordered)>, Vec<Value>) = {
+        let state = gateway.state();
+        let stops = state.stops();
+        let of_theirs = stops.in_force().filter(|(_, o)| concerns(o.covers.tenant));
+        let taken_over = stops.taken_over().filter(|(_, c)| concerns(c.tenant));
+        (
+            of_theirs
+                .map(|(id, o)| (id.to_owned(), o.clone()))
+                .collect(),
+            taken_over.map(|(id, c)| covering(id, c)).collect(),
+        )
+    };
     let stops: Vec<Value> = in_force
         .iter()
         .map(|(id, ordered)| shown(&gateway, id, ordered))
@@ -276,7 +293,17 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, request: Request) 
             .map(|t| object!({ "name": t.name, "id": t.id.to_string() }))
             .collect::<Vec<_>>(),
         "stops": stops,
+        "taken_over": taken_over,
     })))
+}
+
+fn covering(id: &str, covers: &Covers) -> Value {
+    object!({
+        "id": id,
+        "tenant": covers.tenant.map(|t| t.to_string()),
+        "capability": covers.capability,
+        "agent": covers.agent,
+    })
 }
 
 fn shown(gateway: &Gateway, id: &str, ordered: &Ordered) -> Value {

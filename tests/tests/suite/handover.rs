@@ -10,6 +10,7 @@ use countersign_record::entry::Body;
 use countersign_tests::auditor::{Auditor, Log, Verdict};
 use countersign_tests::client::Answer;
 use countersign_tests::machine::{Gateway, Machine};
+use countersign_tests::site::ALPHA;
 use countersign_verify::codes::Code;
 use countersign_verify::handover::link;
 use countersign_verify::ledger::State;
@@ -185,6 +186,47 @@ fn a_stop_in_good_order_hands_over_all_and_calls_that_were_open_are_counted() {
         let limits = ["--of", &first.id, "--profile", profile];
         auditor.verify(&second.export_of(&limits)).assert_verified();
     }
+}
+
+#[test]
+fn what_was_stopped_at_a_gateway_that_is_gone_stays_stopped_at_its_successor() {
+    let mut old = Machine::enrolled();
+    let mut first = old.start();
+    let stop = |gateway: &Gateway, more: &[&str]| {
+        let named = ["stop", "--agent", ALPHA, "--id", "wild", "--reason", "wild"];
+        gateway.order(&[&named[..], more].concat())
+    };
+    stop(&first, &[]).unwrap();
+    assert!(first.stop().success());
+    let disk = old.snapshot_state();
+    old.destroy();
+    let new = old.replacement();
+    new.adopt(disk.path(), &old.path().join("fleet.cose"));
+    let mut second = new.start();
+    assert_eq!(append(&second, "one").code(), "stopped");
+    // Nor does a restart forget it.
+    second.kill();
+    let second = new.start();
+    assert_eq!(append(&second, "one").code(), "stopped");
+    let listed = second.order(&["stops"]).unwrap();
+    assert!(
+        listed.contains("taken over from another gateway"),
+        "{listed}"
+    );
+    let resume = || second.order(&["resume", "--id", "wild", "--reason", "mended"]);
+    let said = resume().unwrap_err();
+    assert!(said.contains("order it here"), "{said}");
+    let said = stop(&second, &["--capability", "effects.append"]).unwrap_err();
+    assert!(said.contains("covers something else"), "{said}");
+    stop(&second, &[]).unwrap();
+    resume().unwrap();
+    assert!(append(&second, "one").is_ok());
+    let verdict = new
+        .auditor()
+        .knowing(&old.auditor())
+        .verify(&second.export());
+    verdict.assert_verified();
+    assert_eq!(verdict.state("stops"), "pass", "{}", verdict.text);
 }
 
 #[test]

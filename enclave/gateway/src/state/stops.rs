@@ -6,6 +6,9 @@
 //!
 //! A stop counts as soon as its signature held, before its entry is durable: [`super::State::stop`]. From
 //! then on no call is admitted that it covers; once it is folded, it is part of what decides.
+//!
+//! Stops of a gateway whose work this one continues count in the same way, until a person orders them here, by the same
+//! name and over the same calls: this log says then who stopped what, and who may resume it.
 
 use super::opened;
 use countersign_record::body::{Stop, StopAct};
@@ -18,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub const MAX_STOPS: usize = 10_000;
 
 /// Which calls. Of what is named, all must fit; what names nothing covers every call.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Covers {
     /// Calls of this tenant.
     pub tenant: Option<TenantId>,
@@ -75,6 +78,8 @@ pub struct Stops {
     in_force: HashMap<Covers, BTreeSet<String>>,
     /// Beside the fold: those whose entries are not durable yet.
     entering: BTreeMap<String, Covers>,
+    /// In force at gateways whose work this one continues, and not ordered here.
+    taken_over: BTreeMap<String, BTreeSet<Covers>>,
 }
 
 impl Stops {
@@ -97,6 +102,7 @@ impl Stops {
                     capability: stop.capability.clone(),
                     agent: named.map(|a| String::from_utf8_lossy(a).into_owned()),
                 };
+                self.ordered_here(&stop.id, &covers);
                 let ids = self.in_force.entry(covers.clone()).or_default();
                 ids.insert(stop.id.clone());
                 let ordered = Ordered {
@@ -123,16 +129,47 @@ impl Stops {
         }
     }
 
+    /// Takes over what is in force in another gateway's log.
+    pub(super) fn take_over(&mut self, theirs: &Self) {
+        for (id, ordered) in theirs.in_force() {
+            let known = self.taken_over.entry(id.to_owned()).or_default();
+            known.insert(ordered.covers.clone());
+        }
+    }
+
+    fn ordered_here(&mut self, id: &str, covers: &Covers) {
+        if let Some(known) = self.taken_over.get_mut(id) {
+            known.remove(covers);
+            if known.is_empty() {
+                self.taken_over.remove(id);
+            }
+        }
+    }
+
+    /// What stops of this name cover that were taken over.
+    #[must_use]
+    pub fn taken_over_as(&self, id: &str) -> Option<&BTreeSet<Covers>> {
+        self.taken_over.get(id)
+    }
+
+    /// Stops that were taken over, by name.
+    pub fn taken_over(&self) -> impl Iterator<Item = (&str, &Covers)> {
+        let named = self.taken_over.iter();
+        named.flat_map(|(id, known)| known.iter().map(move |covers| (id.as_str(), covers)))
+    }
+
     /// A stop counts from now on, whatever becomes of its entry. Whether it is one of a kind, or the same again.
     pub(super) fn begin(&mut self, id: &str, covers: &Covers) -> bool {
         let known = self.entering.entry(id.to_owned());
         known.or_insert_with(|| covers.clone()) == covers
     }
 
-    /// Whether a stop covers a call that is not yet part of what decides.
+    /// Whether a stop covers a call that is not yet part of what decides: it is on its way into the log, or taken over.
     #[must_use]
     pub fn entering_over(&self, call: Called<'_>) -> bool {
-        self.entering.values().any(|covers| covers.has(call))
+        let taken_over = self.taken_over.values().flatten();
+        let mut all = self.entering.values().chain(taken_over);
+        all.any(|covers| covers.has(call))
     }
 
     /// The identifier of a folded stop that covers a call.

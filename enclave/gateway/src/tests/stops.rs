@@ -176,3 +176,41 @@ fn a_stop_counts_before_its_entry_is_durable() {
     assert!(!world.state.stops().entering_over(called));
     assert_eq!(world.state.stops().over(called), Some("a"));
 }
+
+#[test]
+fn stops_of_a_gateway_that_is_gone_count_at_its_successor_until_they_are_ordered_there() {
+    let mut world = World::new();
+    order(&mut world, StopAct::Stopped, "a", &agent());
+    order(&mut world, StopAct::Stopped, "over", &tenant());
+    order(&mut world, StopAct::Resumed, "over", &tenant());
+    world.replace_gateway();
+    let called = Called {
+        tenant: DEMO,
+        capability: "customers.read_query",
+        agent: "agent:demo/reader@1",
+    };
+    let taken_over: Vec<_> = world.state.stops().taken_over().collect();
+    assert_eq!(taken_over, [("a", &agent())]);
+    assert!(world.state.stops().entering_over(called));
+    let other = Called {
+        agent: "agent:demo/erasure@1",
+        ..called
+    };
+    assert!(!world.state.stops().entering_over(other));
+    // Neither another name nor other calls end it.
+    order(&mut world, StopAct::Stopped, "b", &agent());
+    order(&mut world, StopAct::Stopped, "a", &tenant());
+    assert!(world.state.stops().entering_over(called));
+}
+
+#[test]
+fn a_stop_that_was_taken_over_is_resumed_by_ordering_it_first() {
+    let mut world = World::new();
+    order(&mut world, StopAct::Stopped, "a", &agent());
+    world.replace_gateway();
+    order(&mut world, StopAct::Stopped, "a", &agent());
+    assert_eq!(read(&mut world, READER), Some(Code::Stopped));
+    order(&mut world, StopAct::Resumed, "a", &agent());
+    assert_eq!(world.state.stops().taken_over().count(), 0);
+    assert_eq!(read(&mut world, READER), None);
+}

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-packages=(gcc libc6-dev pkg-config python3 python3-venv swtpm)
+packages=(gcc libc6-dev make pkg-config python3 python3-venv swtpm)
 venv=demo/.venv
 
 say() { printf '\n%s\n' "$*"; }

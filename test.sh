@@ -20,7 +20,7 @@ in_verifier() {
 }
 
 install_packages() {
-  local packages=(faketime gcc git libc6-dev libtss2-dev libtss2-tcti-swtpm0 openssl pkg-config python3 python3-venv swtpm) missing=() package
+  local packages=(faketime gcc git libc6-dev libtss2-dev libtss2-tcti-swtpm0 make openssl pkg-config python3 python3-venv swtpm) missing=() package
   command -v npm >/dev/null || packages+=(npm)
   command -v dpkg-query >/dev/null || { echo "no dpkg here; going on as if installed: ${packages[*]}"; return; }
   for package in "${packages[@]}"; do

@@ -4,14 +4,19 @@
 //! before the clock starts, so that the load takes as little of the two cores as possible.
 
 use crate::figures::{micros, percentile};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use bytes::{Buf as _, BytesMut};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Requests, whole, as they go over the wire.
 pub enum Requests {
@@ -25,14 +30,16 @@ pub enum Requests {
 pub struct Load {
     /// `host:port`.
     pub to: String,
+    /// Over TLS, with an authority that is believed. Connections are made before the clock starts.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Requests.
     pub requests: Requests,
     /// Clients.
     pub clients: usize,
     /// How long.
     pub lasting: Duration,
-    /// What an answer has to contain.
-    pub expected: &'static str,
+    /// What an answer has to contain: one of these.
+    pub expected: &'static [&'static str],
 }
 
 /// What came of it.
@@ -42,6 +49,8 @@ pub struct Run {
     pub times: Vec<u32>,
     /// When each call began and ended, in microseconds since 1970; in the order of their ends per client.
     pub spans: Vec<(u64, u64)>,
+    /// Which of what was expected each answer has, in the order of [`Self::spans`].
+    pub answers: Vec<usize>,
     /// How long it took.
     pub elapsed: Duration,
     /// Stages by `Server-Timing`, in microseconds: name and values.
@@ -73,7 +82,7 @@ struct Shared {
     requests: Requests,
     next: Cell<usize>,
     until: Instant,
-    expected: &'static str,
+    expected: &'static [&'static str],
 }
 
 impl Shared {
@@ -99,6 +108,7 @@ impl Shared {
 pub fn run(load: Load) -> Result<Run> {
     let Load {
         to,
+        tls,
         requests,
         clients,
         lasting,
@@ -112,7 +122,15 @@ pub fn run(load: Load) -> Result<Run> {
         for _ in 0..clients {
             let stream = TcpStream::connect(&to).await.context("cannot connect")?;
             stream.set_nodelay(true)?;
-            connections.push(stream);
+            connections.push(match &tls {
+                None => Either::Clear(stream),
+                Some(config) => {
+                    let host = to.rsplit_once(':').map_or(to.as_str(), |(host, _)| host);
+                    let name = ServerName::try_from(host.to_owned())?;
+                    let connector = TlsConnector::from(Arc::clone(config));
+                    Either::Tls(Box::new(connector.connect(name, stream).await?))
+                }
+            });
         }
         let began = Instant::now();
         let shared = Rc::new(Shared {
@@ -123,13 +141,22 @@ pub fn run(load: Load) -> Result<Run> {
         });
         let tasks: Vec<_> = connections
             .into_iter()
-            .map(|stream| tokio::task::spawn_local(client(stream, Rc::clone(&shared))))
+            .map(|stream| {
+                let shared = Rc::clone(&shared);
+                tokio::task::spawn_local(async move {
+                    match stream {
+                        Either::Clear(stream) => client(stream, shared).await,
+                        Either::Tls(stream) => client(*stream, shared).await,
+                    }
+                })
+            })
             .collect();
         let mut all = Run::default();
         for task in tasks {
             let one = task.await??;
             all.times.extend(one.times);
             all.spans.extend(one.spans);
+            all.answers.extend(one.answers);
             for (name, values) in one.stages {
                 match all.stages.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, known)) => known.extend(values),
@@ -143,12 +170,21 @@ pub fn run(load: Load) -> Result<Run> {
     })
 }
 
-async fn client(mut stream: TcpStream, shared: Rc<Shared>) -> Result<Run> {
+enum Either {
+    Clear(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+async fn client(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    shared: Rc<Shared>,
+) -> Result<Run> {
     let mut run = Run::default();
     let mut buffer = BytesMut::with_capacity(16 * 1024);
     while let Some(request) = shared.next() {
         let (began, wall) = (Instant::now(), wall_micros());
         stream.write_all(request).await?;
+        stream.flush().await?;
         let (head, body) = answer(&mut stream, &mut buffer).await?;
         let time = micros(began.elapsed());
         run.times.push(time);
@@ -159,10 +195,10 @@ async fn client(mut stream: TcpStream, shared: Rc<Shared>) -> Result<Run> {
                 .get(head.len()..head.len() + body)
                 .unwrap_or_default(),
         )?;
-        ensure!(
-            head.starts_with("HTTP/1.1 200") && text.contains(shared.expected),
-            "unexpected answer: {head}{text}"
-        );
+        let known = shared.expected.iter().position(|e| text.contains(e));
+        let known = known.filter(|_| head.starts_with("HTTP/1.1 200"));
+        run.answers
+            .push(known.with_context(|| format!("unexpected answer: {head}{text}"))?);
         stages(head, &mut run.stages);
         let whole = head.len() + body;
         buffer.advance(whole);
@@ -171,7 +207,10 @@ async fn client(mut stream: TcpStream, shared: Rc<Shared>) -> Result<Run> {
 }
 
 /// Reads one answer into the buffer; lengths of its head and body.
-async fn answer(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<(usize, usize)> {
+async fn answer(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> Result<(usize, usize)> {
     let mut head = None;
     loop {
         if head.is_none() {

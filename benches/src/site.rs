@@ -5,10 +5,16 @@
 use crate::load::Requests;
 use crate::upstream::{DESCRIPTOR, TOOL};
 use anyhow::{Context as _, Result, bail, ensure};
+use countersign::keys::sign_statement;
 use countersign_json::descriptor::{RawTool, descriptor_digest};
+use countersign_record::body::StopAct;
+use countersign_record::cbor::Cbor as _;
+use countersign_record::digest::{GatewayId, Nonce, UnixMillis};
+use countersign_record::statement::{STOP_TYP, StopStatement};
 use countersign_signatures::http::{
     Header, HttpRequest, Scheme, SigningParameters, UnixSeconds, sign_request,
 };
+use countersign_tests::certificates::Ca;
 use ed25519_dalek::{Signer as _, SigningKey};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -143,6 +149,26 @@ impl Site {
         Self::make_with(dir, upstream, renewal_seconds, crate::controls::add)
     }
 
+    /// The same over TLS, with a certificate of this authority.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub fn make_tls(dir: &Path, upstream: &str, renewal_seconds: u64, ca: &Ca) -> Result<Self> {
+        let own = ca.issue("gateway", "IP:127.0.0.1");
+        Self::make_with(dir, upstream, renewal_seconds, |site| {
+            edit(&site.join("countersign.toml"), |line| {
+                Some(if line.starts_with("plain_http") {
+                    format!(
+                        "\n[tls]\ncertificate = {:?}\nkey = {:?}",
+                        own.certificate, own.key
+                    )
+                } else {
+                    line.to_owned()
+                })
+            })
+        })
+    }
+
     fn make_with(
         dir: &Path,
         upstream: &str,
@@ -224,7 +250,8 @@ impl Site {
         fs::write(site.join("capabilities/read_query.toml"), capability)?;
         fs::write(site.join("policies/bench.cedar"), POLICY)?;
         edit(&site.join("approvers/privacy.toml"), |line| {
-            (!line.starts_with("capabilities")).then(|| line.to_owned())
+            let line = line.replace("[\"privacy\", ", "[\"privacy\", \"stop\", ");
+            (!line.starts_with("capabilities")).then_some(line)
         })?;
         edit(&site.join("countersign.toml"), |line| {
             Some(if line.starts_with("interval_seconds") {
@@ -263,17 +290,22 @@ impl Site {
             .ready
             .split_ascii_whitespace()
             .next()
-            .and_then(|url| url.strip_prefix("http://"))
+            .and_then(|url| url.split_once("://"))
             .context("no address")?
+            .1
             .to_owned();
         let keys = self.dir.join("site/keys");
         let token = fs::read_to_string(keys.join("agent-reader.token"))?;
-        let key = countersign::keys::read_signing_key(&keys.join("agent-erasure.key"))?;
+        let read = |name: &str| countersign::keys::read_signing_key(&keys.join(name));
+        let id = process.ready.split_ascii_whitespace().last();
+        let id = id.and_then(GatewayId::from_hex);
         Ok(Gateway {
+            id: id.context("the gateway does not say who it is")?,
             process,
             address,
             token: token.trim().to_owned(),
-            key,
+            key: read("agent-erasure.key")?,
+            officer: read("approver-privacy.key")?,
             began,
         })
     }
@@ -332,8 +364,10 @@ pub struct Gateway {
     pub address: String,
     /// When its process was started.
     pub began: Instant,
+    id: GatewayId,
     token: String,
     key: SigningKey,
+    officer: SigningKey,
 }
 
 /// Path of the MCP door of our adapter.
@@ -369,6 +403,32 @@ impl Gateway {
     pub fn with_token(&self) -> Requests {
         let header = format!("authorization: Bearer {}\r\n", self.token);
         Requests::Same(request(&self.address, DOOR, &body(1), &header))
+    }
+
+    /// A person's signed word that everything is stopped, or goes on.
+    ///
+    /// # Errors
+    /// If there are no random bytes.
+    pub fn stop_order(&self, act: StopAct, id: &str) -> Result<Vec<u8>> {
+        let issued = crate::load::wall_micros() / 1000;
+        let statement = StopStatement {
+            gateway: self.id,
+            act,
+            id: id.to_owned(),
+            tenant: None,
+            capability: None,
+            agent: None,
+            reason: "a measurement".to_owned(),
+            signer: countersign::keys::public(&self.officer).id(),
+            issued: UnixMillis(issued),
+            expires: UnixMillis(issued + 60_000),
+            nonce: Nonce(*countersign::keys::random::<32>()?),
+        };
+        Ok(sign_statement(
+            &self.officer,
+            STOP_TYP,
+            statement.to_bytes(),
+        ))
     }
 
     /// `count` calls of an agent that signs (RFC 9421, assurance 3), signed now.

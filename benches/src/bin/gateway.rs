@@ -6,7 +6,8 @@
 //! (about 2 KiB an answer), a bare JSON reverse proxy of the gateway's stack, and `countersign
 //! serve` on a software TPM with its log on this disk. Clients wait for each answer. The table
 //! has the median round by calls a second; beside it the processor time of the one in the middle,
-//! the gateway's own `Server-Timing`, and a bare flush before and during the load. `controls` is `token` at a second
+//! the gateway's own `Server-Timing`, and a bare flush before and during the load. `tls` is `token` over TLS 1.3,
+//! `controls` is `token` at another
 //! gateway, whose site is large and has all controls ([`countersign_benches::controls`]).
 
 #![expect(
@@ -20,7 +21,10 @@ use countersign_benches::figures::{Flush, cpu_micros, load_average, machine, mea
 use countersign_benches::load::{Load, Run, run};
 use countersign_benches::site::{Gateway, Running, Site, direct};
 use countersign_benches::upstream::play_role;
+use countersign_tests::certificates::Ca;
+use rustls::ClientConfig;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -73,15 +77,17 @@ enum Way {
     Direct,
     Proxy,
     Token,
+    Tls,
     Controls,
     Signed,
 }
 
 impl Way {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Direct,
         Self::Proxy,
         Self::Token,
+        Self::Tls,
         Self::Controls,
         Self::Signed,
     ];
@@ -91,6 +97,7 @@ impl Way {
             Self::Direct => "direct",
             Self::Proxy => "proxy",
             Self::Token => "token",
+            Self::Tls => "tls",
             Self::Controls => "controls",
             Self::Signed => "signed",
         }
@@ -102,7 +109,10 @@ impl Way {
     }
 
     fn records(self) -> bool {
-        matches!(self, Self::Token | Self::Controls | Self::Signed)
+        matches!(
+            self,
+            Self::Token | Self::Tls | Self::Controls | Self::Signed
+        )
     }
 }
 
@@ -120,6 +130,8 @@ struct Bench<'a> {
     gateway: &'a Gateway,
     /// Started only if it is measured: checking so large a site takes a while.
     controlled: Option<&'a Gateway>,
+    /// Over TLS, and what its clients believe.
+    private: Option<(&'a Gateway, Arc<ClientConfig>)>,
     lasting: Duration,
     dir: &'a Path,
 }
@@ -129,25 +141,49 @@ impl Bench<'_> {
         self.controlled.context("the large site was not started")
     }
 
+    fn private(&self) -> Result<&(&Gateway, Arc<ClientConfig>)> {
+        let private = self.private.as_ref();
+        private.context("the site with TLS was not started")
+    }
+
     fn round(&self, way: Way, clients: usize, likely: usize) -> Result<Round> {
         let (to, process) = match way {
             Way::Direct => (authority(self.upstream)?, self.upstream.id()),
             Way::Proxy => (authority(self.proxy)?, self.proxy.id()),
             Way::Token | Way::Signed => (self.gateway.address.clone(), self.gateway.process.id()),
+            Way::Tls => {
+                let (private, _) = self.private()?;
+                (private.address.clone(), private.process.id())
+            }
             Way::Controls => {
                 let controlled = self.controlled()?;
                 (controlled.address.clone(), controlled.process.id())
             }
         };
         let (requests, expected) = match way {
-            Way::Direct | Way::Proxy => (direct(&to), "\"isError\":false"),
-            Way::Token => (self.gateway.with_token(), "\"verdict\":\"allow\""),
+            Way::Direct | Way::Proxy => (direct(&to), &["\"isError\":false"] as &[&str]),
+            Way::Token => (self.gateway.with_token(), &["\"verdict\":\"allow\""] as _),
+            Way::Tls => (
+                self.private()?.0.with_token(),
+                &["\"verdict\":\"allow\""] as _,
+            ),
             // Rules that look at every result make every verdict `modify`.
-            Way::Controls => (self.controlled()?.with_token(), "\"verdict\":\"modify\""),
-            Way::Signed => (self.gateway.signed(likely)?, "\"verdict\":\"allow\""),
+            Way::Controls => (
+                self.controlled()?.with_token(),
+                &["\"verdict\":\"modify\""] as _,
+            ),
+            Way::Signed => (
+                self.gateway.signed(likely)?,
+                &["\"verdict\":\"allow\""] as _,
+            ),
+        };
+        let tls = match way {
+            Way::Tls => Some(Arc::clone(&self.private()?.1)),
+            Way::Direct | Way::Proxy | Way::Token | Way::Controls | Way::Signed => None,
         };
         let load = Load {
             to,
+            tls,
             requests,
             clients,
             lasting: self.lasting,
@@ -216,17 +252,24 @@ fn main() -> Result<()> {
     let site = Site::make(dir.path(), &upstream.ready, options.renewal)?;
     let gateway = site.serve()?;
     let large = tempfile::tempdir()?;
-    let controlled = if options.wants(Way::Controls) {
-        let site = Site::make_controlled(large.path(), &upstream.ready, options.renewal)?;
-        Some(site.serve()?)
-    } else {
-        None
-    };
+    let with_controls = options
+        .wants(Way::Controls)
+        .then(|| Site::make_controlled(large.path(), &upstream.ready, options.renewal))
+        .transpose()?;
+    let controlled = with_controls.as_ref().map(Site::serve).transpose()?;
+    let private = tempfile::tempdir()?;
+    let ca = options.wants(Way::Tls).then(|| Ca::make(private.path()));
+    let with_tls = ca
+        .as_ref()
+        .map(|ca| Site::make_tls(private.path(), &upstream.ready, options.renewal, ca))
+        .transpose()?;
+    let over_tls = with_tls.as_ref().map(Site::serve).transpose()?;
     let bench = Bench {
         upstream: &upstream,
         proxy: &proxy,
         gateway: &gateway,
         controlled: controlled.as_ref(),
+        private: over_tls.as_ref().zip(ca.as_ref().map(Ca::client)),
         lasting: Duration::from_secs(options.seconds),
         dir: dir.path(),
     };
@@ -251,8 +294,8 @@ fn main() -> Result<()> {
         );
         measure(&bench, &options, *clients)?;
     }
-    if let Some(controlled) = controlled {
-        controlled.process.stop()?;
+    for gateway in [controlled, over_tls].into_iter().flatten() {
+        gateway.process.stop()?;
     }
     gateway.process.stop()
 }

@@ -1,12 +1,13 @@
 //! What a gateway costs beside its calls: starting, reading a long log, renewing, memory.
 //!
-//! `lifecycle [--entries N] [--seconds N] [--only boot|recovery|renewal]`
+//! `lifecycle [--entries N] [--seconds N] [--only boot|recovery|renewal|stop]`
 //!
 //! `boot`: from the start of the process to `ready` and to the first answered call; on a new log,
 //! after a stop in good order, and after SIGKILL. `recovery`: the same with N entries in the log
 //! (100,000 unless told), each call being two. `renewal`: load by 16 clients with a renewal every
 //! 5 seconds (the shortest that the settings take); calls that were under way while a renewal was made, by
-//! the log's own times, against all others.
+//! the log's own times, against all others. `stop`: under the same load, from when a person's order to stop everything is
+//! sent until no call is let through any more, and until the order is answered.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,17 +16,19 @@
     reason = "measurements for people, at the console"
 )]
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use countersign_benches::figures::{load_average, machine, memory_kib, percentile};
-use countersign_benches::load::{Load, Run, run};
+use countersign_benches::load::{Load, Run, run, wall_micros};
 use countersign_benches::site::{Gateway, Running, Site};
 use countersign_benches::upstream::play_role;
 use countersign_record::binding::RenewalStatement;
+use countersign_record::body::StopAct;
 use countersign_record::cbor::Cbor as _;
 use countersign_record::entry::{Body, Entry};
 use countersign_record::export::{Framer, ItemKind};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -73,6 +76,9 @@ fn main() -> Result<()> {
     if wanted("renewal") {
         renewal(&upstream.ready, Duration::from_secs(options.seconds))?;
     }
+    if wanted("stop") {
+        stop(&upstream.ready)?;
+    }
     Ok(())
 }
 
@@ -99,10 +105,11 @@ fn start(site: &Site, what: &str) -> Result<Gateway> {
 fn load(gateway: &Gateway, clients: usize, lasting: Duration) -> Result<Run> {
     run(Load {
         to: gateway.address.clone(),
+        tls: None,
         requests: gateway.with_token(),
         clients,
         lasting: lasting.max(Duration::from_millis(1)),
-        expected: "\"verdict\":\"allow\"",
+        expected: &["\"verdict\":\"allow\""],
     })
 }
 
@@ -207,6 +214,79 @@ fn renewal(upstream: &str, lasting: Duration) -> Result<()> {
             times.last().copied().unwrap_or(0)
         );
     }
+    Ok(())
+}
+
+/// Orders to stop everything, and to let it go on, while clients call.
+fn stop(upstream: &str) -> Result<()> {
+    const CLIENTS: usize = 16;
+    const ORDERS: usize = 20;
+    println!(
+        "\nstop of everything, {ORDERS} times, {CLIENTS} clients (load average {})",
+        load_average()
+    );
+    let dir = tempfile::tempdir()?;
+    let site = Site::make(dir.path(), upstream, 600)?;
+    let gateway = site.serve()?;
+    let (mut lasted, mut answered) = (Vec::new(), Vec::new());
+    for number in 0..ORDERS {
+        let id = format!("stop-{number}");
+        let order = gateway.stop_order(StopAct::Stopped, &id)?;
+        let ordering = std::thread::spawn({
+            let to = gateway.address.clone();
+            move || {
+                std::thread::sleep(Duration::from_millis(300));
+                let sent = wall_micros();
+                post(&to, &order).map(|()| (sent, wall_micros()))
+            }
+        });
+        let run = run(Load {
+            to: gateway.address.clone(),
+            tls: None,
+            requests: gateway.with_token(),
+            clients: CLIENTS,
+            lasting: Duration::from_millis(500),
+            expected: &["\"verdict\":\"allow\"", "stopped"],
+        })?;
+        let joined = ordering.join();
+        let (sent, answer) = joined.map_err(|_| anyhow::anyhow!("the order panicked"))??;
+        let calls = run.spans.iter().zip(&run.answers);
+        let let_through = calls.filter(|(_, answer)| **answer == 0);
+        let last = let_through.map(|((began, _), _)| *began).max();
+        lasted.push(u32::try_from(last.unwrap_or(0).saturating_sub(sent))?);
+        answered.push(u32::try_from(answer - sent)?);
+        post(
+            &gateway.address,
+            &gateway.stop_order(StopAct::Resumed, &id)?,
+        )?;
+    }
+    gateway.process.stop()?;
+    for (what, mut times) in [
+        ("the last call that was let through began", lasted),
+        ("the order was answered", answered),
+    ] {
+        times.sort_unstable();
+        println!(
+            "{what:>42}: p50 {:>6} µs, longest {:>6} µs after it was sent",
+            percentile(&times, 50.0),
+            times.last().copied().unwrap_or(0)
+        );
+    }
+    Ok(())
+}
+
+/// Sends a signed statement about a stop, and expects that it is taken.
+fn post(to: &str, statement: &[u8]) -> Result<()> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_nodelay(true)?;
+    let head = format!(
+        "POST /v1/stops HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        statement.len()
+    );
+    stream.write_all(&[head.as_bytes(), statement].concat())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "refused: {answer}");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use countersign_record::entry::{Body, MAX_ENTRY_BYTES, Payload, Place};
 use countersign_record::merkle::entry_digest;
 use ed25519_dalek::Signer as _;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// Entries signed before the committer is offered them. Larger keeps it waiting, smaller makes it flush too often.
 const CHUNK: usize = 32;
@@ -153,13 +153,37 @@ pub(crate) struct Queue {
     /// Somebody gives out places.
     pub(crate) sequencing: bool,
     pub(crate) signed: Vec<Signed>,
+    /// What the committer waits for, if it waits.
+    pub(crate) awaited: Awaited,
     pub(crate) failed: Option<Failed>,
     pub(crate) commands: VecDeque<crate::commit::Command>,
     pub(crate) health: Health,
     pub(crate) stopping: bool,
 }
 
+/// What the committer is woken for. To wake a thread that does not wait costs a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Awaited {
+    /// Nothing: it is at work, and looks again before it waits.
+    #[default]
+    Nothing,
+    /// So many signed entries, or anything else there is to do.
+    Signed(usize),
+}
+
 impl Queue {
+    /// Whether the committer is to be woken now. Asked when a turn ends.
+    fn wakes_committer(&mut self) -> bool {
+        let Awaited::Signed(count) = self.awaited else {
+            return false;
+        };
+        let wakes = self.signed.len() >= count || self.is_left() || self.is_over();
+        if wakes {
+            self.awaited = Awaited::Nothing;
+        }
+        wakes
+    }
+
     /// Takes a draft, or says why not.
     fn push(
         &mut self,
@@ -352,15 +376,24 @@ impl<'s> Turn<'s> {
             return Some(Work::Sign(queue.health));
         }
         queue.sequencing = false;
-        drop(queue);
-        self.shared.to_commit.notify_one();
+        wake(self.shared, queue);
         None
     }
 
     /// Gives the part up although there may be more to do, which the committer sees to.
     fn end(&self) {
-        locked(&self.shared.queue).sequencing = false;
-        self.shared.to_commit.notify_one();
+        let mut queue = locked(&self.shared.queue);
+        queue.sequencing = false;
+        wake(self.shared, queue);
+    }
+}
+
+/// Wakes the committer if there is what it waits for.
+fn wake(shared: &Shared, mut queue: MutexGuard<'_, Queue>) {
+    let wakes = queue.wakes_committer();
+    drop(queue);
+    if wakes {
+        shared.to_commit.notify_one();
     }
 }
 
@@ -501,10 +534,10 @@ fn publish(shared: &Shared, signed: Vec<Signed>, refused: Vec<Refused>) {
         Some(failed) => failed.entries.extend(signed),
         None => queue.signed.extend(signed),
     }
-    let enough = queue.signed.len() >= ENOUGH;
-    drop(queue);
-    if enough {
-        shared.to_commit.notify_one();
+    if queue.signed.len() >= ENOUGH {
+        wake(shared, queue);
+    } else {
+        drop(queue);
     }
     for (done, _, error) in refused {
         done(Err(error));

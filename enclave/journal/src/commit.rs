@@ -5,10 +5,10 @@
 //! fill, and the new head. Memory follows the disk: tree, tenants and index change only
 //! after the commit.
 //!
-//! An idle journal flushes at once. Under load the committer waits until everything that
-//! has arrived is signed, so that one flush carries it all.
+//! An idle journal flushes at once. Under load the committer waits until everything that has arrived is signed, and for
+//! a moment until half of the open calls have brought something, so that one flush carries it all.
 
-use crate::append::{Appended, ENOUGH, Failed, Signed, sequence};
+use crate::append::{Appended, Awaited, ENOUGH, Failed, Signed, sequence};
 use crate::erase::{SubjectName, destroy, wrap_rows, wrap_some};
 use crate::error::{Fault, StoreError};
 use crate::journal::{Durable, EpochSigner, Health, Shared, locked};
@@ -28,6 +28,10 @@ use std::time::Duration;
 
 /// Most entries of one flush.
 const MAX_BATCH: usize = 1024;
+/// A flush of so many entries says that more are on their way: the next one gathers them.
+const BUSY: usize = 4;
+/// How long the entries of a busy log are gathered at most. A flush takes about half of it.
+const GATHERING: Duration = Duration::from_millis(1);
 /// Milliseconds between checkpoints while entries arrive, and how long an idle journal waits before one.
 const CHECKPOINT_EVERY: u64 = 1000;
 
@@ -162,6 +166,7 @@ pub(crate) fn run_committer(shared: &Shared, files: &Files) {
             files,
             statements,
             noted: None,
+            flushed: 0,
         }
         .run(),
         Err(error) => {
@@ -211,6 +216,8 @@ struct Committer<'c> {
     statements: Statements<'c>,
     /// Milliseconds since boot of the newest entry when the newest checkpoint was made.
     noted: Option<u64>,
+    /// Entries of the last flush.
+    flushed: usize,
 }
 
 impl Committer<'_> {
@@ -228,13 +235,16 @@ impl Committer<'_> {
 
     fn next_work(&self) -> Work {
         let mut queue = locked(&self.shared.queue);
+        let mut gathered = false;
         loop {
             if let Some(command) = queue.commands.pop_front() {
                 return Work::Obey(command);
             }
-            let ready = !queue.signed.is_empty()
-                && (queue.signed.len() >= ENOUGH || (queue.drafts.is_empty() && !queue.sequencing));
-            if ready {
+            let settled = queue.drafts.is_empty() && !queue.sequencing;
+            let some = !queue.signed.is_empty() && settled;
+            let worth = self.worth_a_flush(queue.reserved);
+            let many = queue.signed.len() >= worth;
+            if (some && (many || gathered)) || queue.signed.len() >= ENOUGH {
                 let count = batch_length(&queue.signed);
                 let rest = queue.signed.split_off(count);
                 let batch = std::mem::replace(&mut queue.signed, rest);
@@ -246,13 +256,21 @@ impl Committer<'_> {
             if queue.is_over() {
                 return Work::Stop;
             }
-            let wait = Duration::from_millis(CHECKPOINT_EVERY);
+            // What waits to be signed is signed by a thread that is at it, and wakes this one.
+            let (wait, count) = if some {
+                (GATHERING, worth)
+            } else {
+                (Duration::from_millis(CHECKPOINT_EVERY), 1)
+            };
+            queue.awaited = Awaited::Signed(count);
             let (woken, timeout) = self
                 .shared
                 .to_commit
                 .wait_timeout(queue, wait)
                 .unwrap_or_else(PoisonError::into_inner);
             queue = woken;
+            queue.awaited = Awaited::Nothing;
+            gathered = some;
             if timeout.timed_out()
                 && queue.signed.is_empty()
                 && queue.commands.is_empty()
@@ -264,7 +282,14 @@ impl Committer<'_> {
         }
     }
 
+    /// How many entries are flushed without waiting for more. A log that is not busy waits for none: calls may be open for
+    /// long, and say nothing of what is to come.
+    fn worth_a_flush(&self, open: usize) -> usize {
+        if self.flushed < BUSY { 1 } else { open / 2 }
+    }
+
     fn flush(&mut self, batch: Vec<Signed>) {
+        self.flushed = batch.len();
         let mut tree = locked(&self.shared.durable).tree.clone();
         let keys: Vec<EntryKeys> = batch.iter().map(keys_of).collect();
         // ORDER: known as erased before the rows go, so that nobody takes them for missing.

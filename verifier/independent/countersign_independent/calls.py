@@ -245,7 +245,8 @@ def _call_time(judge, at):
 
 def decision(judge, entry):
     report, body = judge.report, entry.body
-    _call_time(judge, entry.place.at)
+    if body.intent is not None or body.code != "not_enrolled":
+        _call_time(judge, entry.place.at)
     report.holds("settled-twice", body.call not in judge.decided, f"entry {entry.index}")
     judge.decided.add(body.call)
     found = judge.open.pop(body.call, None)

@@ -586,7 +586,9 @@ impl Checks<'_> {
     /// A call is settled.
     pub(super) fn decision(&mut self, at: At, decision: &Decision, opened: &Opened) {
         let index = Some(at.index);
-        self.call_time(at);
+        if !waits_for_enrolment(decision) {
+            self.call_time(at);
+        }
         self.asked_decision(at, decision, opened);
         let fresh = self.calls.settled.insert(decision.call);
         let text = || format!("call {} has a second outcome", decision.call);
@@ -695,6 +697,11 @@ impl Checks<'_> {
             }
         }
     }
+}
+
+/// Whether it says no more than that the gateway is not enrolled: then it may well stand before the time from which it is.
+fn waits_for_enrolment(decision: &Decision) -> bool {
+    decision.intent.is_none() && decision.code.as_deref() == Some("not_enrolled")
 }
 
 /// Whether the absence of a caller's proof is worth saying.

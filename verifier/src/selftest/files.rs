@@ -274,6 +274,7 @@ files! {
     "cases/enrolment-of-another-type.cbor"
     "cases/enrolment-of-no-gateway.cbor"
     "cases/enrolment-other-number.cbor"
+    "cases/enrolment-waited-for.cbor"
     "cases/entries-array-bomb.cbor"
     "cases/entries-body-of-another-kind.cbor"
     "cases/entries-deep-nesting.cbor"

@@ -23,6 +23,7 @@ cases! {
     enrolment_number_falls "enrolment-number-falls"
     accept_enrolled_again "accept-enrolled-again"
     enrolment_left_the_fleet "enrolment-left-the-fleet"
+    enrolment_waited_for "enrolment-waited-for"
     enrolment_before_from "enrolment-before-from"
     enrolment_after_until "enrolment-after-until"
     attestation_key_not_enrolled "attestation-key-not-enrolled"

@@ -4,8 +4,9 @@ use super::case::*;
 use super::common::device::{Draft, certified, ecc_public, nv_public, qualified, quoted};
 use super::common::*;
 use countersign_record::binding::{Binding, Profile, epoch_message};
-use countersign_record::body::{Enrol, EvidenceRef, Mode, Verdict};
+use countersign_record::body::{Decision, Enrol, EvidenceRef, Mode, Verdict};
 use countersign_record::cbor::{Bytes, Cbor as _};
+use countersign_record::commitment::Field;
 use countersign_record::digest::*;
 use countersign_record::entry::Body;
 use countersign_record::evidence::TpmEvidence;
@@ -176,6 +177,32 @@ fn enrolled_by(number: u64, statement: Vec<u8>) -> Vec<u8> {
     })
 }
 
+/// A log whose gateway was asked before it was enrolled, from a moment after that.
+fn waited_for() -> Vec<u8> {
+    bare(|log| {
+        log.open();
+        let early = call(2, Mode::Network);
+        let refused = Decision {
+            code: Some("not_enrolled".to_owned()),
+            capability: None,
+            policy: None,
+            facts: None,
+            handling: None,
+            basis: None,
+            ..log.decision_body(&early, Verdict::Deny, None)
+        };
+        let mut opened = log.opened(&early, &refused);
+        opened.retain(|d| d.field != Field::Facts);
+        log.push(Body::Decision(refused), Some(early.run), opened);
+        let from = UnixMillis(log.time + 500);
+        let statement = fleet(|s| s.members[0].from = from);
+        let signed = governance().statement(FLEET_TYP, statement.to_bytes());
+        enrol(log, 5, signed);
+        log.decide(&call(1, Mode::Network), Verdict::Deny, None);
+        log.renew();
+    })
+}
+
 fn enrol(log: &mut Mini, number: u64, statement: Vec<u8>) {
     let statement = Bytes(statement);
     log.push(Body::Enrol(Enrol { number, statement }), None, vec![]);
@@ -278,6 +305,11 @@ fn enrolled() -> Vec<Case> {
             }),
         )
         .fails("enrolment"),
+        case(
+            "enrolment-waited-for",
+            "A call was refused because the gateway was not enrolled yet, and it was from then on.",
+            waited_for(),
+        ),
         case(
             "enrolment-before-from",
             "A call was decided before the gateway was of the fleet.",

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`site`] | the site directory on disk: settings, signed bundle, release policy |
 //! | [`boot`] | from a machine to an open epoch, or to a gateway that is held |
+//! | [`keeper`] | what keys and count rest on: a TPM that lasts, or one boot |
+//! | [`enrolment`] | what governance is handed, and its word that a gateway for one boot waits for |
 //! | [`adoption`] | what people hand to each other when one gateway continues another's work |
 //! | [`transport`] | TLS 1.3, or plain HTTP on loopback: for the gateway and for commands that reach one |
 //! | [`bridge`] | an MCP server over stdio that passes each message on to a gateway, signed |
@@ -43,11 +45,13 @@ pub mod commands;
 pub mod doctor;
 pub mod doors;
 pub mod egress;
+pub mod enrolment;
 pub mod erasing;
 pub mod export;
 pub mod fetch;
 pub mod flow;
 pub mod joint;
+pub mod keeper;
 pub mod keys;
 pub mod measures;
 pub mod plain_http;

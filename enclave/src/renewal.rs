@@ -3,14 +3,12 @@
 //! In: a timer and the running gateway. Out: `renewal` entries, and a [`Lease`] that runs out by
 //! itself. A renewal never delays a call: calls go on under the old lease while it is made.
 
-use crate::boot::epoch::evidence_bytes;
+use crate::boot::platform::Platform;
 use crate::clock::Clock;
+use crate::keeper::Keeper;
 use anyhow::Context as _;
 use countersign_journal::{Draft, Journal, PendingRenewal};
-use countersign_platform::policy::ReleasePolicy;
-use countersign_platform::{Attester as _, Qualifying, Tpm, TpmAttester};
 use countersign_record::binding::{CloseStatement, LogHead, RenewalStatement};
-use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
 use countersign_record::body::{Close, Event, EventKind, EvidenceRef, Renewal};
 use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::digest::EntryDigest;
@@ -52,9 +50,8 @@ impl Lease {
 
 /// Makes renewals, one after another.
 pub struct Renewer {
-    tpm: Tpm,
-    attester: Arc<TpmAttester>,
-    release: ReleasePolicy,
+    keeper: Arc<dyn Keeper>,
+    platform: Platform,
     journal: Arc<Journal>,
     clock: Arc<Clock>,
     lease: Arc<Lease>,
@@ -70,12 +67,10 @@ pub struct Renewer {
 
 /// What a renewer is made from.
 pub struct Parts {
-    /// The TPM.
-    pub tpm: Tpm,
+    /// Counts.
+    pub keeper: Arc<dyn Keeper>,
     /// The platform.
-    pub attester: Arc<TpmAttester>,
-    /// The release policy in force.
-    pub release: ReleasePolicy,
+    pub platform: Platform,
     /// The log.
     pub journal: Arc<Journal>,
     /// Clocks.
@@ -95,9 +90,8 @@ impl Renewer {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts {
-            tpm,
-            attester,
-            release,
+            keeper,
+            platform,
             journal,
             clock,
             lease,
@@ -106,9 +100,8 @@ impl Renewer {
             interval,
         } = parts;
         Self {
-            tpm,
-            attester,
-            release,
+            keeper,
+            platform,
             journal,
             clock,
             lease,
@@ -200,8 +193,8 @@ impl Renewer {
     /// stand in the log first; steps of anybody else's end the renewals.
     fn step(&mut self, number: u64) -> anyhow::Result<u64> {
         let found = self
-            .tpm
-            .counter(&self.release)
+            .keeper
+            .counter()
             .context("the epoch counter cannot be read")?;
         let fruitless = found
             .checked_sub(self.counter)
@@ -230,8 +223,8 @@ impl Renewer {
         })?;
         self.attempts = 1;
         let counter = self
-            .tpm
-            .increment(&self.release)
+            .keeper
+            .increment()
             .context("the epoch counter does not move")?;
         anyhow::ensure!(
             counter == next,
@@ -246,16 +239,7 @@ impl Renewer {
     }
 
     fn attest(&self, qualifying: [u8; 32]) -> anyhow::Result<EvidenceRef> {
-        let evidence = self
-            .attester
-            .attest(Qualifying(qualifying))
-            .context("the platform does not attest")?;
-        let bytes = evidence_bytes(self.attester.profile(), evidence);
-        let digest = self.journal.put_artifact(TPM_EVIDENCE_KIND, &bytes)?;
-        Ok(EvidenceRef {
-            kind: TPM_EVIDENCE_KIND.to_owned(),
-            digest,
-        })
+        self.platform.later(qualifying)?.keep(&self.journal)
     }
 
     fn append(&self, body: Body) -> anyhow::Result<EntryRef> {

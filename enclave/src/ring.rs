@@ -1,6 +1,7 @@
-//! The storage key, by version: from a root that the TPM seals and a secret that it keeps.
+//! The storage key, by version: from a root that the TPM seals and a secret that it keeps. On a machine without one both are
+//! in memory, and "TPM" here is to be read as [`crate::keeper::Keeper`].
 //!
-//! In: the vault's root, the TPM's secrets, the log. Out: keys for the log's values, a wrap of the
+//! In: the vault's root, the keeper's secrets, the log. Out: keys for the log's values, a wrap of the
 //! newest for the customer's recovery key, and the next version when an erasure asks for one.
 //!
 //! ```text
@@ -20,13 +21,13 @@
 //! [`StorageRing::finish`] does what is left of 4 to 6, at a start or at the next erasure.
 
 use crate::boot::tracing_line;
-use crate::boot::vault::{Vault, mixed};
+use crate::boot::vault::Vault;
+use crate::keeper::Keeper;
 use crate::site::{StateDir, StateFile};
 use anyhow::{Context as _, bail};
 use countersign_journal::{Journal, KeyRing, StorageKey};
-use countersign_platform::policy::ReleasePolicy;
+use countersign_platform::RingSecret;
 use countersign_platform::recovery::{EphemeralSeed, RecoveryKey, RecoveryWrap};
-use countersign_platform::{RingSecret, Tpm};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use std::sync::Arc;
@@ -34,10 +35,8 @@ use zeroize::Zeroizing;
 
 /// What a ring is made of.
 pub struct Parts {
-    /// The TPM.
-    pub tpm: Tpm,
-    /// What opens its secrets.
-    pub release: ReleasePolicy,
+    /// Keeps its secrets.
+    pub keeper: Arc<dyn Keeper>,
     /// The gateway's keys.
     pub vault: Arc<Vault>,
     /// The customer's recovery key.
@@ -66,7 +65,7 @@ impl StorageRing {
             None if !ring.0.state.file(StateFile::Log).exists() => {
                 let first = RingSecret {
                     version: 1,
-                    secret: mixed(&ring.0.tpm)?,
+                    secret: ring.0.keeper.random()?,
                 };
                 ring.write_wrap(&first)?;
                 ring.write_secret(first)?;
@@ -103,7 +102,7 @@ impl StorageRing {
             .context("the storage ring is at its end")?;
         let next = RingSecret {
             version,
-            secret: mixed(&self.0.tpm)?,
+            secret: self.0.keeper.random()?,
         };
         let key = self.key(&next)?;
         // ORDER: the wraps of both before the secret, the secret before anything is sealed under it.
@@ -129,8 +128,8 @@ impl StorageRing {
                 .context("values are not wrapped anew yet")?;
             for earlier in secrets {
                 self.0
-                    .tpm
-                    .clear_ring(&self.0.release, earlier.version)
+                    .keeper
+                    .clear_ring(earlier.version)
                     .context("an earlier secret of the storage ring is not gone yet")?;
             }
             journal.retire();
@@ -154,15 +153,15 @@ impl StorageRing {
 
     fn secrets(&self) -> anyhow::Result<Vec<RingSecret>> {
         self.0
-            .tpm
-            .ring_secrets(&self.0.release)
+            .keeper
+            .ring_secrets()
             .context("the secrets of the storage ring cannot be read")
     }
 
     fn write_secret(&self, secret: RingSecret) -> anyhow::Result<()> {
         self.0
-            .tpm
-            .write_ring(&self.0.release, secret)
+            .keeper
+            .write_ring(secret)
             .context("the storage ring cannot be written")
     }
 
@@ -178,7 +177,7 @@ impl StorageRing {
         let wrap = RecoveryWrap::wrap(
             &self.key(secret)?,
             RecoveryKey(self.0.recovery),
-            EphemeralSeed::new(mixed(&self.0.tpm)?),
+            EphemeralSeed::new(self.0.keeper.random()?),
         )?;
         self.0.state.write(StateFile::Recovery, &wrap.to_bytes())
     }

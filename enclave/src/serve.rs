@@ -4,11 +4,14 @@
 //! which [`crate::calls`] and [`crate::doors`] work with, until it is told to stop.
 
 use crate::boot::adopted::Adopted;
-use crate::boot::epoch::{self, Epoch};
+use crate::boot::boots::Boots;
+use crate::boot::epoch::Epoch;
 use crate::boot::held::Held;
+use crate::boot::platform::Platform;
 use crate::boot::{Opened, tracing_line};
 use crate::clock::Clock;
 use crate::egress::Guard;
+use crate::enrolment::{self, Awaited};
 use crate::flow::Flow;
 use crate::joint::Joint;
 use crate::renewal::{Lease, Parts, Renewer};
@@ -31,7 +34,6 @@ use countersign_gateway::call::Who;
 use countersign_gateway::identity::{Callers, Nonces};
 use countersign_gateway::state::State;
 use countersign_journal::{Draft, Journal};
-use countersign_platform::{Attester as _, Qualifying, TpmAttester};
 use countersign_policies::{Capability, Engine, Viewer};
 use countersign_record::body::{Event, EventKind};
 use countersign_record::bundle::{AgentEntry, Registry};
@@ -40,7 +42,7 @@ use countersign_record::entry::{Body, EntryRef};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -75,8 +77,10 @@ pub struct Gateway {
     pub identity: PublicKey,
     /// How requests come in.
     pub transport: Transport,
-    /// The signed fleet statement that names this gateway, as it was installed at the start.
-    pub fleet: Option<Vec<u8>>,
+    /// The signed fleet statement that names this gateway, as it was installed at the start, or was waited for.
+    pub fleet: OnceLock<Vec<u8>>,
+    /// Whose enrolment is waited for, where a gateway is new with each boot.
+    pub awaited: Option<Awaited>,
     /// The epoch; absent when the gateway is held.
     pub serving: Option<Serving>,
     /// Why it is held.
@@ -91,6 +95,8 @@ pub struct Gateway {
     pub journal: Arc<Journal>,
     /// Logs of gateways whose work this one continues.
     pub adopted: Vec<Adopted>,
+    /// Logs of earlier starts, where each start is a gateway of its own.
+    pub earlier: Option<Boots>,
     /// Who cosigns its checkpoints.
     pub witnesses: Witnesses,
     /// Whose clocks stamp them.
@@ -126,7 +132,7 @@ pub struct Gateway {
     /// Whether new calls may be accepted.
     pub lease: Arc<Lease>,
     /// The platform.
-    pub attester: Arc<TpmAttester>,
+    pub platform: Platform,
     /// When evidence on demand was last given, in milliseconds since the start; its pace is limited.
     pub last_fresh: AtomicU64,
     visible: Mutex<HashMap<(String, String, u8), Visible>>,
@@ -191,22 +197,21 @@ impl Gateway {
     ) -> anyhow::Result<(Self, Option<Renewer>)> {
         let id = opened.gateway();
         let identity = opened.identity();
+        let (awaited, fleet) = enrolled(&opened)?;
         let Opened {
             settings,
             bundle,
-            attester,
-            tpm,
+            platform,
+            keeper,
             journal,
             state,
             adopted,
             clock,
-            release,
             ring,
             site,
-            state_dir,
+            earlier,
             ..
         } = opened;
-        let fleet = state_dir.read(StateFile::Fleet)?;
         let engine = Engine::compile(&bundle.0).context("the bundle does not compile")?;
         let registry = bundle.0.content().registry();
         let lease = Arc::new(Lease::default());
@@ -220,9 +225,8 @@ impl Gateway {
                 in_force: _,
             }) => {
                 let renewer = Renewer::new(Parts {
-                    tpm,
-                    attester: Arc::clone(&attester),
-                    release,
+                    keeper,
+                    platform: platform.clone(),
                     journal: Arc::clone(&journal),
                     clock: Arc::clone(&clock),
                     lease: Arc::clone(&lease),
@@ -249,6 +253,7 @@ impl Gateway {
             identity,
             transport,
             fleet,
+            awaited,
             serving,
             held,
             callers: Callers::of_content(engine.content()),
@@ -272,13 +277,14 @@ impl Gateway {
             telemetry,
             journal,
             adopted,
+            earlier,
             ring,
             subjects,
             forgetting: tokio::sync::Mutex::new(()),
             erasures: AtomicU64::new(0),
             clock,
             lease,
-            attester,
+            platform,
             last_fresh: AtomicU64::new(0),
             visible: Mutex::default(),
             nonces: Mutex::new(Nonces::of_log(&state)),
@@ -294,8 +300,7 @@ impl Gateway {
     /// # Errors
     /// If the platform does not answer.
     pub fn fresh_evidence(&self, qualifying: [u8; 32]) -> anyhow::Result<Vec<u8>> {
-        let evidence = self.attester.attest(Qualifying(qualifying))?;
-        Ok(epoch::evidence_bytes(self.attester.profile(), evidence))
+        Ok(self.platform.later(qualifying)?.bytes)
     }
 
     /// Writes down what was only counted; a log that takes no entry tells that by itself.
@@ -352,6 +357,15 @@ impl Gateway {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
+}
+
+/// The fleet statement that is installed; where the gateway is new with this boot, who asks for one.
+fn enrolled(opened: &Opened) -> anyhow::Result<(Option<Awaited>, OnceLock<Vec<u8>>)> {
+    if opened.earlier.is_some() {
+        return Ok((Some(Awaited::ask(opened)?), OnceLock::new()));
+    }
+    let fleet = opened.people.read(StateFile::Fleet)?;
+    Ok((None, fleet.map_or_else(OnceLock::new, OnceLock::from)))
 }
 
 /// Makes the keys of all subjects that the bundle names, so that no call waits for one.
@@ -416,6 +430,7 @@ pub async fn run(
     let unknown = tokio::spawn(keep_unknown(Arc::clone(&gateway)));
     let witnessing = tokio::spawn(witnesses::keep(Arc::clone(&gateway)));
     let stamping = tokio::spawn(timestamps::keep(Arc::clone(&gateway)));
+    let enrolling = tokio::spawn(enrolment::wait(Arc::clone(&gateway)));
     let telling = tokio::spawn(telemetry::courier::keep(Arc::clone(&gateway)));
     let scraping = crate::doors::scrape(&gateway).await?;
     let renewals = renewer.map(|r| {
@@ -448,6 +463,7 @@ pub async fn run(
     listings.abort();
     changes.abort();
     unknown.abort();
+    enrolling.abort();
     gateway.drained().await;
     witnessing.abort();
     stamping.abort();

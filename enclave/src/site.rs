@@ -5,6 +5,7 @@
 //!        build/bundle.cbor     the signed bundle           build/release.cbor  the release policy
 //! STATE/ keys.sealed, storage.recovery, log/, fleet.cose, recover.cose
 //!        adopted/<gateway>/    log/, storage.recovery, adopt.cose, adopt.storage of one that is gone
+//!        boots/<gateway>/      log/, storage.recovery of each start, where there is no TPM that lasts
 //! ```
 //!
 //! Everything here is on the operator's disk: what is read is checked against signatures,
@@ -294,6 +295,10 @@ pub enum StateFile {
     AdoptStorage,
     /// The storage key before the newest, wrapped to the recovery key, while an erasure is carried out.
     RecoveryBefore,
+    /// Gateways whose keys lived for one boot: a directory with a state directory for each.
+    Boots,
+    /// What governance needs to enrol a gateway that was made at this start.
+    EnrolRequest,
 }
 
 impl StateFile {
@@ -316,6 +321,8 @@ impl StateFile {
             Self::Adopt => "adopt.cose",
             Self::AdoptStorage => "adopt.storage",
             Self::RecoveryBefore => "storage-before.recovery",
+            Self::Boots => "boots",
+            Self::EnrolRequest => "enrol-request.cbor",
         }
     }
 }

@@ -28,7 +28,18 @@ pub struct Auditor {
     build: String,
     configurations: BTreeSet<String>,
     extra: String,
+    /// Of the processors that are believed in; none means software TPMs.
+    processors: Option<Processors>,
     now: Option<u64>,
+}
+
+/// Processors without a TPM that an auditor believes in.
+#[derive(Debug, Clone)]
+struct Processors {
+    /// Tables of the trust file.
+    trust: String,
+    /// The launch measurement that they know.
+    launch: String,
 }
 
 /// What the verifier said.
@@ -125,6 +136,7 @@ impl Auditor {
             build: digest(&read(&program("countersign"))),
             configurations: settings.map(|s| digest(s)).collect(),
             extra: String::new(),
+            processors: None,
             now: None,
         }
     }
@@ -153,6 +165,16 @@ impl Auditor {
         self
     }
 
+    /// Believes in processors by themselves, of the vendor that made this chip, and in no TPM.
+    #[must_use]
+    pub fn believing_in(mut self, chip: &crate::chip::Chip) -> Self {
+        self.processors = Some(Processors {
+            trust: chip.trust(),
+            launch: chip.launch(),
+        });
+        self
+    }
+
     /// Judges at this time, in milliseconds since 1970, instead of now.
     #[must_use]
     pub fn judging_at(mut self, now: u64) -> Self {
@@ -175,18 +197,32 @@ impl Auditor {
         );
         let text = format!(
             "version = 1\n[governance]\nkeys = [\"{}\"]\n[bundles]\nsigners = [\"{}\"]\nthreshold = 1\n\
-             [evidence]\naccept = [\"software\"]\n{}",
-            self.governance, self.bundle_signer, self.extra
+             [evidence]\n{}{}",
+            self.governance,
+            self.bundle_signer,
+            match &self.processors {
+                None => "accept = [\"software\"]\n".to_owned(),
+                Some(of) => format!(
+                    "accept = [\"processor\"]\nparties = [\"amd\"]\n{}",
+                    of.trust
+                ),
+            },
+            self.extra
         );
         fs::write(&trust, text).expect("a file can be written");
         let zero = "00".repeat(32);
         let configurations: Vec<_> = self.configurations.iter().collect();
         let mut text = format!(
-            "version = 1\nbuild = [\"{}\"]\nconfiguration = {configurations:?}\n[pcrs]\n",
+            "version = 1\nbuild = [\"{}\"]\nconfiguration = {configurations:?}\n",
             self.build
         );
-        for register in [4, 7, 11, 12, 13] {
-            text.push_str(&format!("{register} = [\"{zero}\"]\n"));
+        if let Some(of) = &self.processors {
+            text.push_str(&format!("[launch]\nsnp = [\"{}\"]\n", of.launch));
+        } else {
+            text.push_str("[pcrs]\n");
+            for register in [4, 7, 11, 12, 13] {
+                text.push_str(&format!("{register} = [\"{zero}\"]\n"));
+            }
         }
         fs::write(&reference, text).expect("a file can be written");
         (trust, reference)

@@ -20,6 +20,7 @@
 //! | [`confined`] | a hostile program in a sandbox |
 //! | [`collector`] | an endpoint of OpenTelemetry's protocol |
 //! | [`relay`] | somebody between a client and a gateway that speaks TLS |
+//! | [`chip`] | a processor that reports, on a machine without a TPM: a fake device, genuinely signed |
 //! | [`issuer`] | an OAuth issuer, its tokens, and proofs by those who hold them |
 //! | [`gate`] | holds a tool call in the middle until the test lets go |
 //!
@@ -52,6 +53,7 @@
 pub mod audit;
 pub mod auditor;
 pub mod certificates;
+pub mod chip;
 pub mod client;
 pub mod collector;
 pub mod confined;

@@ -87,6 +87,27 @@ impl Machine {
         this
     }
 
+    /// A machine without a TPM that has not booted yet. What reports there is a [`crate::chip::Chip`].
+    #[must_use]
+    pub fn without_tpm(options: &SiteOptions) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("countersign-")
+            .tempdir()
+            .expect("a temporary directory");
+        let tools = directory.path().join("tools");
+        fs::create_dir(&tools).expect("a directory can be made");
+        let path = directory.path().join("site");
+        let site = Site::make(&path, &tools, "device:/dev/tpmrm0", options);
+        site.build();
+        Self {
+            directory,
+            site,
+            port: 0,
+            tpm: None,
+            earlier: Vec::new(),
+        }
+    }
+
     /// A machine whose gateway is enrolled.
     #[must_use]
     pub fn enrolled() -> Self {
@@ -137,6 +158,33 @@ impl Machine {
             tpm: Some(tpm),
             earlier: Vec::new(),
         }
+    }
+
+    /// Another machine with a copy of the site of this one, which has no TPM, and a TPM of its own.
+    ///
+    /// # Panics
+    /// If a file cannot be copied.
+    #[must_use]
+    pub fn successor_with_tpm(&self) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("countersign-")
+            .tempdir()
+            .expect("a temporary directory");
+        let tpm = Swtpm::start(&directory.path().join("tpm")).unwrap_or_else(|e| panic!("{e}"));
+        let port = port(&tpm);
+        let path = directory.path().join("site");
+        copy(self.site.path(), &path);
+        let site = Site::at(&path);
+        site.edit("device:/dev/tpmrm0", &format!("swtpm:127.0.0.1:{port}"));
+        let this = Self {
+            directory,
+            site,
+            port,
+            tpm: Some(tpm),
+            earlier: Vec::new(),
+        };
+        this.sign_release();
+        this
     }
 
     /// The site.
@@ -375,7 +423,23 @@ impl Machine {
     /// # Errors
     /// Exit status and all output.
     pub fn boot_with(&self, command: &mut Command) -> Result<Gateway, (ExitStatus, String)> {
-        let mut process = Process::start(command);
+        self.booting(Process::start(command))
+    }
+
+    /// The same, on this chip and without a TPM.
+    ///
+    /// # Errors
+    /// Exit status and all output.
+    pub fn boot_on(
+        &self,
+        chip: &crate::chip::Chip,
+        command: &Command,
+    ) -> Result<Gateway, (ExitStatus, String)> {
+        let (mut command, stdin) = chip.under(command, &self.path().join("dev"));
+        self.booting(Process::start_with(&mut command, stdin))
+    }
+
+    fn booting(&self, mut process: Process) -> Result<Gateway, (ExitStatus, String)> {
         while let Some(line) = process.line() {
             let words: Vec<&str> = line.split(' ').collect();
             if let [word @ ("ready" | "held"), url, "gateway", id] = words.as_slice() {

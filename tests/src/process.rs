@@ -31,8 +31,17 @@ impl Process {
     /// If it cannot be started.
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts a program with this as its standard input.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_with(command: &mut Command, stdin: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -197,8 +206,17 @@ pub fn run(command: &mut Command) -> String {
 /// # Panics
 /// If it cannot be started.
 pub fn outcome(command: &mut Command) -> (ExitStatus, String, String) {
+    outcome_with(command, Stdio::null())
+}
+
+/// The same, with this as its standard input.
+///
+/// # Panics
+/// If it cannot be started.
+#[must_use]
+pub fn outcome_with(command: &mut Command, stdin: Stdio) -> (ExitStatus, String, String) {
     let done = command
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .output()
         .unwrap_or_else(|e| panic!("{command:?} does not start: {e}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -11,7 +11,7 @@ use crate::journal::{Health, Limits, Shared};
 use crate::open::{Fold, Found, Scan, Whose};
 use crate::read::Reader;
 use crate::side::{KeyRing, Side};
-use crate::store::{Paths, Readers, keep_copy, one, open_kept};
+use crate::store::{Lock, Paths, Readers, keep_copy, one, open_kept};
 use countersign_record::binding::Binding;
 use countersign_record::cbor::Cbor as _;
 use countersign_record::digest::{GatewayId, PublicKey};
@@ -35,6 +35,24 @@ impl Archive {
             dir: dir.to_owned(),
         };
         keep_copy(&paths(from), &paths(to))
+    }
+
+    /// Gives back the room that the log in `dir` kept for settlements: nobody writes to it any more.
+    ///
+    /// # Errors
+    /// If it is in use, or the room cannot be given back.
+    pub fn give_back_room(dir: &Path) -> Result<(), OpenError> {
+        let paths = Paths {
+            dir: dir.to_owned(),
+        };
+        Lock::look(&paths)?;
+        match std::fs::remove_file(paths.ballast()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(OpenError::Directory {
+                dir: dir.to_owned(),
+                reason: e.to_string(),
+            }),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Whose log a copy says that it is.

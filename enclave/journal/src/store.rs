@@ -61,7 +61,7 @@ impl Paths {
     fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
-    fn ballast(&self) -> PathBuf {
+    pub(crate) fn ballast(&self) -> PathBuf {
         self.dir.join("ballast")
     }
 }

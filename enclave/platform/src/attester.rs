@@ -8,7 +8,7 @@
 
 use crate::error::PolicyError;
 use crate::policy::ReleasePolicy;
-use crate::processor::{Processor, ReportData, ReportError, Technology};
+use crate::processor::{Processor, ProcessorReport, ReportData, ReportError, Technology};
 use crate::tpm::Tpm;
 use crate::transport::TpmAddress;
 use crate::vouching::{GoogleWord, PARAVISOR_KEY, PlatformWord};
@@ -264,6 +264,8 @@ pub struct TpmEvidence {
 pub enum Evidence {
     /// Of a hardware or software TPM.
     Tpm(TpmEvidence),
+    /// Of a processor by itself.
+    Processor(ProcessorReport),
 }
 
 /// What stands beside a TPM's evidence when an epoch opens: reports, as the platform gave them.
@@ -551,9 +553,146 @@ impl Attester for TpmAttester {
     }
 }
 
+/// A processor attesting by itself, on a machine without a TPM. It counts nothing.
+#[derive(Clone)]
+pub struct ProcessorAttester {
+    processor: Arc<dyn Processor>,
+    profile: Profile,
+}
+
+impl ProcessorAttester {
+    /// The profile is the processor's; whoever asks for one has to ask for it.
+    ///
+    /// # Errors
+    /// When somebody asks for another.
+    pub fn new(
+        processor: Arc<dyn Processor>,
+        profile: Option<Profile>,
+    ) -> Result<Self, ProfileUpgrade> {
+        let found = match processor.technology() {
+            Technology::SevSnp => Profile::Snp,
+            Technology::Tdx => Profile::Tdx,
+        };
+        match profile {
+            // Without a TPM there is nothing that could be shown under another name, not even a software TPM.
+            Some(asked) if asked != found => Err(ProfileUpgrade { found, asked }),
+            Some(_) | None => Ok(Self {
+                processor,
+                profile: found,
+            }),
+        }
+    }
+}
+
+impl Attester for ProcessorAttester {
+    fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    fn attest(&self, Qualifying(qualifying): Qualifying) -> Result<Evidence, AttestError> {
+        // Source: docs/spec/evidence.md, "Four uses, four domains": the qualifying data, and 32 zeros after it.
+        let mut data = [0; 64];
+        for (to, from) in data.iter_mut().zip(qualifying) {
+            *to = from;
+        }
+        Ok(Evidence::Processor(
+            self.processor.report(ReportData(data))?,
+        ))
+    }
+
+    fn platform(
+        &self,
+        data: ReportData,
+        _: Qualifying,
+    ) -> Result<Option<PlatformReport>, AttestError> {
+        Ok(Some(self.processor.report(data)?.into()))
+    }
+
+    fn advance(&self, _: Qualifying) -> Result<Advanced, AttestError> {
+        Err(AttestError::NoCounter {
+            profile: self.profile,
+        })
+    }
+
+    fn counter(&self) -> Result<u64, AttestError> {
+        Err(AttestError::NoCounter {
+            profile: self.profile,
+        })
+    }
+}
+
+impl From<ProcessorReport> for PlatformReport {
+    fn from(report: ProcessorReport) -> Self {
+        let ProcessorReport {
+            technology: _,
+            bytes,
+            host_table,
+        } = report;
+        Self {
+            report: Some(bytes),
+            paravisor: None,
+            key: None,
+            key_certificate: None,
+            host_table,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Reports the bytes that it was asked for, and nothing else.
+    struct Chip(Technology);
+
+    impl Processor for Chip {
+        fn technology(&self) -> Technology {
+            self.0
+        }
+
+        fn report(&self, ReportData(data): ReportData) -> Result<ProcessorReport, ReportError> {
+            Ok(ProcessorReport {
+                technology: self.0,
+                bytes: data.to_vec(),
+                host_table: b"a table".to_vec(),
+            })
+        }
+    }
+
+    #[test]
+    fn a_processor_by_itself_reports_over_the_anchor_and_later_over_what_a_tpm_would_sign() {
+        for (technology, profile) in [
+            (Technology::SevSnp, Profile::Snp),
+            (Technology::Tdx, Profile::Tdx),
+        ] {
+            let alone = ProcessorAttester::new(Arc::new(Chip(technology)), None).unwrap();
+            assert_eq!(alone.profile(), profile);
+            let opening = alone.platform(ReportData([7; 64]), Qualifying([9; 32]));
+            let opening = opening.unwrap().unwrap();
+            assert_eq!(opening.report.as_deref(), Some(&[7; 64][..]));
+            assert_eq!(opening.host_table, b"a table");
+            assert_eq!((opening.paravisor, opening.key), (None, None));
+            let Ok(Evidence::Processor(later)) = alone.attest(Qualifying([9; 32])) else {
+                panic!("it is no report of the processor");
+            };
+            assert_eq!(later.bytes, [[9; 32], [0; 32]].concat());
+        }
+    }
+
+    #[test]
+    fn a_processor_by_itself_counts_nothing_and_is_nothing_else() {
+        let chip = || Arc::new(Chip(Technology::SevSnp));
+        let alone = ProcessorAttester::new(chip(), Some(Profile::Snp)).unwrap();
+        let profile = Profile::Snp;
+        assert_eq!(alone.counter(), Err(AttestError::NoCounter { profile }));
+        let advanced = alone.advance(Qualifying([0; 32]));
+        assert_eq!(advanced, Err(AttestError::NoCounter { profile }));
+        for asked in Profile::ALL.into_iter().filter(|p| *p != Profile::Snp) {
+            let found = Profile::Snp;
+            let other = ProcessorAttester::new(chip(), Some(asked)).map(|_| ());
+            assert_eq!(other, Err(ProfileUpgrade { found, asked }));
+        }
+    }
 
     const BARE: Machine = Machine {
         technology: None,

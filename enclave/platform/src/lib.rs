@@ -44,8 +44,8 @@ mod wire;
 
 pub use attester::{
     Advanced, AttestError, AttestationKey, Attester, Beside, Detected, Evidence, Machine,
-    NoProfile, NoQuote, PlatformReport, Profile, ProfileUpgrade, Qualifying, Quotes, TpmAttester,
-    TpmEvidence,
+    NoProfile, NoQuote, PlatformReport, ProcessorAttester, Profile, ProfileUpgrade, Qualifying,
+    Quotes, TpmAttester, TpmEvidence,
 };
 pub use blob::{BlobError, MAX_SECRET_BYTES, MIN_SECRET_BYTES, SealLabel, SealedBlob};
 pub use commands::TpmClock;

@@ -6,7 +6,7 @@
 //! 1. `opening`: the counter value to come and the key's id, durable beside the log
 //! 2. increment, 3. bind, attest, 4. base, 5. gap, enrolment, adoptions, change of bundle, 6. settlements
 
-use super::{Opened, held, platform};
+use super::{Opened, held};
 use crate::keys::{self, random};
 use crate::site::StateFile;
 use crate::witnesses::Asked;
@@ -15,17 +15,15 @@ use countersign_gateway::call::Moment;
 use countersign_gateway::decision::settle_unknown;
 use countersign_gateway::state::Owned;
 use countersign_journal::{Draft, EpochSigner, PendingOpening};
-use countersign_platform::{Attester as _, Evidence, PcrSet, Profile, Qualifying};
-use countersign_record::binding::{self, BINDING_VERSION, Binding, LogHead, epoch_message};
-use countersign_record::body::lifecycle::TPM_EVIDENCE_KIND;
+use countersign_platform::PcrSet;
+use countersign_record::binding::{BINDING_VERSION, Binding, LogHead, epoch_message};
 use countersign_record::body::{
-    AbandonedOpening, Base, Change, ChangeKind, Enrol, Event, EventKind, EvidenceRef, Gap,
+    AbandonedOpening, Base, Change, ChangeKind, Enrol, Event, EventKind, Gap,
 };
 use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::cose::Sign1;
 use countersign_record::digest::{ArtifactDigest, KeyId, Nonce, PublicKey, UnixMillis};
 use countersign_record::entry::{Body, EntryRef};
-use countersign_record::evidence::{PcrValue, TpmEvidence};
 use countersign_record::export::{BUNDLE_KIND, SIGNED_BUNDLE_KIND};
 use countersign_record::statement::{FLEET_TYP, FleetStatement};
 use countersign_signatures::ed25519;
@@ -106,8 +104,8 @@ pub fn explain(opened: &Opened, found: u64) -> Counter {
 /// If the platform, the log or a statement stands in the way. The log shows how far it came.
 pub fn begin(opened: &mut Opened, asked: &Asked) -> anyhow::Result<Result<Epoch, held::Held>> {
     let found = opened
-        .tpm
-        .counter(&opened.release)
+        .keeper
+        .counter()
         .context("the epoch counter cannot be read")?;
     // What governance has accepted once is no news: that witness stays where it is.
     let accepted = opened.ledger.witnessed;
@@ -144,7 +142,7 @@ pub fn begin(opened: &mut Opened, asked: &Asked) -> anyhow::Result<Result<Epoch,
     let key = SigningKey::from_bytes(&*random::<32>()?);
     let public = keys::public(&key);
     // What can be missing is looked for before the counter moves: each step without an opening may stand for a lost lease.
-    platform::expect(opened)?;
+    opened.platform.expect(opened.clock.now().at)?;
     let next = found
         .checked_add(1)
         .context("the epoch counter is at its end")?;
@@ -154,8 +152,8 @@ pub fn begin(opened: &mut Opened, asked: &Asked) -> anyhow::Result<Result<Epoch,
         epoch_key: public.id(),
     })?;
     let counter = opened
-        .tpm
-        .increment(&opened.release)
+        .keeper
+        .increment()
         .context("the epoch counter does not move")?;
     if counter != next {
         bail!("the epoch counter went from {found} to {counter}; another program moves it");
@@ -199,14 +197,12 @@ fn write_base(
 ) -> anyhow::Result<EntryRef> {
     let binding = bind(opened, keys::public(key), counter)?;
     let bytes = binding.to_bytes();
-    let anchor = binding.anchor();
-    let platform = platform::beside(opened, anchor)?;
-    let qualifying = match &platform {
-        Some(beside) => anchor.qualifying_beside(beside.digest),
-        None => anchor.qualifying(),
-    };
-    let mut evidence = vec![attest(opened, qualifying.0)?];
-    evidence.extend(platform);
+    let now = opened.clock.now().at;
+    let containers = opened.platform.opening(binding.anchor(), now)?;
+    let evidence = containers
+        .iter()
+        .map(|container| container.keep(&opened.journal))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let base = Base {
         identity_signature: opened.vault.sign(&epoch_message(&bytes)),
         binding: Bytes(bytes),
@@ -234,17 +230,20 @@ fn identity_signer(opened: &Opened) -> anyhow::Result<countersign_journal::Ident
 }
 
 fn bind(opened: &Opened, epoch_key: PublicKey, counter: u64) -> anyhow::Result<Binding> {
-    let identity = opened.tpm.identity();
+    let profile = opened.platform.named();
     let head = opened.found.head;
     Ok(Binding {
         version: BINDING_VERSION,
-        profile: profile(opened.attester.profile()),
+        profile,
         identity_key: opened.identity(),
         epoch_key,
-        ak_name: Bytes(identity.attestation_key.name.to_vec()),
+        ak_name: Bytes(opened.attestation_key.clone()),
         tls_key: None,
-        pcrs: PcrSet::PROFILE.iter().collect(),
-        release_key: Bytes(opened.release.release_key.tpmt_public().to_vec()),
+        pcrs: match profile.has_tpm() {
+            true => PcrSet::PROFILE.iter().collect(),
+            false => Vec::new(),
+        },
+        release_key: Bytes(opened.release_key.tpmt_public().to_vec()),
         build: build_digest()?,
         configuration: opened.configuration,
         bundles: vec![opened.bundle.0.digest()],
@@ -264,69 +263,6 @@ fn bind(opened: &Opened, epoch_key: PublicKey, counter: u64) -> anyhow::Result<B
 pub fn build_digest() -> anyhow::Result<ArtifactDigest> {
     let program = std::fs::read("/proc/self/exe").context("the program cannot read itself")?;
     Ok(ArtifactDigest::of(&program))
-}
-
-/// The profile as the record names it.
-#[must_use]
-pub fn profile(profile: Profile) -> binding::Profile {
-    match profile {
-        Profile::Tpm => binding::Profile::Tpm,
-        Profile::Swtpm => binding::Profile::Swtpm,
-        Profile::Snp => binding::Profile::Snp,
-        Profile::Tdx => binding::Profile::Tdx,
-        Profile::AzureSnp => binding::Profile::AzureSnp,
-        Profile::AzureTdx => binding::Profile::AzureTdx,
-        Profile::GcpSnp => binding::Profile::GcpSnp,
-        Profile::GcpTdx => binding::Profile::GcpTdx,
-    }
-}
-
-/// Asks the platform, and keeps its evidence beside the log.
-///
-/// # Errors
-/// If the platform does not answer, or the evidence cannot be kept.
-pub fn attest(opened: &Opened, qualifying: [u8; 32]) -> anyhow::Result<EvidenceRef> {
-    let evidence = opened
-        .attester
-        .attest(Qualifying(qualifying))
-        .context("the platform does not attest")?;
-    let bytes = evidence_bytes(opened.attester.profile(), evidence);
-    let digest = opened.journal.put_artifact(TPM_EVIDENCE_KIND, &bytes)?;
-    Ok(EvidenceRef {
-        kind: TPM_EVIDENCE_KIND.to_owned(),
-        digest,
-    })
-}
-
-/// Evidence in its container.
-#[must_use]
-pub fn evidence_bytes(found: Profile, evidence: Evidence) -> Vec<u8> {
-    let Evidence::Tpm(tpm) = evidence;
-    let countersign_platform::TpmEvidence {
-        ak_public,
-        quote,
-        quote_signature,
-        pcrs,
-        nv_public,
-        certify,
-        certify_signature,
-        event_log,
-    } = tpm;
-    TpmEvidence {
-        profile: profile(found),
-        ak_public: Bytes(ak_public),
-        quote: Bytes(quote),
-        quote_signature: Bytes(quote_signature),
-        pcrs: pcrs
-            .into_iter()
-            .map(|(index, value)| PcrValue { index, value })
-            .collect(),
-        nv_public: Bytes(nv_public),
-        certify: Bytes(certify),
-        certify_signature: Bytes(certify_signature),
-        event_log: event_log.map(Bytes),
-    }
-    .to_bytes()
 }
 
 /// Appends an entry that belongs to no tenant, and waits for it.
@@ -354,7 +290,7 @@ pub(crate) fn append(opened: &mut Opened, body: Body) -> anyhow::Result<EntryRef
 
 /// Enters the installed fleet statement, if it is newer than the one in force.
 fn enrol(opened: &mut Opened) -> anyhow::Result<()> {
-    let Some(bytes) = opened.state_dir.read(StateFile::Fleet)? else {
+    let Some(bytes) = opened.people.read(StateFile::Fleet)? else {
         return Ok(());
     };
     let statement = fleet_statement(&bytes, opened.settings.governance)?;
@@ -363,6 +299,10 @@ fn enrol(opened: &mut Opened) -> anyhow::Result<()> {
         .iter()
         .any(|m| m.gateway == opened.gateway())
     {
+        if opened.earlier.is_some() {
+            // It is of an earlier boot, whose identity is gone. This one is waited for.
+            return Ok(());
+        }
         bail!(
             "the installed fleet statement {} does not name this gateway",
             statement.number

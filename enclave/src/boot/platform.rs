@@ -1,7 +1,8 @@
-//! What stands beside a TPM's evidence when an epoch opens: reports of the platform, and what vendors say of it.
+//! The platform's evidence: of a TPM, of a processor, of both, with what vendors say of it.
 //!
-//! In: the platform's attester, and the collateral of this site ([`crate::collateral`]). Out: the container, kept
-//! beside the log, and its digest, which the TPM signs over.
+//! In: the platform's attester, and the collateral of this site ([`crate::collateral`]). Out: containers, kept
+//! beside the log, in the set that the profile names. Where a report stands beside a TPM's evidence of an opening, the TPM signs over
+//! the digest of its container; where a processor reports alone, that container is the evidence of every use.
 //!
 //! What comes from the host is nobody's word: certificates of its table, a quote that its service made. A verifier judges
 //! them by their vendors' signatures. Here they are looked at once before an epoch rests on them, so that whoever runs the
@@ -9,65 +10,197 @@
 //!
 //! Spec: `docs/spec/evidence.md`, "Platform profiles".
 
-use super::epoch::profile;
-use super::{Opened, tracing_line};
+use super::tracing_line;
 use crate::collateral::Collateral;
 use anyhow::{Context as _, bail};
 use countersign_evidence::tdx::without_padding;
+use countersign_journal::Journal;
 use countersign_platform::processor::ReportData;
-use countersign_platform::{Attester as _, PlatformReport, PlatformWord, Qualifying};
+use countersign_platform::{Attester, Evidence, PlatformReport, PlatformWord, Qualifying};
 use countersign_record::binding::Profile;
 use countersign_record::body::EvidenceRef;
-use countersign_record::body::lifecycle::PLATFORM_EVIDENCE_KIND;
+use countersign_record::body::lifecycle::{PLATFORM_EVIDENCE_KIND, TPM_EVIDENCE_KIND};
 use countersign_record::cbor::{Bytes, Cbor as _};
-use countersign_record::digest::{Anchor, UnixMillis};
-use countersign_record::evidence::{EndorsementKind, PlatformEvidence, PlatformKey};
+use countersign_record::digest::{Anchor, ArtifactDigest, UnixMillis};
+use countersign_record::evidence::{
+    EndorsementKind, PcrValue, PlatformEvidence, PlatformKey, TpmEvidence,
+};
 use countersign_verify::bare::{Asked, Given, Line, judge, tpm_persisted};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Whether the platform would give all that an opening needs. Moves nothing and keeps nothing.
-///
-/// # Errors
-/// What is missing.
-pub fn expect(opened: &Opened) -> anyhow::Result<()> {
-    let anchor = Anchor([0; 64]);
-    if let Some(evidence) = evidence(opened, anchor)? {
-        for line in doubts(&evidence, opened.clock.now().at)? {
-            tracing_line(&line);
+/// The platform, which is asked for evidence.
+#[derive(Clone)]
+pub struct Platform {
+    attester: Arc<dyn Attester>,
+    /// Where the site's collateral is.
+    site: PathBuf,
+}
+
+/// Evidence in its container.
+#[derive(Debug)]
+pub struct Container {
+    kind: &'static str,
+    /// As it is kept.
+    pub bytes: Vec<u8>,
+}
+
+impl Container {
+    /// Keeps it beside the log.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub fn keep(&self, journal: &Journal) -> anyhow::Result<EvidenceRef> {
+        let digest = journal.put_artifact(self.kind, &self.bytes)?;
+        Ok(EvidenceRef {
+            kind: self.kind.to_owned(),
+            digest,
+        })
+    }
+}
+
+impl Platform {
+    /// The platform that this attester speaks for.
+    #[must_use]
+    pub fn new(attester: Arc<dyn Attester>, site: PathBuf) -> Self {
+        Self { attester, site }
+    }
+
+    /// Which platform this is.
+    #[must_use]
+    pub fn profile(&self) -> countersign_platform::Profile {
+        self.attester.profile()
+    }
+
+    /// The same, as the record names it.
+    #[must_use]
+    pub fn named(&self) -> Profile {
+        named(self.profile())
+    }
+
+    /// Whether the platform would give all that an opening needs. Moves nothing and keeps nothing.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn expect(&self, now: UnixMillis) -> anyhow::Result<()> {
+        if let Some(evidence) = self.reported(Anchor([0; 64]))? {
+            for line in doubts(&evidence, now)? {
+                tracing_line(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// The evidence of an opening: the containers that the profile has, in their order.
+    ///
+    /// # Errors
+    /// If the platform does not give what its profile needs, or collateral is missing.
+    pub fn opening(&self, anchor: Anchor, now: UnixMillis) -> anyhow::Result<Vec<Container>> {
+        let beside = match self.reported(anchor)? {
+            None => None,
+            Some(evidence) => {
+                doubts(&evidence, now)?;
+                Some(Container::of_platform(&evidence))
+            }
+        };
+        if !self.named().has_tpm() {
+            return Ok(beside.into_iter().collect());
+        }
+        let qualifying = match &beside {
+            Some(beside) => anchor.qualifying_beside(ArtifactDigest::of(&beside.bytes)),
+            None => anchor.qualifying(),
+        };
+        let tpm = self.later(qualifying.0)?;
+        Ok(std::iter::once(tpm).chain(beside).collect())
+    }
+
+    /// The evidence of a renewal, a close, or of this moment.
+    ///
+    /// # Errors
+    /// If the platform does not give it, or collateral is missing.
+    pub fn later(&self, qualifying: [u8; 32]) -> anyhow::Result<Container> {
+        let evidence = self
+            .attester
+            .attest(Qualifying(qualifying))
+            .context("the platform does not attest")?;
+        match evidence {
+            Evidence::Tpm(tpm) => Ok(Container::of_tpm(self.named(), tpm)),
+            Evidence::Processor(report) => {
+                let evidence = self.endorsed(report.into())?;
+                Ok(Container::of_platform(&evidence))
+            }
         }
     }
-    Ok(())
+
+    /// Asks the platform, and puts what vendors say beside its answer; nothing where a TPM stands alone.
+    fn reported(&self, anchor: Anchor) -> anyhow::Result<Option<PlatformEvidence>> {
+        let qualifying = Qualifying(anchor.qualifying().0);
+        let found = self
+            .attester
+            .platform(ReportData(anchor.0), qualifying)
+            .context("the platform does not report")?;
+        found.map(|found| self.endorsed(found)).transpose()
+    }
+
+    fn endorsed(&self, found: PlatformReport) -> anyhow::Result<PlatformEvidence> {
+        container(self.named(), found, Collateral::read(&self.site)?)
+    }
 }
 
-/// The platform's evidence of an opening; nothing where a TPM stands alone.
-///
-/// # Errors
-/// If the platform does not give what its profile needs, or collateral is missing.
-pub fn beside(opened: &Opened, anchor: Anchor) -> anyhow::Result<Option<EvidenceRef>> {
-    let Some(evidence) = evidence(opened, anchor)? else {
-        return Ok(None);
-    };
-    doubts(&evidence, opened.clock.now().at)?;
-    let digest = opened
-        .journal
-        .put_artifact(PLATFORM_EVIDENCE_KIND, &evidence.to_bytes())?;
-    Ok(Some(EvidenceRef {
-        kind: PLATFORM_EVIDENCE_KIND.to_owned(),
-        digest,
-    }))
+impl Container {
+    fn of_platform(evidence: &PlatformEvidence) -> Self {
+        Self {
+            kind: PLATFORM_EVIDENCE_KIND,
+            bytes: evidence.to_bytes(),
+        }
+    }
+
+    fn of_tpm(profile: Profile, evidence: countersign_platform::TpmEvidence) -> Self {
+        let countersign_platform::TpmEvidence {
+            ak_public,
+            quote,
+            quote_signature,
+            pcrs,
+            nv_public,
+            certify,
+            certify_signature,
+            event_log,
+        } = evidence;
+        let evidence = TpmEvidence {
+            profile,
+            ak_public: Bytes(ak_public),
+            quote: Bytes(quote),
+            quote_signature: Bytes(quote_signature),
+            pcrs: pcrs
+                .into_iter()
+                .map(|(index, value)| PcrValue { index, value })
+                .collect(),
+            nv_public: Bytes(nv_public),
+            certify: Bytes(certify),
+            certify_signature: Bytes(certify_signature),
+            event_log: event_log.map(Bytes),
+        };
+        Self {
+            kind: TPM_EVIDENCE_KIND,
+            bytes: evidence.to_bytes(),
+        }
+    }
 }
 
-/// Asks the platform, and puts what vendors say beside its answer.
-fn evidence(opened: &Opened, anchor: Anchor) -> anyhow::Result<Option<PlatformEvidence>> {
-    let qualifying = Qualifying(anchor.qualifying().0);
-    let found = opened
-        .attester
-        .platform(ReportData(anchor.0), qualifying)
-        .context("the platform does not report")?;
-    let Some(found) = found else {
-        return Ok(None);
-    };
-    let collateral = Collateral::read(&opened.site)?;
-    container(profile(opened.attester.profile()), found, collateral).map(Some)
+/// The profile as the record names it.
+#[must_use]
+pub fn named(profile: countersign_platform::Profile) -> Profile {
+    use countersign_platform::Profile as Found;
+    match profile {
+        Found::Tpm => Profile::Tpm,
+        Found::Swtpm => Profile::Swtpm,
+        Found::Snp => Profile::Snp,
+        Found::Tdx => Profile::Tdx,
+        Found::AzureSnp => Profile::AzureSnp,
+        Found::AzureTdx => Profile::AzureTdx,
+        Found::GcpSnp => Profile::GcpSnp,
+        Found::GcpTdx => Profile::GcpTdx,
+    }
 }
 
 /// The container of a profile: what the platform gave, and what vendors say of it. What came with the report counts before

@@ -1,10 +1,10 @@
-//! The gateway's keys: sealed in the TPM, open in locked memory.
+//! The gateway's keys: sealed in the TPM, open in locked memory; or made for one boot, and in locked memory alone.
 //!
 //! In: sealed files of the state directory. Out: the identity key, which signs but is never
 //! shown, and the storage root, from which [`crate::ring`] makes the storage key. On a first start
-//! both are made inside. Neither is ever written in the clear.
+//! both are made inside, and at each start where no TPM lasts. Neither is ever written in the clear.
 
-use crate::keys::random;
+use crate::keeper::{Keeper, mixed};
 use crate::site::{StateDir, StateFile};
 use anyhow::{Context as _, bail};
 use countersign_platform::policy::ReleasePolicy;
@@ -102,6 +102,15 @@ impl Vault {
         Self::of(&seed, &root, counter, true)
     }
 
+    /// Makes keys that live as long as this process: nothing is sealed, nothing is written.
+    ///
+    /// # Errors
+    /// If there are no random bytes, or memory cannot be locked.
+    pub fn for_one_boot(keeper: &dyn Keeper) -> anyhow::Result<Self> {
+        let (seed, root) = (keeper.random()?, keeper.random()?);
+        Self::of(&seed, &root, keeper.counter()?, true)
+    }
+
     fn of(
         seed: &Zeroizing<[u8; 32]>,
         root: &Zeroizing<[u8; 32]>,
@@ -159,15 +168,4 @@ impl Vault {
     pub fn counter_at_creation(&self) -> u64 {
         self.counter_at_creation
     }
-}
-
-/// Random bytes of two sources: neither the TPM nor the host alone knows them.
-pub(crate) fn mixed(tpm: &Tpm) -> anyhow::Result<Zeroizing<[u8; 32]>> {
-    let host = random::<32>()?;
-    let device = tpm.random(32).context("the TPM gives no random bytes")?;
-    let mut out = Zeroizing::new([0u8; 32]);
-    for (byte, (a, b)) in out.iter_mut().zip(host.iter().zip(device.iter())) {
-        *byte = a ^ b;
-    }
-    Ok(out)
 }

@@ -10,11 +10,11 @@
 //! Each command prints what it is about, line by line, as a protocol to keep; with `--dry-run` it
 //! does all of its work and writes nothing.
 
-use super::enrol::EnrolRequest;
 use super::recovery::read_wrap;
 use crate::adoption::{AdoptRequest, HandOver, SignedAdoptRequest};
 use crate::boot::Unsealed;
 use crate::boot::adopted::statement as verified;
+use crate::enrolment::EnrolRequest;
 use crate::keys::{public, random, read_secret, read_signing_key, sign_statement};
 use crate::site::{StateDir, StateFile};
 use anyhow::{Context as _, bail};

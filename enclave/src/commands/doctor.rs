@@ -8,7 +8,7 @@ use crate::collateral::Collateral;
 use crate::doctor::machine::{self, Machine};
 use crate::doctor::tpm::{self, Asked};
 use crate::doctor::vendors::{self, Vendors};
-use crate::doctor::{Report, site};
+use crate::doctor::{Code, Report, site};
 use crate::site::{tpm_address, tpm_address_text};
 use anyhow::Context as _;
 use clap::Args;
@@ -89,6 +89,11 @@ fn look(directory: &Path, state: Option<&Path>, trust: Option<&(String, Trust)>)
     let alone = asked.without_tpm(machine);
     let profile = survey.map(|s| s.detected).or(alone).map(|d| d.profile);
     let mut found = site.findings;
+    if alone.is_some() {
+        let release = found.iter_mut().filter(|f| f.code == Code::SiteRelease);
+        // Without a TPM nothing is sealed under it, and a start does not look for it.
+        release.for_each(|f| *f = Code::SiteRelease.ok("not needed: there is no TPM"));
+    }
     let mut sealed = false;
     match state {
         Some(state) => {

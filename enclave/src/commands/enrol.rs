@@ -3,12 +3,12 @@
 use super::SiteArgument;
 use crate::adoption::{AdoptRequest, SignedAdoptRequest};
 use crate::boot::{self, Place};
+use crate::enrolment::EnrolRequest;
 use crate::keys::{public, read_signing_key, sign_statement};
 use crate::site::{StateDir, StateFile};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use countersign_record::cbor::{Bytes, Cbor as _};
-use countersign_record::cbor_map;
 use countersign_record::cose::Unsigned;
 use countersign_record::digest::{GatewayId, PublicKey, Signature, UnixMillis};
 use countersign_record::statement::{
@@ -16,20 +16,6 @@ use countersign_record::statement::{
 };
 use std::fs;
 use std::path::{Path, PathBuf};
-
-cbor_map! {
-    /// What a gateway hands to whoever enrols it.
-    pub struct EnrolRequest {
-        /// The identity key.
-        1 => identity_key: PublicKey,
-        /// Name of the TPM's attestation key.
-        2 => ak_name: Bytes,
-        /// Which platform the gateway says it is on; appraise its evidence before believing it.
-        3 => platform: String,
-        /// An encoded [`SignedAdoptRequest`], if the gateway is to continue another's work.
-        4 => adoption: Option<Bytes>,
-    }
-}
 
 /// Make a gateway one of a customer's fleet.
 #[derive(Debug, Subcommand)]
@@ -272,7 +258,8 @@ fn statement(
         name,
         from,
         until: None,
-        ak_name: Some(request.ak_name),
+        // Where there is no TPM there is none to name.
+        ak_name: Some(request.ak_name).filter(|name| !name.0.is_empty()),
     });
     Ok(FleetStatement {
         fleet,

@@ -22,7 +22,8 @@ pub(crate) struct Export {
     /// File to write.
     #[arg(long)]
     out: PathBuf,
-    /// The log of this gateway, which is gone and whose work the one at `--url` continues: 64 hexadecimal digits.
+    /// The log of this gateway, which is gone: the one at `--url` continues its work, or was started after it on a machine
+    /// without a TPM. 64 hexadecimal digits.
     #[arg(long, value_name = "GATEWAY")]
     of: Option<String>,
     /// Only the entries of this tenant, by its name in the site.

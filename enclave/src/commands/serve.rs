@@ -24,8 +24,8 @@ pub(crate) struct Serve {
     /// State directory; a gateway keeps its sealed keys and its log there.
     #[arg(long)]
     state: PathBuf,
-    /// Claim this platform profile, and no other than what is found: tpm, swtpm, azure-snp, azure-tdx, gcp-snp or gcp-tdx.
-    /// `swtpm` claims less on every machine; nothing claims more.
+    /// Claim this platform profile, and no other than what is found: tpm, swtpm, snp, tdx, azure-snp, azure-tdx, gcp-snp or
+    /// gcp-tdx. `swtpm` claims less on every machine with a TPM; nothing claims more.
     #[arg(long, value_name = "PROFILE")]
     platform: Option<Profile>,
 }
@@ -66,7 +66,7 @@ pub(super) fn serve(place: &Place<'_>, around: Around<'_>) -> anyhow::Result<()>
     let listen = opened.settings.listen.address();
     // ORDER: before an epoch is opened that could serve nobody.
     let transport = Transport::open(&opened.settings.listen, place.site).context("[tls]")?;
-    if countersign_platform::Attester::profile(opened.attester.as_ref()) == Profile::Swtpm {
+    if opened.platform.profile() == Profile::Swtpm {
         tracing_line("on a software TPM: no hardware vouches for this gateway");
     }
     // ORDER: before anything is opened that a witness would have to explain.

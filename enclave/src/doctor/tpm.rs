@@ -78,31 +78,49 @@ pub fn findings(
     sealed: bool,
     machine: Machine,
 ) -> Vec<Finding> {
+    if let Some(found) = asked.without_tpm(machine) {
+        return alone(found, sealed);
+    }
     let mut out = vec![reachable(asked)];
     match asked.survey() {
         Some(survey) => out.extend(answered(survey, release, sealed)),
-        None => out.extend(
-            Code::ALL
-                .iter()
-                .filter(|c| **c > Code::TpmReachable && **c <= Code::TpmPersistence)
-                .map(|c| match asked.without_tpm(machine) {
-                    Some(found) if *c == Code::TpmProfile => alone(found),
-                    Some(_) | None => c.unknown("the TPM was not asked", "see tpm.reachable"),
-                }),
-        ),
+        None => out
+            .extend(rest().map(|code| code.unknown("the TPM was not asked", "see tpm.reachable"))),
     }
     out
 }
 
-/// A processor that could report, on a machine without a TPM.
-fn alone(Detected { profile, why }: Detected) -> Finding {
-    Code::TpmProfile.fail(
-        format!(
-            "{profile}: {why}; this version serves on no platform without a TPM that lasts, since keys, log and counter \
-             would end with each boot"
-        ),
-        "use a machine that has one: Azure, Google Cloud (Shielded VM), or hardware",
-    )
+/// Every line but whether the TPM answers.
+fn rest() -> impl Iterator<Item = Code> {
+    let all = Code::ALL.iter().copied();
+    all.filter(|code| *code > Code::TpmReachable && *code <= Code::TpmPersistence)
+}
+
+/// A processor that reports, on a machine without a TPM: each start of a gateway is a gateway of its own.
+fn alone(Detected { profile, why }: Detected, sealed: bool) -> Vec<Finding> {
+    let reachable = Code::TpmReachable.warn(
+        "there is no TPM: nothing keeps a gateway's keys, and nobody certifies its counter",
+        "if the machine should have one, enable it (Azure, Google Cloud: Shielded VM); a verifier cannot tell what rests on a counter",
+    );
+    let found = if sealed {
+        Code::TpmProfile.fail(
+            format!("{profile}: {why}; and the state directory has keys that a TPM sealed"),
+            "give the machine its TPM back, or serve from another state directory",
+        )
+    } else {
+        Code::TpmProfile.warn(
+            format!("{profile}: {why}; identity, keys, log and count live for one boot"),
+            "governance enrols each start by the enrol-request.cbor that it writes; calls are refused until then",
+        )
+    };
+    let rest = rest().map(|code| {
+        if code == Code::TpmProfile {
+            found.clone()
+        } else {
+            code.ok("there is no TPM")
+        }
+    });
+    std::iter::once(reachable).chain(rest).collect()
 }
 
 fn reachable(asked: &Asked) -> Finding {
@@ -554,13 +572,21 @@ mod tests {
             technology: Some(Technology::Tdx),
             google: false,
         };
-        let found = findings(&failed, None, false, alone);
-        let profile = found.iter().find(|f| f.code == Code::TpmProfile).unwrap();
-        assert_eq!(profile.state, State::Fail);
+        let stands = |sealed, code| {
+            let found = findings(&failed, None, sealed, alone);
+            assert_eq!(found.len(), 11);
+            found.into_iter().find(|f| f.code == code).unwrap()
+        };
+        assert_eq!(stands(false, Code::TpmReachable).state, State::Warn);
+        assert_eq!(stands(false, Code::TpmCounter).state, State::Ok);
+        let profile = stands(false, Code::TpmProfile);
+        assert_eq!(profile.state, State::Warn);
         assert!(
             profile.found.starts_with("tdx: there is no TPM"),
             "{profile:?}"
         );
+        // Another gateway's keys are not gone round.
+        assert_eq!(stands(true, Code::TpmProfile).state, State::Fail);
         let missing = findings(&failed, None, false, Machine::default());
         assert_eq!(missing[0].state, State::Fail);
         assert!(

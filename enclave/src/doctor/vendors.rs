@@ -4,7 +4,7 @@
 //! `collateral.*`. The appraisal is that of `countersign-verify evidence`.
 
 use super::{Code, Finding};
-use crate::boot::epoch;
+use crate::boot::platform;
 use crate::boot::platform::is_of_processor;
 use crate::collateral::Collateral;
 use countersign_platform::Profile;
@@ -61,7 +61,7 @@ fn present(profile: Option<Profile>, collateral: &Collateral) -> Finding {
             "see tpm.reachable",
         );
     };
-    let profile = epoch::profile(profile);
+    let profile = platform::named(profile);
     let endorsements = profile.endorsements();
     if endorsements.needed.is_empty() {
         return code.ok(format!("platform {profile} needs none"));
@@ -171,7 +171,7 @@ fn tcb(vendors: &Vendors<'_>, collateral: &Collateral) -> Finding {
         bytes: report.to_vec(),
     }];
     // What the site keeps for another platform would stand beside it as a second of its kind.
-    let belonging = epoch::profile(profile).endorsements();
+    let belonging = platform::named(profile).endorsements();
     let fits = |kind: EndorsementKind| {
         let named = belonging.needed.contains(&kind) || belonging.allowed.contains(&kind);
         named && is_of_processor(kind)

@@ -186,7 +186,7 @@ pub(super) async fn connection(State(gateway): State<Arc<Gateway>>, request: Req
         "statement": STANDARD.encode(signed),
         "base": STANDARD.encode(base),
         "evidence": evidence.iter().map(|piece| STANDARD.encode(piece)).collect::<Vec<_>>(),
-        "fleet": gateway.fleet.as_ref().map(|f| STANDARD.encode(f)),
+        "fleet": gateway.fleet.get().map(|f| STANDARD.encode(f)),
     });
     json(StatusCode::OK, body.to_string().into_bytes())
 }

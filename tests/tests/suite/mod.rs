@@ -1,4 +1,5 @@
 mod attested;
+mod boots;
 mod bridge;
 mod callers;
 mod canary;

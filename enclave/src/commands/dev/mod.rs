@@ -363,7 +363,7 @@ fn enrol_here(site: &SiteDir, place: &Place<'_>) -> anyhow::Result<()> {
         name: "dev".to_owned(),
         from: issued,
         until: None,
-        ak_name: Some(Bytes(opened.tpm.identity().attestation_key.name.to_vec())),
+        ak_name: Some(Bytes(opened.attestation_key.clone())),
     };
     let statement = FleetStatement {
         fleet: "dev".to_owned(),

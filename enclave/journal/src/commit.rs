@@ -780,6 +780,7 @@ fn drain(shared: &Shared) {
             queue = locked(&shared.queue);
             continue;
         }
+        queue.awaited = Awaited::Signed(1);
         queue = shared
             .to_commit
             .wait(queue)

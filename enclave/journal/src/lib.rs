@@ -30,6 +30,7 @@ mod sequence;
 mod side;
 mod store;
 mod tree;
+mod written;
 
 pub use append::{Appended, Done, Draft};
 pub use archive::Archive;

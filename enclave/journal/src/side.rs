@@ -17,11 +17,11 @@
 //! Spec: C2SP XAES-256-GCM; SP 800-38D.
 
 use crate::error::SideError;
+use crate::written;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::aes::Aes256;
 use aes_gcm::aes::cipher::BlockCipherEncrypt;
 use aes_gcm::{AeadInOut as _, Aes256Gcm, Nonce};
-use countersign_record::cbor::{Cbor, Reader, Writer};
 use countersign_record::commitment::Disclosure;
 use countersign_record::digest::{Commitment, GatewayId};
 use std::collections::BTreeMap;
@@ -269,22 +269,13 @@ impl Side {
         &self,
         disclosures: &[Disclosure],
     ) -> Result<Vec<u8>, SideError> {
-        let values = disclosures.iter().map(|d| d.value.0.len());
-        let about = values.fold(16usize, |sum, n| sum.saturating_add(n).saturating_add(64));
-        // Large enough from the start: a buffer that grows leaves what it held behind.
-        let mut w = Writer::with_capacity(about);
-        w.array(disclosures.len());
-        disclosures.iter().for_each(|d| d.write(&mut w));
-        let plain = Zeroizing::new(w.into_bytes());
+        let plain = written::write(disclosures);
         self.seal(Purpose::Disclosures, &plain)
     }
 
     pub(crate) fn open_disclosures(&self, sealed: &[u8]) -> Result<Vec<Disclosure>, SideError> {
         let plain = self.open(Purpose::Disclosures, sealed)?;
-        let mut r = Reader::new(&plain);
-        let disclosures = r.array(|r, n| (0..n).map(|_| Disclosure::read(r)).collect())?;
-        r.finish()?;
-        Ok(disclosures)
+        Ok(written::read(&plain)?)
     }
 }
 
@@ -365,7 +356,7 @@ fn strings_of_32(encoding: &[u8]) -> impl Iterator<Item = Commitment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use countersign_record::cbor::Bytes;
+    use countersign_record::cbor::{Bytes, Cbor as _, Writer};
     use countersign_record::commitment::Field;
     use countersign_record::digest::Salt;
 

@@ -556,3 +556,24 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_jobs_for_each_thread_and_one_more_are_under_way_at_most() {
+        for (threads, most) in [(0, 1), (1, 3), (2, 5)] {
+            std::thread::scope(|scope| {
+                let mut pool = Pool::start(scope, threads);
+                for sent in 0..most {
+                    assert!(!pool.is_full(), "{sent} of {most}");
+                    pool.send(vec![], vec![], Keyring::default());
+                }
+                assert!(pool.is_full());
+                assert!(pool.take().is_some());
+                assert!(!pool.is_full());
+            });
+        }
+    }
+}

@@ -90,24 +90,7 @@ pub fn verify(export: impl Read, trust: &Trust, options: &Options, now: UnixMill
             Depth::TreeOnly => 0,
         };
         let pool = Pool::start(scope, threads);
-        let mut stream = Stream {
-            checks,
-            pool,
-            stage: Stage::Start,
-            first: 0,
-            next: 0,
-            leaves: Vec::new(),
-            content: Vec::new(),
-            bytes: 0,
-            keys: Keyring::default(),
-            last: Last::Other,
-            evidence: Vec::new(),
-            read: 0,
-            seen: 0,
-            notes: VecDeque::new(),
-            depth: options.depth,
-            progress: options.progress.clone(),
-        };
+        let mut stream = Stream::new(checks, pool, options);
         if stream.read(export) {
             stream.checks.ledger.held(Code::Framing);
         }
@@ -180,6 +163,30 @@ impl Note {
 
 /// Notes that may wait for leaves; beyond that, reading waits.
 const MAX_NOTES: usize = 64;
+
+impl<'a> Stream<'a> {
+    /// Before the first byte.
+    fn new(checks: Checks<'a>, pool: Pool, options: &Options) -> Self {
+        Self {
+            checks,
+            pool,
+            stage: Stage::Start,
+            first: 0,
+            next: 0,
+            leaves: Vec::new(),
+            content: Vec::new(),
+            bytes: 0,
+            keys: Keyring::default(),
+            last: Last::Other,
+            evidence: Vec::new(),
+            read: 0,
+            seen: 0,
+            notes: VecDeque::new(),
+            depth: options.depth,
+            progress: options.progress.clone(),
+        }
+    }
+}
 
 impl Stream<'_> {
     /// Reads all; whether the file is whole and well formed.
@@ -566,5 +573,73 @@ fn is_of_calls(kind: Kind) -> bool {
         | Kind::Hold
         | Kind::Stop
         | Kind::Close => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_record::cbor::Bytes;
+
+    /// A stream to which something is given, without threads.
+    fn with(test: impl FnOnce(&mut Stream<'_>)) {
+        let trust = Trust::parse(b"version = 1").unwrap();
+        let options = Options::default();
+        std::thread::scope(|scope| {
+            let checks = Checks::new(&trust, &options, UnixMillis(0));
+            test(&mut Stream::new(checks, Pool::start(scope, 0), &options));
+        });
+    }
+
+    fn leaf(stream: &mut Stream<'_>, size: usize) {
+        let (level, hash) = (0, NodeHash([0; 32]));
+        stream.make_room();
+        stream.leaf(size, Leaf::Withheld { level, hash });
+    }
+
+    #[test]
+    fn a_job_has_256_leaves_or_4_mebibytes() {
+        with(|stream| {
+            for number in 1..=256 {
+                leaf(stream, 0);
+                assert_eq!(stream.leaves.len(), number);
+            }
+            leaf(stream, 0);
+            assert_eq!(stream.leaves.len(), 1);
+        });
+        for (size, waiting) in [(4_194_303, 2), (4_194_304, 1)] {
+            with(|stream| {
+                leaf(stream, size);
+                leaf(stream, 0);
+                assert_eq!(stream.leaves.len(), waiting, "{size}");
+            });
+        }
+    }
+
+    #[test]
+    fn sixty_four_checkpoints_and_timestamps_wait_unless_they_are_too_large_to_hold() {
+        let timestamp = |bytes: usize| {
+            let token = Bytes(vec![0; bytes]);
+            Note::Timestamp(Timestamp { size: 0, token })
+        };
+        with(|stream| {
+            for number in 1..=63 {
+                stream.note(timestamp(1));
+                assert_eq!(stream.notes.len(), number);
+            }
+            stream.note(timestamp(1));
+            assert!(stream.notes.is_empty());
+        });
+        for (note, waiting) in [
+            (Note::Checkpoint(vec![0; MAX_CHECKPOINT_BYTES]), 1),
+            (Note::Checkpoint(vec![0; MAX_CHECKPOINT_BYTES + 1]), 0),
+            (timestamp(MAX_TOKEN_BYTES), 1),
+            (timestamp(MAX_TOKEN_BYTES + 1), 0),
+        ] {
+            with(|stream| {
+                stream.note(note);
+                assert_eq!(stream.notes.len(), waiting);
+            });
+        }
     }
 }

@@ -136,6 +136,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_beyond_65536_is_verified_each_time() {
+        let mut chains = Chains::new();
+        for number in 0..65_536_u32 {
+            let issuer = &number.to_be_bytes();
+            let link = Link { issuer, ..LINK };
+            let _ = asked(&mut chains, link, Ok(()));
+        }
+        for _ in 0..2 {
+            assert_eq!(asked(&mut chains, LINK, Ok(())), (true, Ok(())));
+        }
+        assert_eq!(chains.remembered(), 65_536);
+    }
+
+    #[test]
     fn another_kind_key_message_or_signature_is_another_link() {
         let others = [
             Link {

@@ -248,11 +248,15 @@ fn nothing_but_zeros_follows_and_not_too_many() {
         ReportError::NotZero { area }
     );
     let bytes = 2601;
-    let error = refusal(|it| {
+    let padded = |it: &mut Report, bytes: usize| {
         let whole = it.to_bytes().len();
         it.padding = vec![0; it.padding.len() + bytes - whole];
-    });
+    };
+    let error = refusal(|it| padded(it, bytes));
     assert_eq!(error, ReportError::TooLong { bytes });
+    let mut longest = Report::snp(&claims().to_json());
+    padded(&mut longest, bytes - 1);
+    assert_eq!(failures(&longest.to_bytes(), &snp()), [""; 0]);
     let mut report = Report::snp(&claims().to_json());
     report.padding.clear();
     assert_eq!(failures(&report.to_bytes(), &snp()), [""; 0]);

@@ -325,11 +325,14 @@ fn more_than_eight_banks_are_refused() {
 
 #[test]
 fn a_log_over_the_limit_is_refused() {
-    let bytes = MAX_LOG_BYTES + 1;
+    let bytes = 4_194_305;
     assert_eq!(
         EventLog::parse(&vec![0; bytes]),
         Err(EventLogError::TooLong { bytes })
     );
+    // One that is not too long is read, and is none.
+    let read = EventLog::parse(&vec![0; bytes - 1]).unwrap_err();
+    assert!(!matches!(read, EventLogError::TooLong { .. }), "{read}");
 }
 
 #[test]

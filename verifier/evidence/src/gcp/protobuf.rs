@@ -195,6 +195,7 @@ mod tests {
                 })
             );
         }
+        assert!(fields(&[0x08, 0x00].repeat(1024)).is_ok());
         assert_eq!(
             fields(&[0x08, 0x00].repeat(1025)),
             Err(ProtobufError::TooMany { limit: 1024 })

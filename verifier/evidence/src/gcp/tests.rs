@@ -124,12 +124,15 @@ fn messages_of_another_form_are_refused() {
         assert_eq!(first.code, EndorsementCheck::Structure);
         assert!(appraisal.verified().is_none());
     }
-    let long = vec![0; MAX_ENDORSEMENT_BYTES + 1];
+    let limit = 262_144;
     assert_eq!(
-        LaunchEndorsement::parse(&long),
-        Err(ProtobufError::TooMany {
-            limit: MAX_ENDORSEMENT_BYTES
-        })
+        LaunchEndorsement::parse(&vec![0; limit + 1]),
+        Err(ProtobufError::TooMany { limit })
+    );
+    // One that is not too long is read, and has too many fields.
+    assert_eq!(
+        LaunchEndorsement::parse(&vec![0; limit]),
+        Err(ProtobufError::TooMany { limit: 1024 })
     );
 }
 

@@ -358,6 +358,40 @@ fn entries_that_governance_handed_over_are_not_after_its_word_whatever_time_they
 
 // ---- both ------------------------------------------------------------------------------
 
+#[test]
+fn what_one_export_says_is_kept_for_the_other() {
+    let AdoptStatement {
+        predecessor,
+        head: LogHead { size, root },
+        last,
+        issued,
+        ..
+    } = word();
+    let links = adopted(|_| ()).links;
+    let continues = Continues {
+        entry: 3,
+        predecessor,
+        size,
+        root,
+        last,
+        issued,
+    };
+    assert_eq!((links.continues, links.handed), (vec![continues], None));
+    let LogHead { size, root } = head(&lost().0);
+    let links = handed_over(|_| ()).links;
+    let handed = HandedOver {
+        gateway: OTHER,
+        size,
+        root,
+    };
+    assert_eq!((links.continues, links.handed), (vec![], Some(handed)));
+    // A log that went on has its root where it was handed over, too.
+    assert_eq!(went_on(1_000).links.roots.get(&size), Some(&root));
+    // A word that the log does not agree with hands nothing over.
+    let links = handed_over(|s| s.head.root = NodeHash([9; 32])).links;
+    assert_eq!(links.handed, None);
+}
+
 /// The report of a log that continues a log of five entries, and that other log's.
 fn both() -> [Report; 2] {
     let mut after = adopted(|_| ());

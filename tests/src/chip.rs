@@ -9,7 +9,7 @@
 //! paths, as it would anywhere. Whoever owns a machine can do the same; so a verifier believes vendors' signatures and
 //! nothing else.
 //!
-//! Needs root, or a user who may mount in a namespace of their own.
+//! Needs root and `/dev/fuse`.
 
 use crate::PATIENCE;
 use countersign_devices::snp::{Draft, Kind, Product, sign};

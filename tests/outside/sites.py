@@ -50,7 +50,7 @@ class Upstream:
         if self.url:
             return "\n".join([*lines, 'kind = "mcp-http"', f"url = {quoted(self.url)}", ""])
         program, *arguments = map(str, self.command)
-        lines += ['kind = "mcp-stdio"', f"command = {quoted(program)}", f"args = {quoted(arguments)}"]
+        lines += ['kind = "mcp-stdio"', f"command = {quoted(program)}", f"args = {quoted(arguments)}", 'sandbox = "none"']
         if self.environment:
             pairs = ", ".join(f"{quoted(key)} = {quoted(value)}" for key, value in self.environment.items())
             lines.append(f"environment = {{ {pairs} }}")

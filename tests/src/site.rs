@@ -318,7 +318,7 @@ fn adapter(tools: &Path, options: &SiteOptions) -> String {
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     let program = options.upstream.clone().unwrap_or_else(python);
     format!(
-        "name = \"effects\"\nkind = \"mcp-stdio\"\ncommand = {program:?}\nargs = [\"-I\", \"-S\", {}, {}, {}]\n",
+        "name = \"effects\"\nkind = \"mcp-stdio\"\ncommand = {program:?}\nargs = [\"-I\", \"-S\", {}, {}, {}]\nsandbox = \"none\"\n",
         quoted(&fixture("effects.py")),
         quoted(&fixture("tools.json")),
         quoted(tools),

@@ -240,9 +240,13 @@ pub(crate) fn adapter(
                 args: file.args.unwrap_or_default(),
                 entry_sha256,
                 environment: file.environment.unwrap_or_default(),
-                sandbox: file
-                    .sandbox
-                    .map(|named| known_sandbox(source, &named, sandboxes, report)),
+                sandbox: match &file.sandbox {
+                    Some(named) => known_sandbox(source, named, sandboxes, report),
+                    None => {
+                        report.at(source, span, missing("sandbox", SANDBOX_FORM));
+                        return None;
+                    }
+                },
             }
         }
         Kind::Http => {
@@ -270,13 +274,22 @@ pub(crate) fn adapter(
     })
 }
 
+/// What an adapter says of whose program nothing is confined. No profile has this name.
+pub(crate) const NO_SANDBOX: &str = "none";
+
+const SANDBOX_FORM: &str = "the name of a profile of sandboxes/*.toml; or \"none\", and the program runs as the gateway's own \
+                            user, who can read its keys and go anywhere";
+
 /// A profile is named, never written into an adapter's file: what it lets a program do is read and signed as one piece.
 fn known_sandbox(
     source: Source<'_>,
     named: &Spanned<String>,
     sandboxes: &BTreeSet<String>,
     report: &mut Report,
-) -> String {
+) -> Option<String> {
+    if named.get_ref() == NO_SANDBOX {
+        return None;
+    }
     if !sandboxes.contains(named.get_ref()) {
         let problem = Problem::Unknown {
             what: "sandbox",
@@ -284,7 +297,7 @@ fn known_sandbox(
         };
         report.at(source, named.span(), problem);
     }
-    named.get_ref().clone()
+    Some(named.get_ref().clone())
 }
 
 const URL_FORM: &str = "https:// and a host, or http:// and a loopback address";

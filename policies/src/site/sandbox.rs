@@ -5,6 +5,7 @@
 //! in force before the program is started, unless the profile calls it optional.
 
 use crate::problem::{Problem, Report, Source};
+use crate::site::people::NO_SANDBOX;
 use crate::site::text::{plain_name, toml_file, word};
 use countersign_record::digest::{ArtifactDigest, sha256_in};
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,10 @@ pub(crate) fn sandbox(source: Source<'_>, report: &mut Report) -> Option<Profile
     let file: File = toml_file(source, report)?;
     let before = report.count();
     let name = plain_name(source, "name", &file.name, report);
+    if file.name.get_ref() == NO_SANDBOX {
+        let expected = "another name: an adapter says \"none\" of a program that nothing confines";
+        report.value(source, file.name.span(), "name", NO_SANDBOX, expected);
+    }
     let networks = [("none", Network::None), ("proxy", Network::Proxy)];
     let network = word(source, "network", &file.network, &networks, report);
     if matches!(*file.uid.get_ref(), 0 | u32::MAX) {

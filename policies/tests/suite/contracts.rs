@@ -87,7 +87,7 @@ fn a_list_of_hosts_that_nothing_holds_a_call_to_is_refused() {
         let profile = format!("name = \"tools\"\nuid = 70001\nnetwork = \"{network}\"\n");
         files.0.insert("sandboxes/tools.toml".into(), profile);
         let adapter = files.0.get_mut("adapters/customers.toml").unwrap();
-        *adapter = adapter.replacen("name =", "sandbox = \"tools\"\nname =", 1);
+        *adapter = adapter.replacen("\"none\"", "\"tools\"", 1);
         files
     };
     assert_eq!(said(&within("proxy")), [""; 0]);

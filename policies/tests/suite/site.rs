@@ -52,6 +52,25 @@ fn a_directory_reads_as_its_files() {
 }
 
 #[test]
+fn a_program_runs_without_a_sandbox_only_if_its_adapter_says_so() {
+    let none = "sandbox = \"none\"";
+    let said = one(&with("adapters/customers.toml", none, ""));
+    assert!(
+        said.contains("sandbox") && said.contains("gateway's own user"),
+        "{said}"
+    );
+    let said = one(&with(
+        "adapters/customers.toml",
+        none,
+        "sandbox = \"nobody\"",
+    ));
+    assert!(said.contains("nobody"), "{said}");
+    let profile = "name = \"none\"\nuid = 70001\nnetwork = \"none\"\n";
+    let said = one(&plus("sandboxes/none.toml", profile));
+    assert!(said.contains("another name"), "{said}");
+}
+
+#[test]
 fn a_directory_without_settings_says_so() {
     let mut files = example();
     files.0.remove("countersign.toml");

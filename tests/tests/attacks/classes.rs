@@ -59,7 +59,7 @@ fn memory(site: &Site) {
         "stdio".to_owned(),
     ];
     let reached = format!(
-        "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {arguments:?}",
+        "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {arguments:?}\nsandbox = \"none\"",
         python()
     );
     site.add_upstream("memory", &reached, &fixture("keeper.json"));

@@ -52,7 +52,7 @@ fn machine() -> Machine {
     let site = machine.site();
     let policies = fs::read_to_string(site.file("policies/tests.cedar")).unwrap();
     site.write("policies/tests.cedar", &(policies + POLICIES));
-    let dead = "kind = \"mcp-stdio\"\ncommand = \"/bin/false\"\nargs = []";
+    let dead = "kind = \"mcp-stdio\"\ncommand = \"/bin/false\"\nargs = []\nsandbox = \"none\"";
     site.add_upstream("dead", dead, &fixture("hostile.json"));
     site.build();
     machine.enrol(1);

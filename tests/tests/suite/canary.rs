@@ -52,7 +52,7 @@ fn a_secret_is_nowhere_but_where_it_was_put_and_with_whom_it_was_meant_for() {
     let [program, listing] = arguments.map(|p| p.display().to_string());
     for (name, environment) in [("plain", "yes"), ("keeper", CONFIGURATION)] {
         let reached = format!(
-            "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = [\"-I\", \"-S\", {program:?}, {listing:?}]\n\
+            "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = [\"-I\", \"-S\", {program:?}, {listing:?}]\nsandbox = \"none\"\n\
              environment = {{ NAMED = {environment:?} }}",
             python()
         );

@@ -26,7 +26,7 @@ fn machine() -> Machine {
         machine.tools().display().to_string(),
     ];
     let reached = format!(
-        "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {arguments:?}",
+        "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {arguments:?}\nsandbox = \"none\"",
         python()
     );
     let site = machine.site();

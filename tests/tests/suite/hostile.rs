@@ -69,7 +69,7 @@ impl Besieged {
         let said = server.line().unwrap();
         let port = said.strip_prefix("listening ").unwrap();
         let stdio = format!(
-            "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {:?}",
+            "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {:?}\nsandbox = \"none\"",
             python(),
             arguments(&machine.tools(), "stdio")
         );

@@ -45,7 +45,7 @@ fn remembering() -> (Machine, Process) {
     let said = server.line().unwrap();
     let port = said.strip_prefix("listening ").unwrap();
     let stdio = format!(
-        "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {:?}",
+        "kind = \"mcp-stdio\"\ncommand = {:?}\nargs = {:?}\nsandbox = \"none\"",
         python(),
         arguments("stdio")
     );

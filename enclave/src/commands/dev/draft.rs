@@ -120,7 +120,9 @@ pub(super) fn draft(
 ) -> Draft {
     let confined = match &profile {
         Some(_) => format!("sandbox = {}\n", quoted(adapter)),
-        None => String::new(),
+        None => {
+            "sandbox = \"none\"   # it runs as you, as it would without the gateway\n".to_owned()
+        }
     };
     let mut files = vec![
         ("countersign.toml".to_owned(), settings(keys)),

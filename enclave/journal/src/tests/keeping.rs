@@ -30,7 +30,7 @@ fn log() -> (tempfile::TempDir, PathBuf, PathBuf) {
 
 fn kept() -> (tempfile::TempDir, PathBuf) {
     let (dir, from, to) = log();
-    Archive::copy(&from, &to).unwrap();
+    unlocked(|| Archive::copy(&from, &to));
     (dir, to)
 }
 
@@ -41,7 +41,7 @@ fn try_open_kept(dir: &Path) -> Result<Archive, OpenError> {
 #[test]
 fn a_kept_log_has_the_same_root_and_opens_the_same_values() {
     let (_dir, from, to) = log();
-    Archive::copy(&from, &to).unwrap();
+    unlocked(|| Archive::copy(&from, &to));
     let (journal, _) = open(&from);
     let archive = try_open_kept(&to).unwrap();
     assert_eq!(archive.head(), journal.head());
@@ -74,7 +74,7 @@ fn what_stood_in_the_write_ahead_log_of_a_process_that_was_killed_is_kept() {
     for name in ["log.sqlite", "log.sqlite-wal"] {
         std::fs::copy(from.join(name), at_once.join(name)).unwrap();
     }
-    Archive::copy(&at_once, &to).unwrap();
+    unlocked(|| Archive::copy(&at_once, &to));
     assert_eq!(try_open_kept(&to).unwrap().head(), journal.head());
 }
 
@@ -91,7 +91,7 @@ fn a_log_that_is_in_use_is_not_copied() {
 #[test]
 fn a_copy_is_not_made_over_another() {
     let (_dir, from, to) = log();
-    Archive::copy(&from, &to).unwrap();
+    unlocked(|| Archive::copy(&from, &to));
     assert!(matches!(
         Archive::copy(&from, &to),
         Err(OpenError::Directory { .. })
@@ -178,7 +178,7 @@ fn a_log_without_entries_is_nobodys() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("log"), dir.path().join("kept"));
     drop(open(&from));
-    Archive::copy(&from, &to).unwrap();
+    unlocked(|| Archive::copy(&from, &to));
     assert_eq!(
         Archive::gateway_of(&to),
         Err(OpenError::MissingEntry { index: 0 })

@@ -50,16 +50,21 @@ pub(super) fn limits() -> Limits {
 }
 
 pub(super) fn open(dir: &Path) -> (Journal, Found) {
-    // A lock goes with its file into the children that other tests start, until they are themselves.
+    unlocked(|| try_open(dir))
+}
+
+/// What comes of it once nobody has the lock. It goes with its file into the children that other tests start, until they
+/// are themselves.
+pub(super) fn unlocked<T>(mut attempt: impl FnMut() -> Result<T, OpenError>) -> T {
     for _ in 0..200 {
-        match try_open(dir) {
+        match attempt() {
             Err(OpenError::Locked { .. }) => {
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }
-            opened => return opened.unwrap(),
+            done => return done.unwrap(),
         }
     }
-    try_open(dir).unwrap()
+    attempt().unwrap()
 }
 
 pub(super) fn try_open(dir: &Path) -> Result<(Journal, Found), OpenError> {

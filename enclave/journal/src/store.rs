@@ -84,7 +84,7 @@ impl Lock {
         let mut open = OpenOptions::new();
         open.create(true).truncate(false).write(true).mode(0o600);
         let file = open.open(paths.lock()).map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
                 dir: paths.dir.clone(),
@@ -104,7 +104,7 @@ impl Lock {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(failed(e)),
         };
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
+        match lock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
                 dir: paths.dir.clone(),
@@ -112,6 +112,18 @@ impl Lock {
             Err(e) => Err(failed(e.into())),
         }
     }
+}
+
+/// Locks, or says after a fifth of a second that somebody else has the lock. It goes with its file into each child that a process
+/// starts, until that has become a program of its own: so it can outlive for a moment whoever took it.
+fn lock(file: &File, operation: FlockOperation) -> Result<(), rustix::io::Errno> {
+    for _ in 0..20 {
+        match flock(file, operation) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(10)),
+            done => return done,
+        }
+    }
+    flock(file, operation)
 }
 
 /// What was there when the store was opened.

@@ -5,7 +5,7 @@
 #   ./bench.sh gateway [options]     one of them: gateway, lifecycle, journal, decision, redaction, verifier, attestation, tdx
 #   ./bench.sh gateway --clients 64 --only token
 #
-# Needs what ./demo.sh needs. Logs are written below $TMPDIR (/tmp): put it on the disk that is to be measured.
+# Needs what ./demo.sh needs, and openssl. Logs are written below $TMPDIR (/tmp): put it on the disk that is to be measured.
 # A figure means something only on a machine that does nothing else: the load average stands beside it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -138,6 +138,11 @@ impl Machine {
     /// If a file cannot be copied.
     #[must_use]
     pub fn replacement(&self) -> Self {
+        self.with_own_tpm(&format!("swtpm:127.0.0.1:{}", self.port))
+    }
+
+    /// A machine with a copy of this one's site, which names another TPM in the place of `before`.
+    fn with_own_tpm(&self, before: &str) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("countersign-")
             .tempdir()
@@ -147,10 +152,7 @@ impl Machine {
         let path = directory.path().join("site");
         copy(self.site.path(), &path);
         let site = Site::at(&path);
-        site.edit(
-            &format!("swtpm:127.0.0.1:{}", self.port),
-            &format!("swtpm:127.0.0.1:{port}"),
-        );
+        site.edit(before, &format!("swtpm:127.0.0.1:{port}"));
         Self {
             directory,
             site,
@@ -166,23 +168,7 @@ impl Machine {
     /// If a file cannot be copied.
     #[must_use]
     pub fn successor_with_tpm(&self) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("countersign-")
-            .tempdir()
-            .expect("a temporary directory");
-        let tpm = Swtpm::start(&directory.path().join("tpm")).unwrap_or_else(|e| panic!("{e}"));
-        let port = port(&tpm);
-        let path = directory.path().join("site");
-        copy(self.site.path(), &path);
-        let site = Site::at(&path);
-        site.edit("device:/dev/tpmrm0", &format!("swtpm:127.0.0.1:{port}"));
-        let this = Self {
-            directory,
-            site,
-            port,
-            tpm: Some(tpm),
-            earlier: Vec::new(),
-        };
+        let this = self.with_own_tpm("device:/dev/tpmrm0");
         this.sign_release();
         this
     }

@@ -116,6 +116,11 @@ impl Way {
     }
 }
 
+/// What an answer has to contain.
+const RESULT: &[&str] = &["\"isError\":false"];
+const ALLOWED: &[&str] = &["\"verdict\":\"allow\""];
+const MODIFIED: &[&str] = &["\"verdict\":\"modify\""];
+
 /// A run and what was seen around it.
 struct Round {
     run: Run,
@@ -161,21 +166,12 @@ impl Bench<'_> {
             }
         };
         let (requests, expected) = match way {
-            Way::Direct | Way::Proxy => (direct(&to), &["\"isError\":false"] as &[&str]),
-            Way::Token => (self.gateway.with_token(), &["\"verdict\":\"allow\""] as _),
-            Way::Tls => (
-                self.private()?.0.with_token(),
-                &["\"verdict\":\"allow\""] as _,
-            ),
+            Way::Direct | Way::Proxy => (direct(&to), RESULT),
+            Way::Token => (self.gateway.with_token(), ALLOWED),
+            Way::Tls => (self.private()?.0.with_token(), ALLOWED),
             // Rules that look at every result make every verdict `modify`.
-            Way::Controls => (
-                self.controlled()?.with_token(),
-                &["\"verdict\":\"modify\""] as _,
-            ),
-            Way::Signed => (
-                self.gateway.signed(likely)?,
-                &["\"verdict\":\"allow\""] as _,
-            ),
+            Way::Controls => (self.controlled()?.with_token(), MODIFIED),
+            Way::Signed => (self.gateway.signed(likely)?, ALLOWED),
         };
         let tls = match way {
             Way::Tls => Some(Arc::clone(&self.private()?.1)),

@@ -30,7 +30,7 @@ use std::time::Duration;
 const MAX_BATCH: usize = 1024;
 /// A flush of so many entries says that more are on their way: the next one gathers them.
 const BUSY: usize = 4;
-/// How long the entries of a busy log are gathered at most. A flush takes about half of it.
+/// How long the entries of a busy log are gathered at most.
 const GATHERING: Duration = Duration::from_millis(1);
 /// Milliseconds between checkpoints while entries arrive, and how long an idle journal waits before one.
 const CHECKPOINT_EVERY: u64 = 1000;

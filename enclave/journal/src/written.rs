@@ -2,14 +2,13 @@
 //!
 //! A result that is released as it came is two values, the raw one and the released one, of the same bytes; they are most
 //! of what a log holds. What is written is an array, which has for each disclosure either its own encoding (a map) or, for
-//! a value that an earlier one has too, `[field, salt, number of the earlier one]`.
+//! a value that an earlier one has too, `[field, salt, number of the earlier one]`. Whole arrays of maps, from before, are
+//! read as they were; a release from before does not read the other form.
 
 use countersign_record::cbor::{Cbor as _, CborError, Reader, Writer};
-use countersign_record::commitment::Disclosure;
+use countersign_record::commitment::{Disclosure, Field};
+use countersign_record::digest::Salt;
 use zeroize::Zeroizing;
-
-/// A shorter value is written again: what says where it is takes as much room.
-const WORTH: usize = 16;
 
 /// The major type of a map, in the first byte of its encoding.
 const MAP: u8 = 5;
@@ -36,9 +35,6 @@ pub(crate) fn write(disclosures: &[Disclosure]) -> Zeroizing<Vec<u8>> {
 }
 
 fn same_value(disclosure: &Disclosure, earlier: &[Disclosure]) -> Option<u64> {
-    if disclosure.value.0.len() < WORTH {
-        return None;
-    }
     let number = earlier.iter().position(|e| e.value == disclosure.value)?;
     u64::try_from(number).ok()
 }
@@ -64,13 +60,7 @@ pub(crate) fn read(plain: &[u8]) -> Result<Vec<Disclosure>, CborError> {
 
 fn repeated(item: &[u8], read: &[Disclosure], at: usize) -> Result<Disclosure, CborError> {
     let mut r = Reader::new(item);
-    let (field, salt, number) = r.tuple(3, |r| {
-        Ok((
-            countersign_record::commitment::Field::read(r)?,
-            countersign_record::digest::Salt::read(r)?,
-            r.uint()?,
-        ))
-    })?;
+    let (field, salt, number) = r.tuple(3, |r| Ok((Field::read(r)?, Salt::read(r)?, r.uint()?)))?;
     r.finish()?;
     let earlier = usize::try_from(number).ok().and_then(|n| read.get(n));
     let earlier = earlier.ok_or(CborError::OutOfRange {
@@ -88,8 +78,6 @@ fn repeated(item: &[u8], read: &[Disclosure], at: usize) -> Result<Disclosure, C
 mod tests {
     use super::*;
     use countersign_record::cbor::Bytes;
-    use countersign_record::commitment::Field;
-    use countersign_record::digest::Salt;
     use proptest::prelude::*;
 
     fn disclosure(field: Field, salt: u8, value: &[u8]) -> Disclosure {

@@ -9,18 +9,30 @@ use crate::Document;
 ///
 /// A text that cannot be undone counts as one; a strict document has none.
 pub fn any_text(document: &Document<'_>, mut is_it: impl FnMut(&str) -> bool) -> bool {
-    find(document.root().text, |_, text| text.is_none_or(&mut is_it))
+    find(document.root().text, |_, text| match text {
+        Text::Plain(text) => is_it(text),
+        Text::Raw(_) => true,
+    })
 }
 
-/// Every string and number of a text that is one JSON value, strict or not. Names of members are left out, and so is what
-/// cannot be undone. Of a text that is none, some parts are shown.
+/// Every string and number of a text that is one JSON value, strict or not. Names of members are left out; what cannot be
+/// undone (half a surrogate pair) is shown as it stands, so that nothing hides beside it. Of a text that is none, some parts are shown.
 pub fn each_value(json: &str, mut with: impl FnMut(&str)) {
     find(json, |place, text| {
-        if let (Place::Value, Some(text)) = (place, text) {
+        let (Text::Plain(text) | Text::Raw(text)) = text;
+        if place == Place::Value {
             with(text);
         }
         false
     });
+}
+
+/// A text, and whether its escapes are undone.
+enum Text<'t> {
+    /// They are, or there are none.
+    Plain(&'t str),
+    /// They cannot be.
+    Raw(&'t str),
 }
 
 /// Where a text stands.
@@ -32,8 +44,8 @@ enum Place {
     Value,
 }
 
-/// Whether `is_it` says so of any; what cannot be undone is shown as none.
-fn find(json: &str, mut is_it: impl FnMut(Place, Option<&str>) -> bool) -> bool {
+/// Whether `is_it` says so of any.
+fn find(json: &str, mut is_it: impl FnMut(Place, Text<'_>) -> bool) -> bool {
     let mut rest = json;
     while let Some(at) = rest
         .bytes()
@@ -46,11 +58,13 @@ fn find(json: &str, mut is_it: impl FnMut(Place, Option<&str>) -> bool) -> bool 
                 rest = inside.get(length.saturating_add(1)..).unwrap_or_default();
                 let text = inside.get(..length).unwrap_or_default();
                 match escapes {
-                    Escapes::None => is_it(place(rest), Some(text)),
+                    Escapes::None => is_it(place(rest), Text::Plain(text)),
                     Escapes::Some => {
                         let quoted = from.get(..length.saturating_add(2)).unwrap_or_default();
-                        let undone = serde_json::from_str::<String>(quoted).ok();
-                        is_it(place(rest), undone.as_deref())
+                        match serde_json::from_str::<String>(quoted) {
+                            Ok(undone) => is_it(place(rest), Text::Plain(&undone)),
+                            Err(_) => is_it(place(rest), Text::Raw(text)),
+                        }
                     }
                 }
             }
@@ -60,7 +74,8 @@ fn find(json: &str, mut is_it: impl FnMut(Place, Option<&str>) -> bool) -> bool 
                     .position(|b| !matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
                 let length = length.unwrap_or(from.len());
                 rest = from.get(length..).unwrap_or_default();
-                is_it(Place::Value, Some(from.get(..length).unwrap_or_default()))
+                let number = from.get(..length).unwrap_or_default();
+                is_it(Place::Value, Text::Plain(number))
             }
         };
         if found {
@@ -157,6 +172,15 @@ mod tests {
         let text = r#" {"a" : ["x:",-1.5e3, "\u0041:"], "b":{"c":"d"}, "a":"twice"} "#;
         each_value(text, |text| out.push(text.to_owned()));
         assert_eq!(out, ["x:", "-1.5e3", "A:", "d", "twice"]);
+    }
+
+    #[test]
+    fn what_cannot_be_undone_is_shown_as_it_stands() {
+        let mut out = Vec::new();
+        each_value(r#"{"a":"\ud800 maria@example.com"}"#, |text| {
+            out.push(text.to_owned())
+        });
+        assert_eq!(out, [r"\ud800 maria@example.com"]);
     }
 
     #[test]

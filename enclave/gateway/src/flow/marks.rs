@@ -3,12 +3,15 @@
 //! *In:* the bytes of a result. *Out:* [`Marks`]. Pure, and the longest part of tracing, so it is done before anybody's
 //! traces are locked.
 
-use super::{GRAM_BYTES, MAX_LOOKED_AT, MIN_BYTES, PART_BYTES};
+use super::{GRAM_BYTES, MAX_LOOKED_AT, MAX_MARKS, MIN_BYTES, PART_BYTES};
 use countersign_json::texts::each_value;
 use serde::de::IgnoredAny;
 
 /// Grams whose smallest hash is kept: any [`PART_BYTES`] bytes have so many of them.
 const WINDOW: usize = PART_BYTES - GRAM_BYTES + 1;
+
+/// Most marks of one result, those included that it leaves twice. At 24 bytes each, 6 MiB for as long as it is read.
+pub(super) const MAX_OF_A_RESULT: usize = 4 * MAX_MARKS;
 
 /// How deep JSON inside texts of JSON is looked for. Tools put their results into one text.
 const NESTED: u8 = 2;
@@ -52,7 +55,7 @@ pub(super) enum Mark {
 #[derive(Debug, Default)]
 pub struct Marks {
     pub(super) marks: Vec<Mark>,
-    /// A text was longer than what is looked at.
+    /// A text was longer than what is looked at, or there are more of them.
     pub(super) dropped: bool,
     /// Hashes of the text in hand; kept for its room.
     hashes: Vec<u64>,
@@ -63,7 +66,7 @@ impl Marks {
     #[must_use]
     pub fn of(key: Key, result: &[u8]) -> Self {
         let mut marks = Self {
-            marks: Vec::with_capacity(result.len() / 4),
+            marks: Vec::with_capacity((result.len() / 4).min(MAX_OF_A_RESULT)),
             ..Self::default()
         };
         match json(result) {
@@ -91,6 +94,10 @@ impl Marks {
     fn text(&mut self, key: Key, text: &[u8]) {
         let text = text.trim_ascii();
         if text.len() < MIN_BYTES {
+            return;
+        }
+        if self.marks.len() >= MAX_OF_A_RESULT {
+            self.dropped = true;
             return;
         }
         self.dropped |= text.len() > MAX_LOOKED_AT;

@@ -1,4 +1,4 @@
-use super::marks::winnowed;
+use super::marks::{MAX_OF_A_RESULT, winnowed};
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, json};
@@ -188,6 +188,25 @@ fn what_there_is_no_room_for_is_said_to_be_dropped() {
     let trail = traces.parties.values().next().unwrap();
     assert!(trail.order.len() <= MAX_MARKS);
     assert!(trail.whole.values().map(Vec::len).sum::<usize>() <= MAX_MARKS);
+}
+
+#[test]
+fn a_large_result_leaves_only_so_many_marks() {
+    let texts: Vec<String> = (0..MAX_OF_A_RESULT).map(|n| format!("text-{n}")).collect();
+    let marks = Marks::of(key(), &serde_json::to_vec(&texts).unwrap());
+    assert_eq!((marks.marks.len(), marks.dropped), (MAX_OF_A_RESULT, true));
+    // Each is a text, and a word of it.
+    let marks = Marks::of(key(), br#"["text-1","text-2"]"#);
+    assert_eq!((marks.marks.len(), marks.dropped), (4, false));
+}
+
+#[test]
+fn a_value_beside_half_a_surrogate_pair_is_found() {
+    let mut traces = traces();
+    let half = br#"{"content":[{"text":"{\"a\":\"\\ud800 maria@example.com\"}"}]}"#;
+    keep(&mut traces, TENANT, ADA, read(), half);
+    let fact = traces.find(TENANT, ADA, &arguments("to maria@example.com"));
+    assert_eq!(fact.labels.len(), 1);
 }
 
 #[test]

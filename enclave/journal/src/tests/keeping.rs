@@ -4,6 +4,8 @@ use super::site::*;
 use crate::{Archive, KeyRing, OpenError, ReadError, SideError, StorageKey};
 use countersign_record::digest::GatewayId;
 use rusqlite::Connection;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -30,7 +32,7 @@ fn log() -> (tempfile::TempDir, PathBuf, PathBuf) {
 
 fn kept() -> (tempfile::TempDir, PathBuf) {
     let (dir, from, to) = log();
-    unlocked(|| Archive::copy(&from, &to));
+    Archive::copy(&from, &to).unwrap();
     (dir, to)
 }
 
@@ -41,7 +43,7 @@ fn try_open_kept(dir: &Path) -> Result<Archive, OpenError> {
 #[test]
 fn a_kept_log_has_the_same_root_and_opens_the_same_values() {
     let (_dir, from, to) = log();
-    unlocked(|| Archive::copy(&from, &to));
+    Archive::copy(&from, &to).unwrap();
     let (journal, _) = open(&from);
     let archive = try_open_kept(&to).unwrap();
     assert_eq!(archive.head(), journal.head());
@@ -74,8 +76,21 @@ fn what_stood_in_the_write_ahead_log_of_a_process_that_was_killed_is_kept() {
     for name in ["log.sqlite", "log.sqlite-wal"] {
         std::fs::copy(from.join(name), at_once.join(name)).unwrap();
     }
-    unlocked(|| Archive::copy(&at_once, &to));
+    Archive::copy(&at_once, &to).unwrap();
     assert_eq!(try_open_kept(&to).unwrap().head(), journal.head());
+}
+
+#[test]
+fn a_lock_that_is_let_go_within_a_moment_is_waited_for() {
+    let (_dir, from, to) = log();
+    let held = File::open(from.join("lock")).unwrap();
+    flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let letting_go = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        drop(held);
+    });
+    Archive::copy(&from, &to).unwrap();
+    letting_go.join().unwrap();
 }
 
 #[test]
@@ -91,7 +106,7 @@ fn a_log_that_is_in_use_is_not_copied() {
 #[test]
 fn a_copy_is_not_made_over_another() {
     let (_dir, from, to) = log();
-    unlocked(|| Archive::copy(&from, &to));
+    Archive::copy(&from, &to).unwrap();
     assert!(matches!(
         Archive::copy(&from, &to),
         Err(OpenError::Directory { .. })
@@ -178,7 +193,7 @@ fn a_log_without_entries_is_nobodys() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("log"), dir.path().join("kept"));
     drop(open(&from));
-    unlocked(|| Archive::copy(&from, &to));
+    Archive::copy(&from, &to).unwrap();
     assert_eq!(
         Archive::gateway_of(&to),
         Err(OpenError::MissingEntry { index: 0 })

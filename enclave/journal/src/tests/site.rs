@@ -50,21 +50,7 @@ pub(super) fn limits() -> Limits {
 }
 
 pub(super) fn open(dir: &Path) -> (Journal, Found) {
-    unlocked(|| try_open(dir))
-}
-
-/// What comes of it once nobody has the lock. It goes with its file into the children that other tests start, until they
-/// are themselves.
-pub(super) fn unlocked<T>(mut attempt: impl FnMut() -> Result<T, OpenError>) -> T {
-    for _ in 0..200 {
-        match attempt() {
-            Err(OpenError::Locked { .. }) => {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            done => return done.unwrap(),
-        }
-    }
-    attempt().unwrap()
+    try_open(dir).unwrap()
 }
 
 pub(super) fn try_open(dir: &Path) -> Result<(Journal, Found), OpenError> {

@@ -15,6 +15,7 @@
 //! | [`serve`] | the running gateway: its parts, its lease, its end |
 //! | [`calls`] | the way of one call |
 //! | [`stopping`] | calls under way that a person can stop |
+//! | [`strangers`] | requests of callers whom nobody knows, counted and slowed down |
 //! | [`talk`] | what passes between a call under way and its client |
 //! | [`egress`] | where connections to upstreams may go, and who has to be there |
 //! | [`sandbox`] | programs that are upstreams, each within what its profile names |
@@ -62,6 +63,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod site;
 pub mod stopping;
+pub mod strangers;
 pub mod subjects;
 pub mod talk;
 pub mod telemetry;

@@ -18,6 +18,7 @@ use crate::renewal::{Lease, Parts, Renewer};
 use crate::ring::StorageRing;
 use crate::site::StateFile;
 use crate::stopping::Stoppable;
+use crate::strangers::Strangers;
 use crate::subjects::Subjects;
 use crate::talk::questions::Waiting;
 use crate::talk::running::Running;
@@ -25,6 +26,7 @@ use crate::talk::sessions::Sessions;
 use crate::telemetry::{self, Telemetry};
 use crate::timestamps::{self, Timestamps};
 use crate::transport::Transport;
+use crate::transport::connection::Connection;
 use crate::transport::{files, listener};
 use crate::upstreams::{Change, LISTING_INTERVAL, Upstreams};
 use crate::witnesses::{self, Asked, Witnesses};
@@ -41,7 +43,7 @@ use countersign_record::digest::{GatewayId, PublicKey, UnixMillis};
 use countersign_record::entry::{Body, EntryRef};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
@@ -138,7 +140,8 @@ pub struct Gateway {
     visible: Mutex<HashMap<(String, String, u8), Visible>>,
     state: Arc<Mutex<State>>,
     nonces: Mutex<Nonces>,
-    unknown: AtomicU64,
+    /// Callers whom nobody knows.
+    strangers: Strangers,
     calls: Arc<()>,
 }
 
@@ -179,10 +182,19 @@ impl Gateway {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a refusal of an unknown caller; an entry counts them all.
-    pub fn count_unknown(&self) {
-        self.unknown.fetch_add(1, Ordering::Relaxed);
+    /// Counts a refusal of an unknown caller; an entry counts them all, and their address pays for it.
+    pub fn count_unknown(&self, by: &Connection) {
+        self.strangers.refused(by.peer().ip(), self.clock.micros());
         self.telemetry.stranger();
+    }
+
+    /// How many seconds a request has to wait because of what nobody known has sent from its address.
+    #[must_use]
+    pub fn has_to_wait(&self, by: &Connection) -> Option<u64> {
+        if by.is_known() {
+            return None;
+        }
+        self.strangers.wait(by.peer().ip(), self.clock.micros())
     }
 
     /// Puts the machine together. `epoch` is an open epoch, or why there is none.
@@ -289,7 +301,7 @@ impl Gateway {
             visible: Mutex::default(),
             nonces: Mutex::new(Nonces::of_log(&state)),
             state: Arc::new(Mutex::new(state)),
-            unknown: AtomicU64::new(0),
+            strangers: Strangers::default(),
             calls: Arc::new(()),
         };
         Ok((gateway, renewer))
@@ -305,9 +317,9 @@ impl Gateway {
 
     /// Writes down what was only counted; a log that takes no entry tells that by itself.
     fn write_counts(&self) {
-        let unknown = self.unknown.swap(0, Ordering::Relaxed);
+        let unknown = self.strangers.take();
         if !self.write_count(EventKind::Unauthenticated, unknown) {
-            self.unknown.fetch_add(unknown, Ordering::Relaxed);
+            self.strangers.put_back(unknown);
         }
         let failures = self.witnesses.take_failures();
         if !self.write_count(EventKind::Witness, failures) {

@@ -7,7 +7,9 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use anyhow::{Context, Result, bail};
-use countersign_journal::{Draft, EpochSigner, Journal, KeyRing, Limits, Options, StorageKey};
+use countersign_journal::{
+    Alone, Draft, EpochSigner, Journal, KeyRing, Limits, Options, StorageKey,
+};
 use countersign_record::binding::{BINDING_VERSION, Binding, LogHead, Profile, epoch_message};
 use countersign_record::body::{
     Base, Caller, CapabilityRef, Classification, Decision, Effect, Handling, Lineage, Mode,
@@ -252,6 +254,7 @@ fn open(dir: &Path) -> Result<(Journal, countersign_journal::Found)> {
         identity,
         ring,
         limits: Limits::default(),
+        alone: Alone::on_this_machine(),
     };
     Ok(Journal::open(dir, options, &mut |_, _| Ok(()))?)
 }

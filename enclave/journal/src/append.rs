@@ -6,6 +6,8 @@
 //! free, so that nobody has to be woken for it. When a flush fails, the committer hands back what
 //! was signed on top of it; every place is taken back in reverse order before anything else is signed.
 
+use crate::command::Command;
+use crate::commit::help;
 use crate::error::{AppendError, Fault, Refusal};
 use crate::journal::{EpochSigner, Health, Shared, locked};
 use crate::sequence::{Moment, Owner, Sequence, Undo, claimed_head};
@@ -61,8 +63,8 @@ pub struct Appended {
     pub disclosures: Vec<Disclosure>,
 }
 
-/// Called once, after the flush or when there will be none. Runs on the journal's thread or that of another caller, so it
-/// must not block.
+/// Called once, after the flush or when there will be none. Runs on the journal's thread or that of a caller, this one or
+/// another, so it must not block, and whoever appends holds no lock that it takes.
 pub type Done = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
 
 /// How an entry uses room.
@@ -155,8 +157,16 @@ pub(crate) struct Queue {
     pub(crate) signed: Vec<Signed>,
     /// What the committer waits for, if it waits.
     pub(crate) awaited: Awaited,
+    /// A caller commits in its stead.
+    pub(crate) helped: bool,
+    /// Entries of the last flush.
+    pub(crate) flushed: usize,
+    /// The last flush took so little that a caller may wait for the next one.
+    pub(crate) quick: bool,
+    /// A checkpoint is due.
+    pub(crate) behind: bool,
     pub(crate) failed: Option<Failed>,
-    pub(crate) commands: VecDeque<crate::commit::Command>,
+    pub(crate) commands: VecDeque<Command>,
     pub(crate) health: Health,
     pub(crate) stopping: bool,
 }
@@ -177,7 +187,9 @@ impl Queue {
         let Awaited::Signed(count) = self.awaited else {
             return false;
         };
-        let wakes = self.signed.len() >= count || self.is_left() || self.is_over();
+        let some = self.signed.len() >= count || self.is_left() || self.is_over();
+        // Whoever commits in its stead wakes it when that is done.
+        let wakes = some && !self.helped;
         if wakes {
             self.awaited = Awaited::Nothing;
         }
@@ -335,6 +347,7 @@ pub(crate) fn sequence(shared: &Shared) {
                 let (signed, refused) = sign_all(shared, &mut chunk, health);
                 publish(shared, signed, refused);
             }
+            Some(Work::Commit(batch)) => return help(shared, batch),
             None => return,
         }
     }
@@ -344,6 +357,8 @@ pub(crate) fn sequence(shared: &Shared) {
 enum Work {
     TakeBack(Failed),
     Sign(Health),
+    /// The turn has ended; this is the caller's to commit.
+    Commit(Vec<Signed>),
 }
 
 /// The part of giving out places, which one thread has at a time.
@@ -376,6 +391,9 @@ impl<'s> Turn<'s> {
             return Some(Work::Sign(queue.health));
         }
         queue.sequencing = false;
+        if let Some(batch) = queue.take_alone() {
+            return Some(Work::Commit(batch));
+        }
         wake(self.shared, queue);
         None
     }

@@ -7,7 +7,7 @@
 
 use crate::append::{Queue, Sequencing};
 use crate::error::{Fault, OpenError, Refusal};
-use crate::journal::{Health, Limits, Shared};
+use crate::journal::{Alone, Health, Limits, Shared};
 use crate::open::{Fold, Found, Scan, Whose};
 use crate::read::Reader;
 use crate::side::{KeyRing, Side};
@@ -101,6 +101,7 @@ impl Archive {
             ..Queue::default()
         };
         let shared = Arc::new(Shared {
+            files: Mutex::new(None),
             sequencing: Mutex::new(Sequencing {
                 sequence,
                 signer: None,
@@ -113,6 +114,7 @@ impl Archive {
             identity,
             gateway,
             limits: Limits::default(),
+            alone: Alone::ByThread,
         });
         Ok((Self(Reader { shared }), found))
     }

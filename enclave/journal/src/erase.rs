@@ -11,7 +11,7 @@
 //! hundred rows at a time, between flushes), [`Journal::retire`], once the caller has destroyed
 //! what the earlier version came from. Who opens the log with both versions goes on from there.
 
-use crate::commit::Command;
+use crate::command::Command;
 use crate::error::{Fault, OpenError, ReadError, StoreError};
 use crate::journal::Journal;
 use crate::side::{PREFIX, Purpose, Side, StorageKey};

@@ -2,7 +2,8 @@
 
 use crate::append::Appended;
 use crate::append::{Done, Draft, Queue, Sequencing, closing, prepare, submit};
-use crate::commit::{Command, Cosigned, Files, Keep, Stamp, run_committer};
+use crate::command::{Command, Cosigned, Keep, Stamp};
+use crate::commit::{Files, run_committer};
 use crate::erase::Erased;
 use crate::error::{AppendError, Fault, OpenError, Refusal, StoreError};
 use crate::lookup::Recent;
@@ -64,6 +65,28 @@ pub struct Options {
     pub ring: KeyRing,
     /// Limits.
     pub limits: Limits,
+    /// Who commits an entry that is alone.
+    pub alone: Alone,
+}
+
+/// Who commits an entry while nothing else waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// The journal's thread, as always. Whoever appends waits for nothing.
+    ByThread,
+    /// Whoever appended it, as long as flushes are quick: two changes of threads less.
+    ByCaller,
+}
+
+impl Alone {
+    /// By its caller, unless there is one processor: then nobody else could go on while it waits for the disk.
+    #[must_use]
+    pub fn on_this_machine() -> Self {
+        match thread::available_parallelism() {
+            Ok(n) if n.get() > 1 => Self::ByCaller,
+            Ok(_) | Err(_) => Self::ByThread,
+        }
+    }
 }
 
 /// Signs with the gateway's identity key, which stays with the caller.
@@ -133,8 +156,10 @@ pub(crate) struct Durable {
     pub(crate) noted: Option<Head>,
 }
 
-/// What callers and the committing thread share. Locks are taken in this order: sequencing, queue; durable last.
+/// What callers and the committing thread share. Locks are taken in this order: files, sequencing, queue; durable last.
 pub(crate) struct Shared {
+    /// What is written to; nothing once the journal has stopped, or if it is an archive.
+    pub(crate) files: Mutex<Option<Files>>,
     pub(crate) sequencing: Mutex<Sequencing>,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) to_commit: Condvar,
@@ -144,6 +169,7 @@ pub(crate) struct Shared {
     pub(crate) identity: PublicKey,
     pub(crate) gateway: GatewayId,
     pub(crate) limits: Limits,
+    pub(crate) alone: Alone,
 }
 
 /// A poisoned lock means that a callback panicked; the state behind our locks is whole between statements.
@@ -203,6 +229,7 @@ impl Journal {
             identity,
             ring,
             limits,
+            alone,
         } = options;
         let paths = Paths {
             dir: dir.to_owned(),
@@ -231,12 +258,14 @@ impl Journal {
             watch: Watch::start(&paths)?,
             conn,
             ballast,
+            noted: None,
         };
         let queue = Queue {
             reserved: sequence.open_calls(),
             ..Queue::default()
         };
         let shared = Arc::new(Shared {
+            files: Mutex::new(Some(files)),
             sequencing: Mutex::new(Sequencing {
                 sequence,
                 signer: None,
@@ -249,8 +278,9 @@ impl Journal {
             identity,
             gateway,
             limits,
+            alone,
         });
-        let committer = start_committer(&shared, files)?;
+        let committer = start_committer(&shared)?;
         Ok((
             Self {
                 reader: Reader { shared },
@@ -495,6 +525,7 @@ impl Drop for Journal {
         self.shared.to_commit.notify_one();
         // A thread that panicked has nothing left to say.
         drop(self.committer.take().map(JoinHandle::join));
+        drop(locked(&self.shared.files).take());
     }
 }
 
@@ -506,11 +537,11 @@ fn wait(start: impl FnOnce(Done)) -> Result<Appended, AppendError> {
         .unwrap_or(Err(AppendError::NotDurable(Fault::Stopped)))
 }
 
-fn start_committer(shared: &Arc<Shared>, files: Files) -> Result<JoinHandle<()>, OpenError> {
+fn start_committer(shared: &Arc<Shared>) -> Result<JoinHandle<()>, OpenError> {
     let shared = Arc::clone(shared);
     thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || run_committer(&shared, &files))
+        .spawn(move || run_committer(&shared))
         .map_err(|e| OpenError::Thread {
             reason: e.to_string(),
         })

@@ -19,6 +19,7 @@
 
 mod append;
 mod archive;
+mod command;
 mod commit;
 mod erase;
 mod error;
@@ -34,12 +35,12 @@ mod written;
 
 pub use append::{Appended, Done, Draft};
 pub use archive::Archive;
-pub use commit::{Cosigned, Keep, Stamp};
+pub use command::{Cosigned, Keep, Stamp};
 pub use erase::{SubjectName, SubjectSecret};
 pub use error::{
     AppendError, Fault, NoSuchEntry, OpenError, ReadError, Refusal, SideError, StoreError,
 };
-pub use journal::{EpochSigner, Health, IdentitySigner, Journal, Limits, Options, Snapshot};
+pub use journal::{Alone, EpochSigner, Health, IdentitySigner, Journal, Limits, Options, Snapshot};
 pub use open::{
     Disclosures, Fold, Found, FoundEntry, OpenIntent, OpenRun, PendingOpening, PendingRenewal,
 };

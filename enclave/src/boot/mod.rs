@@ -35,7 +35,7 @@ use crate::ring::{Parts, StorageRing};
 use crate::site::{SiteDir, StateDir, StateFile};
 use anyhow::{Context as _, bail};
 use countersign_gateway::state::State;
-use countersign_journal::{Found, Journal, Limits, Options};
+use countersign_journal::{Alone, Found, Journal, Limits, Options};
 use countersign_platform::policy::ReleaseKey;
 use countersign_platform::processor::{Places, Processor};
 use countersign_platform::{
@@ -332,6 +332,7 @@ pub fn open(place: &Place<'_>) -> anyhow::Result<Opened> {
         identity: vault.identity(),
         ring: ring.keys()?,
         limits: Limits::default(),
+        alone: Alone::on_this_machine(),
     };
     let (journal, found) = Journal::open(&log, options, &mut |entry, disclosures| {
         let opened = if ledger::concerns_calls(entry.body()) {

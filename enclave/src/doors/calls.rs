@@ -1,5 +1,6 @@
 //! `POST /v1/calls`: one call over plain HTTP.
 
+use super::attended::Attended;
 use super::{Refusing, TRACEPARENT, Taken, json, seed, status_of, text};
 use crate::calls::{Audit, Outcome, Reply, Timings, carry_out, unrecorded};
 use crate::serve::Gateway;
@@ -31,20 +32,19 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpReque
     };
     let request = match parse(&gateway, &taken) {
         Ok(request) => request,
-        Err(refusal) => return refused(&gateway, refusal),
+        Err(refusal) => return refused(&gateway, &taken, refusal),
     };
     let identified = gateway.identify(request, &taken).await;
     let identified = match identified {
         Ok(identified) => identified,
-        Err(refused_call) => return refused(&gateway, refused_call.refusal().clone()),
+        Err(refused_call) => return refused(&gateway, &taken, refused_call.refusal().clone()),
     };
     let heard = heard.ambient(text(&taken.headers, &TRACEPARENT));
     drop(taken);
-    // A task of its own: a client that goes away does not leave the call half done.
-    let task = tokio::spawn(carry_out(gateway, identified, Client::silent(), heard));
-    match task.await {
-        Ok(reply) => respond(reply),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    let call = carry_out(gateway, identified, Client::silent(), heard);
+    match Attended::new(call).await {
+        Some(reply) => respond(reply),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -59,8 +59,8 @@ fn parse(gateway: &Gateway, taken: &Taken) -> Result<Request, Refusal> {
 }
 
 /// A refusal before the caller is known: counted, not recorded.
-fn refused(gateway: &Gateway, refusal: Refusal) -> Response {
-    gateway.count_unknown();
+fn refused(gateway: &Gateway, taken: &Taken, refusal: Refusal) -> Response {
+    gateway.count_unknown(&taken.connection);
     let status = status_of(refusal.code());
     let told = Refusing(refusal.clone());
     let mut response = respond(unrecorded(refusal, Timings::default()));

@@ -24,6 +24,7 @@
 //! so that a page in a browser cannot reach the gateway by rebinding a name.
 
 mod approvals;
+mod attended;
 mod calls;
 mod export;
 mod log;
@@ -64,6 +65,19 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// All routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
+    doors_of_callers()
+        .route_layer(from_fn_with_state(Arc::clone(&gateway), not_too_often))
+        .merge(doors_of_anyone())
+        .layer(from_fn_with_state(
+            Arc::clone(&gateway),
+            resource::challenge,
+        ))
+        .layer(from_fn_with_state(Arc::clone(&gateway), only_our_names))
+        .with_state(gateway)
+}
+
+/// Those at which a caller has to be known.
+fn doors_of_callers() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/v1/calls", post(calls::call))
         .route(
@@ -86,6 +100,22 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             "/key/mcp/{adapter}",
             post(mcp::message).get(mcp::listen).delete(mcp::close),
         )
+        .route("/v1/records/{digest}", get(log::record))
+        .route(
+            "/v1/approvals",
+            get(approvals::waiting).post(approvals::give),
+        )
+        .route("/v1/export", get(export::export))
+        .route("/v1/subjects", post(privacy::look))
+        .route("/v1/erasures", post(privacy::erase))
+        .route("/v1/holds", get(privacy::holds).post(privacy::hold))
+        .route("/v1/stops", get(stops::list).post(stops::order))
+        .route("/v1/tools", get(tools::tools))
+        .route("/metrics", get(metrics::metrics))
+}
+
+fn doors_of_anyone() -> Router<Arc<Gateway>> {
+    Router::new()
         .route(
             "/.well-known/oauth-protected-resource/mcp",
             get(resource::of_all),
@@ -98,30 +128,31 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             "/.well-known/oauth-protected-resource/v1/calls",
             get(resource::of_calls),
         )
-        .route("/v1/records/{digest}", get(log::record))
-        .route(
-            "/v1/approvals",
-            get(approvals::waiting).post(approvals::give),
-        )
-        .route("/v1/export", get(export::export))
-        .route("/v1/subjects", post(privacy::look))
-        .route("/v1/erasures", post(privacy::erase))
-        .route("/v1/holds", get(privacy::holds).post(privacy::hold))
-        .route("/v1/stops", get(stops::list).post(stops::order))
-        .route("/v1/tools", get(tools::tools))
         .route("/approvals/{action}", get(mcp::page))
-        .route("/metrics", get(metrics::metrics))
         .route("/attestation", get(log::attestation))
         .route("/attestation/connection", get(log::connection))
         .route("/healthz", get(log::health))
         .route("/readyz", get(log::readiness))
         .route("/openapi.json", get(calls::openapi))
-        .layer(from_fn_with_state(
-            Arc::clone(&gateway),
-            resource::challenge,
-        ))
-        .layer(from_fn_with_state(Arc::clone(&gateway), only_our_names))
-        .with_state(gateway)
+}
+
+/// Answers an address without a look, from where nobody known keeps asking.
+async fn not_too_often(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let by = request.extensions().get::<Connection>();
+    let wait = by.and_then(|by| gateway.has_to_wait(by).map(|seconds| (by, seconds)));
+    if let Some((by, seconds)) = wait {
+        gateway.count_unknown(by);
+        let told = format!(
+            "too many requests of unknown callers from this address; again in {seconds} s\n"
+        );
+        let after = [(header::RETRY_AFTER, seconds.to_string())];
+        return (StatusCode::TOO_MANY_REQUESTS, after, told).into_response();
+    }
+    next.run(request).await
 }
 
 /// Refuses requests under another name, and from pages of another origin.
@@ -228,7 +259,7 @@ impl Gateway {
         });
         match &recognized {
             Ok(_) => taken.connection.is_of_a_known_caller(),
-            Err(_) => self.count_unknown(),
+            Err(_) => self.count_unknown(&taken.connection),
         }
         recognized.map(Recognized::into_who)
     }

@@ -83,4 +83,10 @@ impl Connection {
     pub fn is_of_a_known_caller(&self) {
         self.0.pace.known();
     }
+
+    /// Whether a known caller has spoken on it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.0.pace.is_known()
+    }
 }

@@ -110,6 +110,10 @@ impl Pace {
         self.beat().known = true;
     }
 
+    pub(super) fn is_known(&self) -> bool {
+        self.beat().known
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.beat().deadline()
     }

@@ -2,15 +2,17 @@
 
 use super::site::*;
 use crate::{
-    AppendError, Fault, Health, Journal, Limits, PendingOpening, PendingRenewal, ReadError,
-    Refusal, StoreError,
+    Alone, AppendError, Appended, Fault, Health, Journal, Limits, Options, PendingOpening,
+    PendingRenewal, ReadError, Refusal, StoreError,
 };
 use countersign_record::checkpoint::{Checkpoint, epoch_name, origin};
 use countersign_record::digest::{ArtifactDigest, EntryDigest, KeyId, UnixMillis};
 use countersign_record::entry::{Body, Entry, EntryRef};
 use countersign_record::merkle::{Head, entry_digest, verify_consistency, verify_inclusion};
 use ed25519_dalek::SigningKey;
+use std::path::Path;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn entries_come_back_after_reopening_as_they_were_acknowledged() {
@@ -525,8 +527,14 @@ fn a_panic_while_places_are_given_out_stops_the_journal_and_not_the_process() {
 
 #[test]
 fn sixty_four_threads_get_sixty_four_hundred_places_without_gaps() {
+    for alone in [Alone::ByThread, Alone::ByCaller] {
+        sixty_four_threads(alone);
+    }
+}
+
+fn sixty_four_threads(alone: Alone) {
     let dir = tempfile::tempdir().unwrap();
-    let (journal, _) = open(dir.path());
+    let journal = open_alone(dir.path(), alone);
     begin(&journal, 2);
     std::thread::scope(|scope| {
         for t in 0..64u8 {
@@ -546,4 +554,104 @@ fn sixty_four_threads_get_sixty_four_hundred_places_without_gaps() {
     assert_eq!(journal.snapshot().head.size, 6_401);
     assert!(audit(&journal).is_empty());
     assert_eq!(journal.snapshot().tenant_count, 5);
+}
+
+/// A directory whose files are flushed at once, where the machine has one.
+fn quick_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+fn open_alone(dir: &Path, alone: Alone) -> Journal {
+    let options = Options {
+        alone,
+        ..options(limits())
+    };
+    let (journal, _) = Journal::open(dir, options, &mut |_, _| Ok(())).unwrap();
+    journal
+}
+
+/// Appends entries until one is committed in this thread, and carries out `then` in its callback.
+fn until_committed_here(
+    journal: &Arc<Journal>,
+    then: impl Fn(&Arc<Journal>) + Send + Sync + 'static,
+) -> bool {
+    let (here, then) = (std::thread::current().id(), Arc::new(then));
+    (0..1000u64).any(|n| {
+        let (to, from) = channel();
+        let (again, then) = (Arc::clone(journal), Arc::clone(&then));
+        let done = move |result: Result<Appended, AppendError>| {
+            result.unwrap();
+            let mine = std::thread::current().id() == here;
+            to.send(mine).unwrap();
+            if mine {
+                then(&again);
+            }
+        };
+        journal.append(event(n), Box::new(done));
+        let mine = from.recv().unwrap();
+        // The thread says that an entry is durable before it waits again.
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        mine
+    })
+}
+
+#[test]
+fn an_entry_that_is_alone_is_committed_by_whoever_appended_it() {
+    let dir = quick_dir();
+    let journal = Arc::new(open_alone(dir.path(), Alone::ByCaller));
+    begin(&journal, 2);
+    assert!(until_committed_here(&journal, |_| ()));
+    drop(journal);
+    let dir = quick_dir();
+    let journal = Arc::new(open_alone(dir.path(), Alone::ByThread));
+    begin(&journal, 2);
+    assert!(!until_committed_here(&journal, |_| ()));
+}
+
+#[test]
+fn what_comes_while_a_caller_commits_is_left_to_the_thread() {
+    let dir = quick_dir();
+    let journal = Arc::new(open_alone(dir.path(), Alone::ByCaller));
+    begin(&journal, 2);
+    let (to, from) = channel();
+    let to = Mutex::new(to);
+    assert!(until_committed_here(&journal, move |journal| {
+        let to = to.lock().unwrap().clone();
+        let another = Arc::clone(journal);
+        let (told, tell) = (to.clone(), std::thread::current().id());
+        journal.append(
+            event(5000),
+            Box::new(move |r| {
+                r.unwrap();
+                to.send(std::thread::current().id() != tell).unwrap();
+            }),
+        );
+        std::thread::spawn(move || told.send(another.checkpoint().is_ok()).unwrap());
+        // The other thread asks for its checkpoint while this one commits.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }));
+    assert!(from.recv().unwrap() && from.recv().unwrap());
+    let size = journal.snapshot().head.size;
+    drop(Arc::into_inner(journal));
+    let (_, found) = open(dir.path());
+    assert_eq!(found.head.size, size);
+}
+
+#[test]
+fn a_panic_of_a_caller_that_commits_stops_the_journal_and_not_the_process() {
+    let dir = quick_dir();
+    let journal = Arc::new(open_alone(dir.path(), Alone::ByCaller));
+    begin(&journal, 2);
+    let panicking = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        until_committed_here(&journal, |_| panic!("as arranged"))
+    }));
+    assert!(panicking.is_err());
+    let stopped = Fault::Stopped;
+    assert_eq!(journal.health(), Health::Stopped(stopped));
+    let after = append(&journal, intent((1, 1), 4));
+    assert_eq!(after, Err(AppendError::NotDurable(stopped)));
+    let size = journal.snapshot().head.size;
+    drop(Arc::into_inner(journal));
+    let (_, found) = open(dir.path());
+    assert_eq!(found.head.size, size);
 }

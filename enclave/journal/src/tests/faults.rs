@@ -1,7 +1,7 @@
 //! What happens when the disk does not do as told.
 
 use super::site::*;
-use crate::commit::Command;
+use crate::command::Command;
 use crate::{AppendError, Appended, Fault, Health, Journal, Limits, OpenError, StoreError};
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Random histories: whatever happens, three sequences stay gapless and the next start agrees.
 
 use super::site::*;
-use crate::commit::Command;
+use crate::command::Command;
 use crate::{Appended, Journal};
 use countersign_record::digest::UnixMillis;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! A gateway to test with: keys from small numbers, and bodies of each kind that matters.
 
 use crate::{
-    AppendError, Appended, Draft, EpochSigner, Found, Journal, KeyRing, Limits, OpenError, Options,
-    StorageKey,
+    Alone, AppendError, Appended, Draft, EpochSigner, Found, Journal, KeyRing, Limits, OpenError,
+    Options, StorageKey,
 };
 use countersign_record::binding::{
     BINDING_VERSION, Binding, CloseStatement, LogHead, Profile, epoch_message,
@@ -38,6 +38,7 @@ pub(super) fn options(limits: Limits) -> Options {
         identity: public(&identity()),
         ring,
         limits,
+        alone: Alone::ByThread,
     }
 }
 

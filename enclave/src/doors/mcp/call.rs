@@ -1,10 +1,11 @@
 //! A call over MCP: one answer, or a stream if the upstream tells or asks something before.
 //!
-//! The call runs in a task of its own, which a client that goes away does not end. In the revision
-//! without sessions going away takes the call back, as does `notifications/cancelled` in the other.
+//! A client that goes away does not end its call. In the revision without sessions going away takes the
+//! call back, as does `notifications/cancelled` in the other.
 
 use super::{Asking, Place, SESSION, approval, reply, stream};
 use crate::calls::{Reply, Timings, carry_out};
+use crate::doors::attended::Attended;
 use crate::doors::calls::server_timing;
 use crate::doors::{TRACEPARENT, Taken, json, seed, text};
 use crate::serve::Gateway;
@@ -22,7 +23,6 @@ use countersign_gateway::request::{Request, Untrusted};
 use countersign_policies::site::method::Method;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 pub(super) async fn call(
     gateway: Arc<Gateway>,
@@ -42,7 +42,7 @@ pub(super) async fn call(
     let identified = match identified {
         Ok(identified) => identified,
         Err(refused) => {
-            gateway.count_unknown();
+            gateway.count_unknown(&taken.connection);
             return reply::unknown_caller(&asking.id, refused.refusal());
         }
     };
@@ -94,8 +94,8 @@ pub(super) async fn call(
         .ambient(text(&taken.headers, &TRACEPARENT))
         .passed(call.passed());
     drop(taken);
+    let call = Attended::new(carry_out(Arc::clone(&gateway), identified, client, heard));
     let going = Going {
-        task: tokio::spawn(carry_out(Arc::clone(&gateway), identified, client, heard)),
         guard: Guard {
             token: Some(token),
             takes_back: asking.era == Era::Stateless,
@@ -105,7 +105,7 @@ pub(super) async fn call(
         gateway,
         opens,
     };
-    going.answer(told).await
+    going.answer(call, told).await
 }
 
 /// Stage 1.
@@ -162,7 +162,6 @@ fn hears(headers: &HeaderMap) -> bool {
 
 /// A call that a client waits for.
 struct Going {
-    task: JoinHandle<Reply>,
     guard: Guard,
     asking: Asking,
     under_way: UnderWay,
@@ -195,16 +194,18 @@ impl Drop for Guard {
 
 impl Going {
     /// One answer if nothing is told before it, else a stream.
-    async fn answer(mut self, mut told: mpsc::Receiver<Bytes>) -> Response {
+    async fn answer(self, mut call: Attended, mut told: mpsc::Receiver<Bytes>) -> Response {
         tokio::select! {
             biased;
             Some(first) = told.recv() => {
+                // A client may be slow to read: what it waits for is not.
+                let task = call.by_itself();
                 stream::response(Some(first), told, async move {
-                    let reply = (&mut self.task).await;
+                    let reply = task?.await;
                     self.over(reply.ok()).map(|(message, ..)| Bytes::from(message))
                 })
             }
-            reply = &mut self.task => match self.over(reply.ok()) {
+            reply = &mut call => match self.over(reply) {
                 Some((message, status, timings)) => {
                     let mut response = json(status, message.into_bytes());
                     server_timing(response.headers_mut(), timings);

@@ -132,3 +132,14 @@ impl Flush {
 pub fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
+
+/// Prints what a program says of itself at its top, if it is asked to.
+pub fn helps(source: &str) -> bool {
+    let asked = std::env::args().any(|arg| arg == "-h" || arg == "--help");
+    if asked {
+        for line in source.lines().map_while(|line| line.strip_prefix("//!")) {
+            println!("{}", line.trim_start());
+        }
+    }
+    asked
+}

@@ -43,6 +43,9 @@ const AUTHORITY: &str = "127.0.0.1:8443";
 const BODY: &str = r#"{"capability":"customers.t0","arguments":{"query":"SELECT * FROM customers WHERE email = 'ada@example.org'"},"run":"bench"}"#;
 
 fn main() -> Result<()> {
+    if countersign_benches::figures::helps(include_str!("decision.rs")) {
+        return Ok(());
+    }
     let rounds = rounds()?;
     println!("machine: {}", machine());
     println!(

@@ -238,6 +238,9 @@ fn authority(process: &Running) -> Result<String> {
 }
 
 fn main() -> Result<()> {
+    if countersign_benches::figures::helps(include_str!("gateway.rs")) {
+        return Ok(());
+    }
     if play_role()? {
         return Ok(());
     }

@@ -68,6 +68,9 @@ const CLEAN: &str = "The quarterly report lists 17 open orders, 4 of them late; 
     See section 4.2 of the handbook, which describes how returns are booked and who signs for them. ";
 
 fn main() -> Result<()> {
+    if countersign_benches::figures::helps(include_str!("redaction.rs")) {
+        return Ok(());
+    }
     let rounds = rounds()?;
     let capability = capability()?;
     let names: BTreeSet<String> = RULES.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -12,23 +12,30 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-type Going = Pin<Box<dyn Future<Output = Reply> + Send>>;
+type Call = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// A call on its way. Comes to nothing if the call panicked.
-pub(in crate::doors) struct Attended {
-    going: Option<Going>,
+pub(in crate::doors) struct Attended(Going);
+
+enum Going {
+    /// Driven by whoever waits for it.
+    Here(Call),
+    /// In a task of its own.
+    Apart(JoinHandle<Reply>),
+    Over,
 }
 
 impl Attended {
     pub(in crate::doors) fn new(call: impl Future<Output = Reply> + Send + 'static) -> Self {
-        Self {
-            going: Some(Box::pin(call)),
-        }
+        Self(Going::Here(Box::pin(call)))
     }
 
-    /// The same, no longer driven by whoever waits for it.
-    pub(in crate::doors) fn by_itself(mut self) -> Option<JoinHandle<Reply>> {
-        self.going.take().map(tokio::spawn)
+    /// From now on it goes on although nobody asks how it is.
+    pub(in crate::doors) fn go_apart(&mut self) {
+        self.0 = match std::mem::replace(&mut self.0, Going::Over) {
+            Going::Here(call) => Going::Apart(tokio::spawn(call)),
+            other @ (Going::Apart(_) | Going::Over) => other,
+        };
     }
 }
 
@@ -36,26 +43,26 @@ impl Future for Attended {
     type Output = Option<Reply>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let Some(going) = &mut self.going else {
-            return Poll::Ready(None);
+        let polled = match &mut self.0 {
+            // As in a task of its own: what a call breaks is this call, not the connection that others may share.
+            Going::Here(call) => catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)))
+                .map_or(Poll::Ready(None), |polled| polled.map(Some)),
+            Going::Apart(task) => Pin::new(task).poll(context).map(Result::ok),
+            Going::Over => Poll::Ready(None),
         };
-        // As in a task of its own: what a call breaks is this call, not the connection that others may share.
-        let polled = catch_unwind(AssertUnwindSafe(|| going.as_mut().poll(context)));
-        let reply = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(reply)) => Some(reply),
-            Err(_) => None,
-        };
-        self.going = None;
-        Poll::Ready(reply)
+        if polled.is_ready() {
+            self.0 = Going::Over;
+        }
+        polled
     }
 }
 
 impl Drop for Attended {
     fn drop(&mut self) {
+        let going = std::mem::replace(&mut self.0, Going::Over);
         // Without a runtime the process is at its end, and the log says at the next start what was left open.
-        if let (Some(going), Ok(runtime)) = (self.going.take(), Handle::try_current()) {
-            drop(runtime.spawn(going));
+        if let (Going::Here(call), Ok(runtime)) = (going, Handle::try_current()) {
+            drop(runtime.spawn(call));
         }
     }
 }
@@ -96,10 +103,10 @@ mod tests {
     async fn a_call_goes_on_although_nobody_asks_how_it_is() {
         let (mut call, go, done) = waiting();
         assert!(futures_pending(&mut call).await);
-        let task = call.by_itself().unwrap();
+        call.go_apart();
         go.send(()).unwrap();
         done.await.unwrap();
-        task.await.unwrap();
+        assert!(call.await.is_some());
     }
 
     #[tokio::test]

@@ -199,10 +199,10 @@ impl Going {
             biased;
             Some(first) = told.recv() => {
                 // A client may be slow to read: what it waits for is not.
-                let task = call.by_itself();
+                call.go_apart();
                 stream::response(Some(first), told, async move {
-                    let reply = task?.await;
-                    self.over(reply.ok()).map(|(message, ..)| Bytes::from(message))
+                    let reply = call.await;
+                    self.over(reply).map(|(message, ..)| Bytes::from(message))
                 })
             }
             reply = &mut call => match self.over(reply) {

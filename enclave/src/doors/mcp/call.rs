@@ -3,6 +3,7 @@
 //! The call runs in a task of its own, which a client that goes away does not end. In the revision
 //! without sessions going away takes the call back, as does `notifications/cancelled` in the other.
 
+use super::tasks::{self, Waiting};
 use super::{Asking, Place, SESSION, approval, reply, stream};
 use crate::calls::{Reply, Timings, carry_out};
 use crate::doors::calls::server_timing;
@@ -10,7 +11,8 @@ use crate::doors::{TRACEPARENT, Taken, json, seed, text};
 use crate::serve::Gateway;
 use crate::talk::running::Token;
 use crate::talk::sessions::{NoSession, Subscribed};
-use crate::talk::{Client, LINE_FRAMES, Line, Principal, Questions};
+use crate::talk::tasks::{Owner, Retained, View};
+use crate::talk::{Client, LINE_FRAMES, Line, Offer, Principal, Questions};
 use crate::telemetry::Heard;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -21,7 +23,7 @@ use countersign_gateway::refusal::Refused;
 use countersign_gateway::request::{Request, Untrusted};
 use countersign_policies::site::method::Method;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub(super) async fn call(
@@ -34,7 +36,11 @@ pub(super) async fn call(
         Ok(seed) => seed,
         Err(refusal) => return reply::unknown_caller(&asking.id, &refusal),
     };
-    let request = request(&gateway, &taken, &asking, &call, seed);
+    let retained = Retained {
+        body: taken.body.clone(),
+        session: text(&taken.headers, &SESSION).map(str::to_owned),
+    };
+    let request = request(&gateway, retained.clone(), &asking.place, &call, seed);
     let identified = match request {
         Ok(request) => gateway.identify(request, &taken).await,
         Err(refused) => Err(refused),
@@ -47,6 +53,24 @@ pub(super) async fn call(
         }
     };
     let of = Principal::of(identified.who());
+    let takes_tasks =
+        asking.era == Era::Stateless && call.declared().tasks && call.action() == Method::CallTool;
+    let owner = Owner {
+        of: of.clone(),
+        place: asking.place.adapter().map(str::to_owned),
+    };
+    // What proves a signed call proves it once; a later poll proves only itself.
+    let waiting = (takes_tasks && identified.who().proof.is_none()).then(|| Waiting {
+        owner: owner.clone(),
+        retained,
+    });
+    let (hand, handed) = oneshot::channel();
+    let offer = takes_tasks.then(|| Offer {
+        tasks: Arc::clone(&gateway.tasks),
+        owner,
+        clock: Arc::clone(&gateway.clock),
+        handed: hand,
+    });
     let session = match asking.era {
         Era::Initialize => text(&taken.headers, &SESSION).map(str::to_owned),
         Era::Stateless => None,
@@ -82,6 +106,8 @@ pub(super) async fn call(
         others: call.others().to_vec(),
         log_level: call.log_level().map(str::to_owned),
         line: hears(&taken.headers).then_some(Line { frames, questions }),
+        offer,
+        task: None,
         gone,
     };
     let heard = Heard::at(asking.started)
@@ -100,6 +126,8 @@ pub(super) async fn call(
             token: Some(token),
             takes_back: asking.era == Era::Stateless,
         },
+        handed,
+        waiting,
         asking,
         under_way,
         gateway,
@@ -109,20 +137,21 @@ pub(super) async fn call(
 }
 
 /// Stage 1.
-fn request(
+pub(super) fn request(
     gateway: &Gateway,
-    taken: &Taken,
-    asking: &Asking,
+    retained: Retained,
+    place: &Place,
     call: &Call,
     seed: Seed,
 ) -> Result<Request, Box<Refused>> {
+    let Retained { body, session } = retained;
     let untrusted = Untrusted {
-        body: taken.body.clone(),
+        body,
         moment: gateway.clock.now(),
         seed,
-        session: text(&taken.headers, &SESSION).map(str::to_owned),
+        session,
     };
-    let (adapter, name) = match &asking.place {
+    let (adapter, name) = match place {
         Place::Adapter(adapter) => (adapter.clone(), call.name().to_owned()),
         Place::Joint => joined(gateway, call),
     };
@@ -169,6 +198,10 @@ struct Going {
     gateway: Arc<Gateway>,
     /// Where this client can show its user a page of ours, if it shows pages.
     opens: Option<String>,
+    /// The task that the call has become.
+    handed: oneshot::Receiver<View>,
+    /// The task that stands for the call if people are waited for, where the client takes one.
+    waiting: Option<Waiting>,
 }
 
 /// What its answer has to do with the client's session.
@@ -195,16 +228,15 @@ impl Drop for Guard {
 
 impl Going {
     /// One answer if nothing is told before it, else a stream.
-    async fn answer(mut self, mut told: mpsc::Receiver<Bytes>) -> Response {
+    async fn answer(self, mut told: mpsc::Receiver<Bytes>) -> Response {
+        let mut end = Box::pin(self.end());
         tokio::select! {
             biased;
             Some(first) = told.recv() => {
-                stream::response(Some(first), told, async move {
-                    let reply = (&mut self.task).await;
-                    self.over(reply.ok()).map(|(message, ..)| Bytes::from(message))
-                })
+                let last = async move { end.await.map(|(message, ..)| Bytes::from(message)) };
+                stream::response(Some(first), told, last)
             }
-            reply = &mut self.task => match self.over(reply.ok()) {
+            over = &mut end => match over {
                 Some((message, status, timings)) => {
                     let mut response = json(status, message.into_bytes());
                     server_timing(response.headers_mut(), timings);
@@ -215,12 +247,42 @@ impl Going {
         }
     }
 
+    async fn end(mut self) -> Option<(String, StatusCode, Timings)> {
+        tokio::select! {
+            biased;
+            Ok(view) = &mut self.handed => Some(self.goes_on(&view)),
+            reply = &mut self.task => self.over(reply.ok()),
+        }
+    }
+
+    /// The call goes on without a client that waits: the task is what it can be taken back by, and asked about.
+    fn goes_on(mut self, view: &View) -> (String, StatusCode, Timings) {
+        let message = reply::task(&self.asking.id, view, None);
+        let (gateway, id, task) = (self.gateway, view.id.clone(), self.task);
+        if let Some(token) = self.guard.token.take() {
+            gateway.tasks.hold(&id, token);
+        }
+        tokio::spawn(async move {
+            let ending = match task.await {
+                Ok(reply) => reply::ending(reply),
+                Err(_) => tasks::broken(),
+            };
+            gateway.tasks.end(&id, ending, gateway.clock.now().at);
+        });
+        (message, StatusCode::OK, Timings::default())
+    }
+
     fn over(mut self, reply: Option<Reply>) -> Option<(String, StatusCode, Timings)> {
         self.guard.token = None;
         let reply = reply?;
         let timings = reply.timings;
         self.under_way.note(&self.gateway, &reply);
         let Asking { id, era, .. } = &self.asking;
+        let waiting = self.waiting.as_ref();
+        if let Some(view) = waiting.and_then(|w| w.task(&self.gateway, &reply)) {
+            let message = reply::task(id, &view, Some(&reply));
+            return Some((message, StatusCode::OK, timings));
+        }
         let halted = self.opens.as_ref().and_then(|o| approval::told(o, &reply));
         let (status, message) = match halted {
             Some(question) => (StatusCode::OK, reply::halted(reply, id, *era, question)),

@@ -5,6 +5,7 @@
 //! that changed is refused from then on. One dead upstream never affects another.
 
 pub mod carry;
+mod follow;
 pub mod pool;
 
 use crate::egress::Guard;
@@ -23,11 +24,13 @@ use countersign_adapters::{
 };
 use countersign_gateway::execute::{Around, Dispatch, Dispatched, NotSent, Report};
 use countersign_gateway::mcp::Declared;
+use countersign_gateway::mcp::tasks::EXTENSION;
 use countersign_gateway::surface::Observed;
 use countersign_json::Limits;
 use countersign_json::descriptor::{RawTool, descriptor_digest};
 use countersign_json::mirrored::Mirrored;
 use countersign_policies::endpoint::EndpointList;
+use countersign_policies::site::capability::Tasks;
 use countersign_policies::site::method::{Ask, Method};
 use countersign_policies::site::people;
 use countersign_policies::site::sandbox;
@@ -224,7 +227,7 @@ impl Upstreams {
             of,
             waiting,
             headers: entry.headers(&dispatch),
-            declared: declaration(&client.declared, &dispatch.asks),
+            declared: told(&client.declared, &dispatch),
             onward,
             trail: trail.clone(),
         };
@@ -343,6 +346,19 @@ fn declaration(declared: &Declared, asks: &BTreeSet<Ask>) -> String {
     }
     out.push('}');
     out
+}
+
+/// What a server is told with a call: the same, and that a task may be the answer, where the capability allows that.
+fn told(declared: &Declared, dispatch: &Dispatch) -> String {
+    let asks = declaration(declared, &dispatch.asks);
+    match dispatch.tasks {
+        Tasks::Refused => asks,
+        Tasks::Followed => {
+            let others = asks.strip_suffix('}').unwrap_or_default();
+            let comma = if others.len() > 1 { "," } else { "" };
+            format!("{others}{comma}\"extensions\":{{\"{EXTENSION}\":{{}}}}}}")
+        }
+    }
 }
 
 /// What a record says of where a call went.

@@ -160,8 +160,8 @@ pub enum State {
 pub struct NoTask;
 
 impl Tasks {
-    /// A call that waits for people. A principal whose same call waits already gets that task. `None` if there are
-    /// too many.
+    /// A call that waits for people. A principal whose same call waits already gets that task, in which the later
+    /// request counts: what stands beside its arguments may be other. `None` if there are too many.
     pub fn wait(
         &self,
         owner: &Owner,
@@ -175,8 +175,15 @@ impl Tasks {
                 && matches!(t.stage, Stage::Waits { action: a, .. } if a == action)
                 && !t.is_outdated(now)
         };
-        if let Some((id, task)) = tasks.iter().find(|(_, t)| same(t)) {
-            return Some(task.view(id));
+        let waits = tasks.iter().find(|(_, t)| same(t));
+        if let Some(id) = waits.map(|(id, _)| id.clone()) {
+            let fits = room(&mut tasks, &owner.of, retained.body.len());
+            let task = tasks.get_mut(&id)?;
+            match &mut task.stage {
+                Stage::Waits { retained: kept, .. } if fits == Room::Is => *kept = retained,
+                Stage::Waits { .. } | Stage::Runs { .. } | Stage::Over(_) => {}
+            }
+            return Some(task.view(&id));
         }
         let stage = Stage::Waits {
             retained,

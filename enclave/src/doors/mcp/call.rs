@@ -17,7 +17,7 @@ use crate::telemetry::Heard;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use countersign_gateway::call::Seed;
+use countersign_gateway::call::{Seed, Who};
 use countersign_gateway::mcp::{Call, Declared, Era};
 use countersign_gateway::refusal::Refused;
 use countersign_gateway::request::{Request, Untrusted};
@@ -53,24 +53,7 @@ pub(super) async fn call(
         }
     };
     let of = Principal::of(identified.who());
-    let takes_tasks =
-        asking.era == Era::Stateless && call.declared().tasks && call.action() == Method::CallTool;
-    let owner = Owner {
-        of: of.clone(),
-        place: asking.place.adapter().map(str::to_owned),
-    };
-    // What proves a signed call proves it once; a later poll proves only itself.
-    let waiting = (takes_tasks && identified.who().proof.is_none()).then(|| Waiting {
-        owner: owner.clone(),
-        retained,
-    });
-    let (hand, handed) = oneshot::channel();
-    let offer = takes_tasks.then(|| Offer {
-        tasks: Arc::clone(&gateway.tasks),
-        owner,
-        clock: Arc::clone(&gateway.clock),
-        handed: hand,
-    });
+    let takes = takes(&gateway, (&asking, &call), identified.who(), retained);
     let session = match asking.era {
         Era::Initialize => text(&taken.headers, &SESSION).map(str::to_owned),
         Era::Stateless => None,
@@ -106,7 +89,7 @@ pub(super) async fn call(
         others: call.others().to_vec(),
         log_level: call.log_level().map(str::to_owned),
         line: hears(&taken.headers).then_some(Line { frames, questions }),
-        offer,
+        offer: takes.offer,
         task: None,
         gone,
     };
@@ -126,14 +109,52 @@ pub(super) async fn call(
             token: Some(token),
             takes_back: asking.era == Era::Stateless,
         },
-        handed,
-        waiting,
+        handed: takes.handed,
+        waiting: takes.waiting,
         asking,
         under_way,
         gateway,
         opens,
     };
     going.answer(told).await
+}
+
+/// By what a client that takes tasks may be given one.
+struct Takes {
+    waiting: Option<Waiting>,
+    offer: Option<Offer>,
+    handed: oneshot::Receiver<View>,
+}
+
+fn takes(
+    gateway: &Gateway,
+    (asking, call): (&Asking, &Call),
+    who: &Who,
+    retained: Retained,
+) -> Takes {
+    let takes_tasks =
+        asking.era == Era::Stateless && call.declared().tasks && call.action() == Method::CallTool;
+    let owner = Owner {
+        of: Principal::of(who),
+        place: asking.place.adapter().map(str::to_owned),
+    };
+    // What proves a signed call proves it once; a later poll proves only itself.
+    let waiting = (takes_tasks && who.proof.is_none()).then(|| Waiting {
+        owner: owner.clone(),
+        retained,
+    });
+    let (hand, handed) = oneshot::channel();
+    let offer = takes_tasks.then(|| Offer {
+        tasks: Arc::clone(&gateway.tasks),
+        owner,
+        clock: Arc::clone(&gateway.clock),
+        handed: hand,
+    });
+    Takes {
+        waiting,
+        offer,
+        handed,
+    }
 }
 
 /// Stage 1.

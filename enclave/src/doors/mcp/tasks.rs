@@ -204,7 +204,7 @@ async fn again(
         return Err(malformed());
     };
     let request = call::request(&gateway, retained, &place, &call, seed()?);
-    let request = request.map_err(|refused| refused.refusal().clone())?;
+    let request = request.map_err(|refused| refused.refusal().clone())?.kept();
     let identified = gateway.known(request, recognized).await;
     let identified = identified.map_err(|refused| refused.refusal().clone())?;
     // It can be asked nothing: answers to questions would go beside what people approved.

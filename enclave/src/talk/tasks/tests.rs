@@ -105,7 +105,12 @@ fn of_two_who_take_up_a_waiting_call_one_gets_it() {
 fn the_same_call_that_waits_already_has_one_task() {
     let tasks = Tasks::default();
     let id = waiting(&tasks);
-    assert_eq!(waiting(&tasks), id);
+    let again = tasks.wait(&owner("a"), retained(9), ACTION, NOW);
+    assert_eq!(again.unwrap().id, id);
+    let taken = (Said(Some(1)), token());
+    let kept = tasks.take_up(&id, &owner("a"), taken, NOW).unwrap();
+    assert_eq!(kept.body.len(), 9);
+    tasks.wait_on(&id, ACTION, NOW);
     let other = tasks.wait(&owner("a"), retained(1), action(8), NOW);
     assert_ne!(other.unwrap().id, id);
     let of_another = tasks.wait(&owner("b"), retained(1), ACTION, NOW);

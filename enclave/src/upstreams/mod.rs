@@ -520,3 +520,35 @@ fn launcher(
         network,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dispatch(tasks: Tasks, asks: &[Ask]) -> Dispatch {
+        Dispatch {
+            capability: "notes.add".to_owned(),
+            adapter: "notes".to_owned(),
+            method: Method::CallTool,
+            tool: "add".to_owned(),
+            arguments: Bytes::from_static(b"{}"),
+            answers: None,
+            asks: asks.iter().copied().collect(),
+            tasks,
+        }
+    }
+
+    #[test]
+    fn a_server_is_told_of_tasks_where_its_capability_allows_one_and_of_no_more() {
+        let mut declared = Declared::default();
+        declared.asks.insert(Ask::Roots, "{}".to_owned());
+        declared.tasks = true;
+        let none = told(&declared, &dispatch(Tasks::Refused, &[]));
+        assert_eq!(none, "{}");
+        let alone = told(&declared, &dispatch(Tasks::Followed, &[]));
+        let extension = r#""extensions":{"io.modelcontextprotocol/tasks":{}}"#;
+        assert_eq!(alone, format!("{{{extension}}}"));
+        let both = told(&declared, &dispatch(Tasks::Followed, &[Ask::Roots]));
+        assert_eq!(both, format!(r#"{{"roots":{{}},{extension}}}"#));
+    }
+}

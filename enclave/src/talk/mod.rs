@@ -236,6 +236,64 @@ pub type Subscriptions = HashSet<String>;
 mod tests {
     use super::*;
 
+    /// A client that hears, and takes a task.
+    fn offered() -> (Client, mpsc::Receiver<Bytes>, oneshot::Receiver<View>) {
+        let (frames, told) = mpsc::channel(1);
+        let (hand, handed) = oneshot::channel();
+        let of = Principal {
+            tenant: TenantId([1; 16]),
+            agent: "a".to_owned(),
+            user: None,
+        };
+        let offer = Offer {
+            tasks: Arc::default(),
+            owner: Owner { of, place: None },
+            clock: Arc::new(Clock::start()),
+            handed: hand,
+        };
+        let questions = Questions::Inside;
+        let client = Client {
+            line: Some(Line { frames, questions }),
+            offer: Some(offer),
+            ..Client::silent()
+        };
+        (client, told, handed)
+    }
+
+    #[test]
+    fn a_call_that_becomes_a_task_is_told_of_there_and_on_its_line_no_more() {
+        let (mut client, mut told, mut handed) = offered();
+        client.goes_on_as_a_task();
+        assert!(client.line.is_none() && told.try_recv().is_err());
+        let id = handed.try_recv().unwrap().id;
+        let task = client.task.unwrap();
+        assert!(task.ask("\"q\"", "elicitation/create", b"{\"a\":1}"));
+        let owner = Owner {
+            of: Principal {
+                tenant: TenantId([1; 16]),
+                agent: "a".to_owned(),
+                user: None,
+            },
+            place: None,
+        };
+        let now = task.clock.now().at;
+        let question = r#"{"method":"elicitation/create","params":{"a":1}}"#;
+        let asked = vec![("q".to_owned(), Bytes::from_static(question.as_bytes()))];
+        let view = task.tasks.look(&id, &owner, now).unwrap();
+        assert_eq!(view.state, tasks::State::Asks(asked));
+    }
+
+    #[test]
+    fn a_call_whose_client_is_gone_or_takes_none_becomes_no_task() {
+        let (mut client, _told, handed) = offered();
+        drop(handed);
+        client.goes_on_as_a_task();
+        assert!(client.task.is_none() && client.line.is_some());
+        let mut silent = Client::silent();
+        silent.goes_on_as_a_task();
+        assert!(silent.task.is_none());
+    }
+
     #[test]
     fn only_the_token_of_a_progress_message_is_changed() {
         let params = Bytes::from_static(br#"{ "progressToken":7, "progress":1.50,"x":"7" }"#);

@@ -301,6 +301,16 @@ impl Tasks {
         }
     }
 
+    /// A task is over because what it waits for is not there any more; unless it was taken up meanwhile, which is why.
+    pub fn end_waiting(&self, id: &str, action: ActionDigest, ending: Ending, now: UnixMillis) {
+        let mut tasks = self.locked();
+        let waits =
+            |t: &&mut Task| matches!(t.stage, Stage::Waits { action: a, .. } if a == action);
+        if let Some(task) = tasks.get_mut(id).filter(waits) {
+            task.enter(Stage::Over(ending), now);
+        }
+    }
+
     /// A task has a question for its client; `false` if it takes none any more.
     pub fn ask(&self, id: &str, name: &str, question: Bytes, now: UnixMillis) -> bool {
         let mut tasks = self.locked();

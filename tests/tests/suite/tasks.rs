@@ -9,6 +9,8 @@ use countersign_tests::machine::{Gateway, Machine};
 use countersign_tests::site::python;
 use countersign_tests::{PATIENCE, fixture};
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::time::Instant;
 
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -555,6 +557,58 @@ fn the_questions_of_a_task_are_put_in_ours_answered_one_by_one_and_only_once() {
     let refused = plainly(&mut alpha, "tasked", "asks", "x");
     assert_eq!(refused.code(), "upstream_malformed", "{refused:?}");
     until_asked(&machine, "cancel asks");
+}
+
+#[test]
+fn a_client_with_a_session_is_asked_by_a_task_on_the_stream_of_its_call() {
+    let machine = with_tasks();
+    let gateway = machine.start();
+    let mut alpha = gateway.alpha();
+    let json_type = ("content-type", "application/json");
+    let mut post = |headers: &[(&str, &str)], message: Value| {
+        let body = message.to_string();
+        alpha
+            .request("POST", "/mcp/tasked", headers, body.as_bytes())
+            .unwrap()
+    };
+    let about = json!({ "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} } });
+    let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about });
+    let opened = post(&[json_type], hello);
+    let session = opened.header("mcp-session-id").unwrap().to_owned();
+    let params = json!({ "name": "asks", "arguments": { "line": "asked" } });
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let call = call.to_string();
+    // A connection of its own, whose answer is read while it comes.
+    let mut stream = TcpStream::connect(gateway.authority()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (host, token) = (gateway.authority(), machine.site().token());
+    write!(
+        stream,
+        "POST /mcp/tasked HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nmcp-session-id: {session}\r\n\
+         content-type: application/json\r\naccept: application/json, text/event-stream\r\ncontent-length: {}\r\n\r\n{call}",
+        call.len()
+    )
+    .unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let mut next = || {
+        let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
+        serde_json::from_str::<Value>(&data.unwrap()).unwrap()
+    };
+    for _ in 0..2 {
+        let question = next();
+        assert_eq!(question["method"], "elicitation/create", "{question}");
+        let result = json!({ "action": "accept", "content": { "name": "both" } });
+        let answer = json!({ "jsonrpc": "2.0", "id": question["id"], "result": result });
+        let headers = [json_type, ("mcp-session-id", session.as_str())];
+        assert_eq!(post(&headers, answer).status, 202);
+    }
+    let done = next();
+    let text = &done["result"]["content"][0]["text"];
+    assert_eq!(text, "both and both", "{done}");
+    machine
+        .auditor()
+        .verify(&gateway.export())
+        .assert_verified();
 }
 
 #[test]

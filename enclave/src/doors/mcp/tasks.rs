@@ -121,7 +121,8 @@ fn look(
     };
     match heard(gateway, &action, tried) {
         Word::None => return Ok(view),
-        Word::Gone => gateway.tasks.end(id, gone(), now),
+        // Another poll may have taken the call up since the look; then that is what used the approvals.
+        Word::Gone => gateway.tasks.end_waiting(id, action, gone(), now),
         // A poll that is signed proves no call. An agent has one credential, so none of its tasks waits here.
         Word::New(_) if recognized.who().proof.is_some() => return Ok(view),
         Word::New(said) => go_on(gateway, recognized, (owner, id), said),

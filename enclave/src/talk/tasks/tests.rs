@@ -102,6 +102,23 @@ fn of_two_who_take_up_a_waiting_call_one_gets_it() {
 }
 
 #[test]
+fn what_was_taken_up_is_not_ended_for_want_of_what_it_waited_for() {
+    let tasks = Tasks::default();
+    let id = waiting(&tasks);
+    tasks.end_waiting(&id, action(9), failed(), NOW);
+    assert_eq!(how(&tasks, &id), None);
+    let taken = (Said(Some(1)), token());
+    tasks.take_up(&id, &owner("a"), taken, NOW).unwrap();
+    tasks.end_waiting(&id, ACTION, failed(), NOW);
+    assert_eq!(how(&tasks, &id), None);
+    tasks.end(&id, completed(1), NOW);
+    assert_eq!(how(&tasks, &id), Some(How::Completed));
+    let other = waiting(&tasks);
+    tasks.end_waiting(&other, ACTION, failed(), NOW);
+    assert_eq!(how(&tasks, &other), Some(How::Failed));
+}
+
+#[test]
 fn the_same_call_that_waits_already_has_one_task() {
     let tasks = Tasks::default();
     let id = waiting(&tasks);

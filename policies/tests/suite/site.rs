@@ -906,7 +906,7 @@ fn only_a_tool_may_be_answered_with_a_task_and_only_if_the_site_says_so() {
     let said = |value: &str| with(file, "mode =", &format!("tasks = {value}\nmode ="));
     assert_eq!(of(&said("true")), Tasks::Followed);
     assert_eq!(of(&said("false")), Tasks::Refused);
-    assert!(one(&said("\"yes\"")).contains("tasks"));
+    assert!(one(&said("\"yes\"")).contains("boolean"));
     let list = "id = \"customers.resources/list\"\nadapter = \"customers\"\nmethod = \"resources/list\"\ntasks = true\n\
         mode = \"read_only\"\ndescription = \"x\"\nclassification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"eu\"\n\
         idempotency_key = \"optional\"\n";

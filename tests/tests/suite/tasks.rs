@@ -5,8 +5,9 @@ use countersign_record::commitment::Field;
 use countersign_signatures::token::TokenHash;
 use countersign_tests::auditor::Log;
 use countersign_tests::client::{Client, Credential, Response};
+use countersign_tests::issuer::{HeldKey, Issuer};
 use countersign_tests::machine::{Gateway, Machine};
-use countersign_tests::site::python;
+use countersign_tests::site::{SiteOptions, python};
 use countersign_tests::{PATIENCE, fixture};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -29,7 +30,17 @@ fn takes_tasks() -> Value {
 }
 
 /// A message of the revision without sessions, from a client that can do this.
-fn send(client: &mut Client, path: &str, abilities: &Value, mut message: Value) -> Response {
+fn send(client: &mut Client, path: &str, abilities: &Value, message: Value) -> Response {
+    send_with(client, path, abilities, (message, &[]))
+}
+
+/// The same, with further headers.
+fn send_with(
+    client: &mut Client,
+    path: &str,
+    abilities: &Value,
+    (mut message, more): (Value, &[(&str, &str)]),
+) -> Response {
     message["jsonrpc"] = "2.0".into();
     message["params"]["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -44,6 +55,7 @@ fn send(client: &mut Client, path: &str, abilities: &Value, mut message: Value) 
         ("mcp-method", message["method"].as_str().unwrap()),
         ("mcp-name", name.unwrap()),
     ];
+    let headers = [&headers[..], more].concat();
     client
         .request("POST", path, &headers, message.to_string().as_bytes())
         .unwrap()
@@ -371,6 +383,57 @@ fn a_signed_call_that_waits_is_told_as_before_since_a_poll_cannot_prove_it() {
     let verdict = machine.auditor().verify(&gateway.export());
     verdict.assert_verified();
     assert_eq!(verdict.state("caller-proofs"), "pass");
+}
+
+#[test]
+fn a_call_by_a_bound_token_goes_on_by_the_proof_of_the_poll_and_its_record_has_that_one() {
+    let machine = Machine::new(&SiteOptions::default());
+    let issuer = Issuer::of(machine.site());
+    machine.site().build();
+    machine.enrol(1);
+    let gateway = machine.start();
+    let (held, url) = (HeldKey::new(), format!("{}/mcp/effects", gateway.url));
+    let send = |token: &str, proof: &str, message: Value| {
+        let authorization = format!("DPoP {token}");
+        let shown = [("authorization", authorization.as_str()), ("dpop", proof)];
+        let client = &mut gateway.stranger();
+        send_with(client, "/mcp/effects", &takes_tasks(), (message, &shown))
+    };
+    let token = issuer.bound(&held, json!({}));
+    let prove = || held.proof(&url, &token, json!({}));
+    let params = json!({ "name": "erase", "arguments": { "line": "bound" } });
+    let call = json!({ "id": 1, "method": "tools/call", "params": params });
+    let first = prove();
+    let task = task_of(&send(&token, &first, call).json());
+    let get = || json!({ "id": 2, "method": "tasks/get", "params": { "taskId": task } });
+    say(&gateway, "yes");
+    // The proof that was used for the call opens nothing, and another person's token finds nothing.
+    assert_eq!(send(&token, &first, get()).status, 401);
+    let of_ada = issuer.bound(&held, json!({ "sub": "ada", "act": { "sub": "planner" } }));
+    let of_another = held.proof(&url, &of_ada, json!({}));
+    expect_unknown(&send(&of_ada, &of_another, get()).json());
+    assert!(machine.effects().is_empty());
+    let going = prove();
+    let mut seen = send(&token, &going, get()).json();
+    let end = Instant::now() + PATIENCE;
+    while seen["result"]["status"] == "working" {
+        assert!(Instant::now() < end, "{seen}");
+        seen = send(&token, &prove(), get()).json();
+    }
+    assert_eq!(seen["result"]["status"], "completed", "{seen}");
+    assert_eq!(machine.effects(), ["bound"]);
+    let export = gateway.export();
+    machine.auditor().verify(&export).assert_verified();
+    let log = Log::read(&export);
+    let (intent, sealed) = log.intents().next().unwrap();
+    assert_eq!(sealed.caller.assurance, 2);
+    assert_eq!(intent.claims().dpop, Some(going));
+    let (halted, _) = log.decisions().next().unwrap();
+    assert_eq!(halted.claims().dpop, Some(first));
+    let kept = |controls: &[String]| controls.iter().any(|c| c == "request:kept");
+    let kept: Vec<bool> = log.decisions().map(|(_, d)| kept(&d.controls)).collect();
+    assert_eq!(kept, [false, true]);
+    machine.expect_replay(&export);
 }
 
 // Tasks of upstreams.

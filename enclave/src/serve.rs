@@ -23,6 +23,7 @@ use crate::subjects::Subjects;
 use crate::talk::questions::Waiting;
 use crate::talk::running::Running;
 use crate::talk::sessions::Sessions;
+use crate::talk::tasks::Tasks;
 use crate::telemetry::{self, Telemetry};
 use crate::timestamps::{self, Timestamps};
 use crate::transport::Transport;
@@ -121,6 +122,8 @@ pub struct Gateway {
     pub joint: Joint,
     /// Sessions of clients that open them.
     pub sessions: Sessions,
+    /// Calls that were not answered at once.
+    pub tasks: Arc<Tasks>,
     /// Questions of upstreams that wait for clients.
     pub questions: Waiting,
     /// Calls under way that a person can stop.
@@ -274,6 +277,7 @@ impl Gateway {
             flow: Flow::new(&engine, clock.now().at)?,
             joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),
             sessions: Sessions::default(),
+            tasks: Arc::default(),
             questions: Waiting::default(),
             stoppable: Arc::default(),
             ordering: tokio::sync::Mutex::new(()),
@@ -553,6 +557,7 @@ async fn keep_listings(gateway: Arc<Gateway>) {
         }
         gateway.upstreams.sweep().await;
         gateway.sessions.sweep();
+        gateway.tasks.sweep(gateway.clock.now().at);
     }
 }
 

@@ -42,6 +42,15 @@ METHODS = {
 }
 METHODS["2025-11-25"] = (*METHODS["2026-07-28"], "resources/subscribe", "resources/unsubscribe", "logging/setLevel")
 ASKS = ("elicitation", "sampling", "roots")
+# Tools of the fixture that may answer with a task.
+TASKS = (
+    "slow_compute",
+    "failing_job",
+    "protocol_error_job",
+    "confirm_delete",
+    "multi_input",
+    "test_tool_with_task",
+)
 
 
 class Fixture:
@@ -106,7 +115,7 @@ def through(revision: str, children: Children, directory: pathlib.Path) -> tuple
     fixture = Fixture(revision, children, directory)
     behind = Recorder(fixture.authority)
     tools = pin.listed_by(list(map(str, [*FIXTURE, "--stdio", "--all"])))
-    asked = {"methods": METHODS[revision], "asks": ASKS}
+    asked = {"methods": METHODS[revision], "asks": ASKS, "tasks": TASKS}
     upstream = Upstream("fixture", tools, url=f"http://{behind.address}/mcp", **asked)
     site = Site(PROGRAM, directory / "site", [upstream])
     machine = Machine(site, directory, children)

@@ -14,6 +14,8 @@ import pathlib
 HERE = pathlib.Path(__file__).resolve().parent
 # Answered by the gateway itself, out of what it knows of its upstream.
 OWN = {"initialize", "server/discover", "ping", "logging/setLevel", "subscriptions/listen"}
+# A task that a client asks after is the gateway's; the upstream's the gateway asks after by itself.
+OWN |= {"tasks/get", "tasks/update", "tasks/cancel"}
 LISTS = {
     "tools/list": "tools",
     "resources/list": "resources",

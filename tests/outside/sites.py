@@ -44,6 +44,8 @@ class Upstream:
     methods: tuple = ()
     # What its tools and methods may ask back.
     asks: tuple = ()
+    # Tools that may answer with a task first.
+    tasks: tuple = ()
 
     def adapter(self) -> str:
         lines = [f"name = {quoted(self.name)}"]
@@ -65,6 +67,8 @@ class Upstream:
         mode = self.modes.get(tool["name"], "local_write")
         schema = json.dumps(restricted(tool["inputSchema"], tool["inputSchema"]))
         more = f'descriptor = "{pin.digest(tool)}"\ninput_schema = {quoted(schema)}\n'
+        if tool["name"] in self.tasks:
+            more += "tasks = true\n"
         if mode == "destructive":
             more += 'approvers = "officers"\n'
         return self._capability(tool["name"], "tool", mode, more)

@@ -179,6 +179,9 @@ pub enum Answer {
     ToolError,
     /// `resultType: "input_required"`: the tool wants more before it goes on.
     InputRequired,
+    /// `resultType: "task"`: the result comes later, and is asked for by the task's name. Of upstreams without
+    /// sessions; whether it was allowed is the caller's to say.
+    Task,
     /// A `resultType` that nobody asked for.
     Unrecognised,
     /// A JSON-RPC error.

@@ -279,6 +279,7 @@ pub(crate) enum IsError {
 pub(crate) enum ResultType {
     Complete,
     InputRequired,
+    Task,
     Unrecognised,
 }
 
@@ -425,6 +426,7 @@ fn success(frame: &Bytes, document: &Document<'_>, result: &Value<'_>) -> Result
         Some(value) => match short_string(&value).ok_or(FrameError::ResultType)?.as_str() {
             "complete" => ResultType::Complete,
             "input_required" => ResultType::InputRequired,
+            "task" => ResultType::Task,
             _ => ResultType::Unrecognised,
         },
     };

@@ -258,7 +258,7 @@ impl Upstream {
                 is_error,
                 result_type,
             } => CallResponse {
-                answer: answer_of(is_error, result_type),
+                answer: answer_of(is_error, result_type, live.era),
                 body: raw,
                 interim,
             },
@@ -795,12 +795,15 @@ fn start_error(error: CallError) -> StartError {
     }
 }
 
-fn answer_of(is_error: IsError, result_type: ResultType) -> Answer {
+fn answer_of(is_error: IsError, result_type: ResultType, era: Era) -> Answer {
     match (is_error, result_type) {
         (IsError::Yes, ResultType::Complete) => Answer::ToolError,
         (IsError::No, ResultType::Complete) => Answer::Complete,
         (IsError::Yes | IsError::No, ResultType::InputRequired) => Answer::InputRequired,
-        (IsError::Yes | IsError::No, ResultType::Unrecognised) => Answer::Unrecognised,
+        (IsError::No, ResultType::Task) if era == Era::Modern => Answer::Task,
+        (IsError::Yes | IsError::No, ResultType::Task | ResultType::Unrecognised) => {
+            Answer::Unrecognised
+        }
     }
 }
 

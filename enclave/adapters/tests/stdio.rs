@@ -264,6 +264,7 @@ async fn answers_of_every_sort_are_told_apart() {
         ("echo", Answer::Complete),
         ("fail", Answer::ToolError),
         ("input", Answer::InputRequired),
+        ("task", Answer::Task),
         ("refuse", Answer::Refused { code: -32602 }),
     ] {
         assert_eq!(
@@ -272,6 +273,12 @@ async fn answers_of_every_sort_are_told_apart() {
             "{tool}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_task_is_no_answer_of_the_era_that_does_not_have_them() {
+    let answer = call(&upstream("legacy"), "task").await.unwrap().answer;
+    assert_eq!(answer, Answer::Unrecognised);
 }
 
 #[tokio::test]

@@ -102,6 +102,8 @@ def misbehave(name, id, line, message, held, cancelled):
         result(id, {"content": [], "isError": True})
     elif name == "input":
         result(id, {"resultType": "input_required", "requestState": "s"})
+    elif name == "task":
+        result(id, {"resultType": "task", "taskId": "t", "status": "working"})
     elif name == "refuse":
         error(id, -32602)
     elif name == "environment":

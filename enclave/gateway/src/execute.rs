@@ -7,7 +7,7 @@
 use crate::call::Moment;
 use crate::seal::Committed;
 use bytes::Bytes;
-use countersign_policies::site::capability::Capability;
+use countersign_policies::site::capability::{Capability, Tasks};
 use countersign_policies::site::method::{Ask, Method};
 use countersign_record::body::Effect;
 use std::collections::BTreeSet;
@@ -29,6 +29,8 @@ pub struct Dispatch {
     pub answers: Option<Bytes>,
     /// What it may ask back.
     pub asks: BTreeSet<Ask>,
+    /// Whether it may answer with a task first.
+    pub tasks: Tasks,
 }
 
 /// A call on its way.
@@ -162,6 +164,7 @@ impl Committed {
             arguments: self.arguments(),
             answers: self.approved.answers(),
             asks: capability.asks.clone(),
+            tasks: capability.tasks,
         };
         (
             dispatch,

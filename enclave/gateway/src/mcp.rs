@@ -5,6 +5,8 @@
 //!
 //! Spec: Model Context Protocol 2025-11-25 and 2026-07-28.
 
+pub mod tasks;
+
 use crate::refusal::{Code, Refusal};
 use crate::request::{MAX_LABEL_BYTES, is_label, read, tokens};
 use bytes::Bytes;
@@ -128,6 +130,8 @@ pub enum Method {
     ToolsList,
     /// `subscriptions/listen`.
     Listen(Filter),
+    /// How a call stands that was not answered at once.
+    Task(Box<tasks::Asked>),
     /// What an upstream is asked: a tool, or another method that can be a capability.
     Call(Box<Call>),
     /// Anything else; refused by name.
@@ -143,6 +147,8 @@ pub struct Filter {
     pub prompts: bool,
     /// Of changed lists of resources.
     pub resources: bool,
+    /// Whether it names tasks, and does not say that it takes any.
+    pub undeclared_tasks: bool,
 }
 
 /// What a client says that it can do.
@@ -152,6 +158,8 @@ pub struct Declared {
     pub asks: BTreeMap<Ask, String>,
     /// Whether it opens addresses for its user.
     pub url: bool,
+    /// Whether it takes a task in the place of an answer.
+    pub tasks: bool,
 }
 
 /// A request that an upstream is to answer.
@@ -352,6 +360,13 @@ fn method(
     meta: Meta,
 ) -> Result<Method, Refusal> {
     let inner = |name| text(document.inner("params", name));
+    let takes_tasks = match meta.declared.tasks {
+        true => Declares::Yes,
+        false => Declares::No,
+    };
+    if let Some(asked) = tasks::asked(&method, (body, document), takes_tasks)? {
+        return Ok(Method::Task(Box::new(asked)));
+    }
     Ok(match method.as_str() {
         // A message that declares a revision is of the one that has no sessions to open.
         "initialize" if meta.version.is_some() => Method::Other(method),
@@ -362,7 +377,7 @@ fn method(
         "server/discover" => Method::Discover,
         "ping" => Method::Ping,
         "tools/list" => Method::ToolsList,
-        "subscriptions/listen" => Method::Listen(filter(document)?),
+        "subscriptions/listen" => Method::Listen(filter(document, takes_tasks)?),
         other => match Action::from_name(other) {
             Some(action) => Method::Call(Box::new(call(body, document, action, meta)?)),
             None => Method::Other(method),
@@ -370,7 +385,7 @@ fn method(
     })
 }
 
-fn filter(document: &Document<'_>) -> Result<Filter, Refusal> {
+fn filter(document: &Document<'_>, takes_tasks: Declares) -> Result<Filter, Refusal> {
     let Some(notifications) = document.inner("params", "notifications") else {
         return Ok(Filter::default());
     };
@@ -381,6 +396,7 @@ fn filter(document: &Document<'_>) -> Result<Filter, Refusal> {
         tools: wants("toolsListChanged"),
         prompts: wants("promptsListChanged"),
         resources: wants("resourcesListChanged"),
+        undeclared_tasks: takes_tasks == Declares::No && inner.member("taskIds").is_some(),
     })
 }
 
@@ -554,6 +570,8 @@ impl Declared {
             }
         }
         declared.url = document.inner(Ask::Elicitation.name(), "url").is_some();
+        let tasks = document.inner("extensions", tasks::EXTENSION);
+        declared.tasks = tasks.is_some_and(|said| said.kind == Kind::Object);
         Ok(declared)
     }
 }

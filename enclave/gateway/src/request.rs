@@ -59,6 +59,9 @@ pub struct Request {
     pub(crate) run: Option<String>,
 }
 
+/// The control of a record whose request was kept, and decided again when its client asked after it.
+pub const KEPT: &str = "request:kept";
+
 /// Most tokens that one call can declare (a thousand millions).
 pub const MAX_TOKENS: u64 = 1_000_000_000;
 
@@ -141,6 +144,13 @@ impl Request {
             answers: None,
             run,
         }
+    }
+
+    /// The same request, said to be one that the gateway kept: it did not arrive at this moment, somebody asked after it.
+    #[must_use]
+    pub fn kept(mut self) -> Self {
+        self.progress.controls.push(KEPT.to_owned());
+        self
     }
 
     /// The call's identifier.

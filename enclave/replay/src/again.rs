@@ -22,7 +22,7 @@ use countersign_gateway::mcp::{Message, Method};
 use countersign_gateway::policy::{self, Judgement};
 use countersign_gateway::recall::{Held, MAX_HELD, Presented, danger_identify, danger_seed};
 use countersign_gateway::refusal::{Code, Refusal, Refused};
-use countersign_gateway::request::{Request, Untrusted};
+use countersign_gateway::request::{KEPT, Request, Untrusted};
 use countersign_gateway::seal::{CosignedSize, Durable, IntentReceipt, Sealed as SealedCall};
 use countersign_gateway::state::State;
 use countersign_gateway::surface::{Observed, Surfaced, surface};
@@ -419,6 +419,9 @@ pub(crate) fn request(recorded: &Recorded, rules: &Rules) -> Result<Request, Box
         Ok(Message::Request { .. } | Message::Notification(_) | Message::Answer { .. })
         | Err(_) => Request::parse_call(untrusted(None)),
     };
+    // Whether it arrived or was kept is the shell's to say, as the moment is.
+    let kept = decision.controls.iter().any(|c| c == KEPT);
+    let request = request.map(|request| if kept { request.kept() } else { request });
     request.map_err(|refused| {
         Box::new(Difference::new(
             Stage::Request,

@@ -63,6 +63,8 @@ struct Head<'a> {
 struct Params<'a> {
     name: Option<String>,
     uri: Option<String>,
+    #[serde(rename = "taskId")]
+    task: Option<String>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
     #[serde(borrow, rename = "requestId")]
@@ -111,7 +113,7 @@ impl Message {
         Some(Self {
             kind,
             version: about.meta.and_then(|m| m.version),
-            name: about.name.or(about.uri),
+            name: about.name.or(about.uri).or(about.task),
             arguments: about.arguments.map(|a| a.get().to_owned()),
             cancels: about.request_id.map(|id| id.get().to_owned()),
             settled: answered.protocol_version,
@@ -156,6 +158,8 @@ mod tests {
         assert_eq!(call.arguments.as_deref(), Some(r#"{"name":"x"}"#));
         let resource = message(r#"{"id":1,"method":"resources/read","params":{"uri":"a:b"}}"#);
         assert_eq!(resource.name.as_deref(), Some("a:b"));
+        let task = message(r#"{"id":1,"method":"tasks/get","params":{"taskId":"t1"}}"#);
+        assert_eq!(task.name.as_deref(), Some("t1"));
         let settled = message(r#"{"id":1,"result":{"protocolVersion":"2025-11-25"}}"#);
         assert_eq!(settled.settled.as_deref(), Some("2025-11-25"));
         let listed = message(r#"{"id":1,"result":{"tools":[{"name":"t","inputSchema":{}},{}]}}"#);

@@ -253,6 +253,11 @@ impl Taken {
 impl Gateway {
     /// Who presents this, among `callers`.
     fn recognize(&self, taken: &Taken, callers: &Callers) -> Result<Who, Refusal> {
+        self.recognized(taken, callers).map(Recognized::into_who)
+    }
+
+    /// The same, for whoever has a call to make for them.
+    fn recognized(&self, taken: &Taken, callers: &Callers) -> Result<Recognized, Refusal> {
         let clock = self.signature_clock();
         let recognized = taken.presented(&self.transport, |p| {
             recognize(p, callers, &mut self.nonces(), clock)
@@ -261,7 +266,7 @@ impl Gateway {
             Ok(_) => taken.connection.is_of_a_known_caller(),
             Err(_) => self.count_unknown(&taken.connection),
         }
-        recognized.map(Recognized::into_who)
+        recognized
     }
 
     /// Stage 2 of a call. The key of a person who is new here is made on a thread that may wait for the disk.
@@ -279,6 +284,15 @@ impl Gateway {
             Err(refusal) => return Err(request.refuse(refusal)),
         };
         taken.connection.is_of_a_known_caller();
+        self.known(request, recognized).await
+    }
+
+    /// The rest of stage 2 of a call whose caller was found out.
+    async fn known(
+        self: &Arc<Self>,
+        request: CallRequest,
+        recognized: Recognized,
+    ) -> Result<Identified, Box<Refused>> {
         let who = recognized.who();
         let subject = match self.subjects.known(who.tenant, who.subject_name()) {
             Some(subject) => Some(subject),

@@ -5,12 +5,14 @@
 //! has no line: it is told nothing, and asked nothing.
 //!
 //! [`sessions`] remembers clients of the revision with sessions, [`questions`] what waits for an
-//! answer, [`running`] which calls a client can take back.
+//! answer, [`running`] which calls a client can take back, [`tasks`] calls that were not answered at once.
 
 pub mod questions;
 pub mod running;
 pub mod sessions;
+pub mod tasks;
 
+use crate::clock::Clock;
 use bytes::Bytes;
 use countersign_gateway::call::Who;
 use countersign_gateway::execute::NoAnswer;
@@ -18,7 +20,9 @@ use countersign_gateway::mcp::Declared;
 use countersign_json::{Limits, scan, write_string};
 use countersign_record::digest::TenantId;
 use std::collections::HashSet;
-use tokio::sync::{mpsc, watch};
+use std::sync::Arc;
+use tasks::{Owner, Tasks, View};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many frames may wait for a client that reads slowly. What is over is lost to it; the record has it.
 pub const LINE_FRAMES: usize = 1024;
@@ -79,6 +83,10 @@ pub struct Client {
     pub log_level: Option<String>,
     /// The way to it, if it can hear.
     pub line: Option<Line>,
+    /// The task that its call may become.
+    pub offer: Option<Offer>,
+    /// The task that its call has become.
+    pub task: Option<Handed>,
     /// Turns true when it waits no longer.
     pub gone: watch::Receiver<bool>,
     /// Turns true when a person stops the call.
@@ -96,6 +104,8 @@ impl Client {
             others: Vec::new(),
             log_level: None,
             line: None,
+            offer: None,
+            task: None,
             gone: watch::channel(false).1,
             stopped: watch::channel(false).1,
         }
@@ -111,10 +121,73 @@ impl Client {
         }
     }
 
+    /// Its call takes longer: a client that takes tasks gets one in the place of an answer, and hears nothing more on
+    /// its line. Without an offer, or without room, it goes on waiting.
+    pub fn goes_on_as_a_task(&mut self) {
+        self.task = self.offer.take().and_then(Offer::take);
+        if self.task.is_some() {
+            self.line = None;
+        }
+    }
+
     /// Whether a person stopped the call.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         *self.stopped.borrow()
+    }
+}
+
+/// A task that a call may become.
+#[derive(Debug)]
+pub struct Offer {
+    /// Where tasks are kept.
+    pub tasks: Arc<Tasks>,
+    /// Whose it would be.
+    pub owner: Owner,
+    /// When it is.
+    pub clock: Arc<Clock>,
+    /// Where the client is told of it.
+    pub handed: oneshot::Sender<View>,
+}
+
+impl Offer {
+    fn take(self) -> Option<Handed> {
+        let view = self.tasks.begin(&self.owner, self.clock.now().at)?;
+        let id = view.id.clone();
+        if self.handed.send(view).is_err() {
+            self.tasks.forget(&id);
+            return None;
+        }
+        Some(Handed {
+            tasks: self.tasks,
+            clock: self.clock,
+            id,
+        })
+    }
+}
+
+/// The task that a call has become.
+#[derive(Debug)]
+pub struct Handed {
+    tasks: Arc<Tasks>,
+    clock: Arc<Clock>,
+    id: String,
+}
+
+impl Handed {
+    /// Puts a question to its client; `name` is the question's, as JSON text. `false` if it takes none any more.
+    #[must_use]
+    pub fn ask(&self, name: &str, method: &str, params: &[u8]) -> bool {
+        let mut question = b"{\"method\":".to_vec();
+        write_string(method, &mut question);
+        question.extend_from_slice(b",\"params\":");
+        question.extend_from_slice(params);
+        question.push(b'}');
+        let Ok(name) = serde_json::from_str::<String>(name) else {
+            return false;
+        };
+        let now = self.clock.now().at;
+        self.tasks.ask(&self.id, &name, Bytes::from(question), now)
     }
 }
 
@@ -162,6 +235,64 @@ pub type Subscriptions = HashSet<String>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A client that hears, and takes a task.
+    fn offered() -> (Client, mpsc::Receiver<Bytes>, oneshot::Receiver<View>) {
+        let (frames, told) = mpsc::channel(1);
+        let (hand, handed) = oneshot::channel();
+        let of = Principal {
+            tenant: TenantId([1; 16]),
+            agent: "a".to_owned(),
+            user: None,
+        };
+        let offer = Offer {
+            tasks: Arc::default(),
+            owner: Owner { of, place: None },
+            clock: Arc::new(Clock::start()),
+            handed: hand,
+        };
+        let questions = Questions::Inside;
+        let client = Client {
+            line: Some(Line { frames, questions }),
+            offer: Some(offer),
+            ..Client::silent()
+        };
+        (client, told, handed)
+    }
+
+    #[test]
+    fn a_call_that_becomes_a_task_is_told_of_there_and_on_its_line_no_more() {
+        let (mut client, mut told, mut handed) = offered();
+        client.goes_on_as_a_task();
+        assert!(client.line.is_none() && told.try_recv().is_err());
+        let id = handed.try_recv().unwrap().id;
+        let task = client.task.unwrap();
+        assert!(task.ask("\"q\"", "elicitation/create", b"{\"a\":1}"));
+        let owner = Owner {
+            of: Principal {
+                tenant: TenantId([1; 16]),
+                agent: "a".to_owned(),
+                user: None,
+            },
+            place: None,
+        };
+        let now = task.clock.now().at;
+        let question = r#"{"method":"elicitation/create","params":{"a":1}}"#;
+        let asked = vec![("q".to_owned(), Bytes::from_static(question.as_bytes()))];
+        let view = task.tasks.look(&id, &owner, now).unwrap();
+        assert_eq!(view.state, tasks::State::Asks(asked));
+    }
+
+    #[test]
+    fn a_call_whose_client_is_gone_or_takes_none_becomes_no_task() {
+        let (mut client, _told, handed) = offered();
+        drop(handed);
+        client.goes_on_as_a_task();
+        assert!(client.task.is_none() && client.line.is_some());
+        let mut silent = Client::silent();
+        silent.goes_on_as_a_task();
+        assert!(silent.task.is_none());
+    }
 
     #[test]
     fn only_the_token_of_a_progress_message_is_changed() {

@@ -6,8 +6,9 @@
 //! capability does not allow, or that the client cannot take, is refused by name.
 
 use super::ResultKind;
+use super::follow::Following;
 use crate::talk::questions::Waiting;
-use crate::talk::{self, Client, Principal, Questions};
+use crate::talk::{self, Client, Line, Principal, Questions};
 use crate::telemetry::Onward;
 use bytes::Bytes;
 use countersign_adapters::{
@@ -16,9 +17,11 @@ use countersign_adapters::{
 };
 use countersign_gateway::execute::{Dispatch, Dispatched, NoAnswer, NotSent, Report, ToolError};
 use countersign_json::{Json, Kind, Limits, scan};
+use countersign_policies::site::capability::Tasks;
 use countersign_policies::site::method::{Ask, Method};
 use std::collections::BTreeSet;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// How often a client is asked within one call.
 const MAX_ROUNDS: usize = 8;
@@ -76,7 +79,8 @@ impl Carrying<'_> {
         if client.is_stopped() {
             return nothing_sent(NotSent::Stopped);
         }
-        let asks = dispatch.asks.clone();
+        let (asks, tasks) = (dispatch.asks.clone(), dispatch.tasks);
+        let began = Instant::now();
         let Some(mut request) = self.request(dispatch, client) else {
             return nothing_sent(NotSent::Unavailable);
         };
@@ -97,6 +101,16 @@ impl Carrying<'_> {
                 Err(CallError::NotSent(_)) => return no_answer(NoAnswer::Crashed, told),
                 Err(CallError::OutcomeUnknown(lost)) => return no_answer(why(&lost), told),
             };
+            if response.answer == Answer::Task && tasks == Tasks::Followed {
+                let following = Following {
+                    request,
+                    asks: &asks,
+                    end: began.checked_add(super::CALL_TIMEOUT).unwrap_or(began),
+                    earlier,
+                    told,
+                };
+                return self.follow(response, following, client).await;
+            }
             if response.answer != Answer::InputRequired {
                 return answered(response, earlier);
             }
@@ -219,24 +233,32 @@ impl Carrying<'_> {
         }
     }
 
-    /// Puts a question to the client, if it takes questions and can answer this one.
-    fn put(
+    /// Puts a question to the client, if it takes questions and can answer this one: on the stream of its call, or
+    /// where its call has become a task, there.
+    pub(super) fn put(
         &self,
         ask: Ask,
         params: &Bytes,
         reply: oneshot::Sender<Reply>,
         client: &Client,
     ) -> Option<Bytes> {
-        let line = client
-            .line
-            .as_ref()
-            .filter(|line| line.questions == Questions::Taken)?;
         client.declared.asks.get(&ask)?;
+        let takes = |line: &&Line| line.questions == Questions::Taken;
+        let line = client.line.as_ref().filter(takes);
+        if client.task.is_none() && line.is_none() {
+            return None;
+        }
         let params = self.dispatched.interim(params)?;
         let id = self.waiting.ask(self.of, reply)?;
         let frame = talk::request(&id, ask.method(), &params);
-        line.frames.try_send(frame.clone()).ok()?;
-        Some(frame)
+        match (&client.task, line) {
+            (Some(task), _) => task.ask(&id, ask.method(), &params).then_some(frame),
+            (None, Some(line)) => {
+                line.frames.try_send(frame.clone()).ok()?;
+                Some(frame)
+            }
+            (None, None) => None,
+        }
     }
 
     /// What becomes of questions inside a result. SPEC: 2026-07-28, "Multi Round-Trip Requests".
@@ -303,10 +325,10 @@ enum Further {
     Again(Json, Vec<Bytes>),
 }
 
-type Inside = (Vec<(String, Ask, Bytes)>, Option<String>);
+pub(super) type Inside = (Vec<(String, Ask, Bytes)>, Option<String>);
 
 /// The questions of a result, and the state that belongs to them as JSON text.
-fn inside(body: &Bytes) -> Option<Inside> {
+pub(super) fn inside(body: &Bytes) -> Option<Inside> {
     let document = scan(body, &Limits::of_bytes(body.len())).ok()?;
     let state = document.member("requestState").map(|s| s.text.to_owned());
     let mut questions = Vec::new();
@@ -342,7 +364,7 @@ fn text_of(object: &Bytes, member: &str) -> Option<String> {
     serde_json::from_str(document.member(member)?.text).ok()
 }
 
-fn answered(response: CallResponse, earlier: Vec<Bytes>) -> (Report, ResultKind) {
+pub(super) fn answered(response: CallResponse, earlier: Vec<Bytes>) -> (Report, ResultKind) {
     let CallResponse {
         answer,
         body,
@@ -354,7 +376,8 @@ fn answered(response: CallResponse, earlier: Vec<Bytes>) -> (Report, ResultKind)
         Answer::Complete => (ToolError::No, ResultKind::ToolResult),
         Answer::ToolError => (ToolError::Yes, ResultKind::ToolResult),
         Answer::Refused { code: _ } => (ToolError::Yes, ResultKind::ProtocolError),
-        Answer::InputRequired | Answer::Unrecognised => {
+        // A task is followed where the capability allows it, and nowhere else.
+        Answer::InputRequired | Answer::Task | Answer::Unrecognised => {
             return no_answer(NoAnswer::Malformed, transcript);
         }
     };
@@ -375,7 +398,7 @@ fn asking(response: CallResponse, earlier: Vec<Bytes>) -> (Report, ResultKind) {
     answered(response, earlier)
 }
 
-fn no_answer(cause: NoAnswer, transcript: Vec<Bytes>) -> (Report, ResultKind) {
+pub(super) fn no_answer(cause: NoAnswer, transcript: Vec<Bytes>) -> (Report, ResultKind) {
     let report = Report::NoAnswer { cause, transcript };
     (report, ResultKind::ToolResult)
 }
@@ -384,7 +407,7 @@ fn no_answer(cause: NoAnswer, transcript: Vec<Bytes>) -> (Report, ResultKind) {
     clippy::wildcard_enum_match_arm,
     reason = "every other loss is an upstream that went away"
 )]
-fn why(lost: &Lost) -> NoAnswer {
+pub(super) fn why(lost: &Lost) -> NoAnswer {
     match lost {
         Lost::TimedOut | Lost::Dripping { .. } => NoAnswer::Timeout,
         Lost::TooLarge { .. } => NoAnswer::TooLarge,

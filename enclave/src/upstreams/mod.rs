@@ -5,6 +5,7 @@
 //! that changed is refused from then on. One dead upstream never affects another.
 
 pub mod carry;
+mod follow;
 pub mod pool;
 
 use crate::egress::Guard;
@@ -23,11 +24,13 @@ use countersign_adapters::{
 };
 use countersign_gateway::execute::{Around, Dispatch, Dispatched, NotSent, Report};
 use countersign_gateway::mcp::Declared;
+use countersign_gateway::mcp::tasks::EXTENSION;
 use countersign_gateway::surface::Observed;
 use countersign_json::Limits;
 use countersign_json::descriptor::{RawTool, descriptor_digest};
 use countersign_json::mirrored::Mirrored;
 use countersign_policies::endpoint::EndpointList;
+use countersign_policies::site::capability::Tasks;
 use countersign_policies::site::method::{Ask, Method};
 use countersign_policies::site::people;
 use countersign_policies::site::sandbox;
@@ -224,7 +227,7 @@ impl Upstreams {
             of,
             waiting,
             headers: entry.headers(&dispatch),
-            declared: declaration(&client.declared, &dispatch.asks),
+            declared: told(&client.declared, &dispatch),
             onward,
             trail: trail.clone(),
         };
@@ -343,6 +346,19 @@ fn declaration(declared: &Declared, asks: &BTreeSet<Ask>) -> String {
     }
     out.push('}');
     out
+}
+
+/// What a server is told with a call: the same, and that a task may be the answer, where the capability allows that.
+fn told(declared: &Declared, dispatch: &Dispatch) -> String {
+    let asks = declaration(declared, &dispatch.asks);
+    match dispatch.tasks {
+        Tasks::Refused => asks,
+        Tasks::Followed => {
+            let others = asks.strip_suffix('}').unwrap_or_default();
+            let comma = if others.len() > 1 { "," } else { "" };
+            format!("{others}{comma}\"extensions\":{{\"{EXTENSION}\":{{}}}}}}")
+        }
+    }
 }
 
 /// What a record says of where a call went.
@@ -503,4 +519,36 @@ fn launcher(
         label: format!("profile:{name}:{}", profile.digest),
         network,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dispatch(tasks: Tasks, asks: &[Ask]) -> Dispatch {
+        Dispatch {
+            capability: "notes.add".to_owned(),
+            adapter: "notes".to_owned(),
+            method: Method::CallTool,
+            tool: "add".to_owned(),
+            arguments: Bytes::from_static(b"{}"),
+            answers: None,
+            asks: asks.iter().copied().collect(),
+            tasks,
+        }
+    }
+
+    #[test]
+    fn a_server_is_told_of_tasks_where_its_capability_allows_one_and_of_no_more() {
+        let mut declared = Declared::default();
+        declared.asks.insert(Ask::Roots, "{}".to_owned());
+        declared.tasks = true;
+        let none = told(&declared, &dispatch(Tasks::Refused, &[]));
+        assert_eq!(none, "{}");
+        let alone = told(&declared, &dispatch(Tasks::Followed, &[]));
+        let extension = r#""extensions":{"io.modelcontextprotocol/tasks":{}}"#;
+        assert_eq!(alone, format!("{{{extension}}}"));
+        let both = told(&declared, &dispatch(Tasks::Followed, &[Ask::Roots]));
+        assert_eq!(both, format!(r#"{{"roots":{{}},{extension}}}"#));
+    }
 }

@@ -46,6 +46,8 @@ pub struct Capability {
     pub method: Method,
     /// What the server may ask the agent back while it carries out a call.
     pub asks: BTreeSet<Ask>,
+    /// Whether its server may answer with a task first.
+    pub tasks: Tasks,
     /// Approval mode; the highest that a call can run under.
     pub mode: Mode,
     /// What the agent is told of it.
@@ -88,6 +90,15 @@ pub struct Capability {
     validator: jsonschema::Validator,
     /// The patterns of all redaction rules at once; absent if there are none, or they cannot be put together.
     touched: Option<Regex>,
+}
+
+/// Whether a server may answer a call with a task, whose result comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tasks {
+    /// It may; the gateway follows the task within the call.
+    Followed,
+    /// It may not.
+    Refused,
 }
 
 /// Whether a call must carry a key against repetition.
@@ -278,6 +289,7 @@ struct File {
     method: Option<Spanned<String>>,
     #[serde(default)]
     asks: Vec<Spanned<String>>,
+    tasks: Option<Spanned<bool>>,
     mode: Spanned<String>,
     description: String,
     descriptor: Option<Spanned<String>>,
@@ -357,6 +369,7 @@ pub(crate) fn capability(
     let (method, tool) = named(source, &file, report)?;
     check_id(source, &file, &tool, report);
     let asks = asks(source, &file.asks, report);
+    let tasks = tasks(source, file.tasks.as_ref(), method, report);
     let mode = word(
         source,
         "mode",
@@ -421,6 +434,7 @@ pub(crate) fn capability(
         tool,
         method,
         asks,
+        tasks,
         mode: mode?,
         description: file.description,
         descriptor,
@@ -522,6 +536,24 @@ fn asks(source: Source<'_>, named: &[Spanned<String>], report: &mut Report) -> B
         .iter()
         .filter_map(|name| word(source, "asks", name, &words, report))
         .collect()
+}
+
+/// SPEC: extension `io.modelcontextprotocol/tasks`, "Supported Methods": only tools are answered with tasks.
+fn tasks(
+    source: Source<'_>,
+    said: Option<&Spanned<bool>>,
+    method: Method,
+    report: &mut Report,
+) -> Tasks {
+    match said.map(|said| (said, said.get_ref())) {
+        Some((_, true)) if method == Method::CallTool => Tasks::Followed,
+        Some((said, true)) => {
+            let expected = "false, as only tools are answered with tasks";
+            report.value(source, said.span(), "tasks", "true", expected);
+            Tasks::Refused
+        }
+        Some((_, false)) | None => Tasks::Refused,
+    }
 }
 
 fn check_id(source: Source<'_>, file: &File, tool: &str, report: &mut Report) {

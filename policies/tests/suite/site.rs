@@ -2,6 +2,7 @@
 
 use crate::fixture::{example, plus, public, unsigned, with};
 use countersign_policies::inspect::inspect;
+use countersign_policies::site::capability::Tasks;
 use countersign_policies::site::settings::{Protection, TlsFiles};
 use countersign_policies::site::telemetry::TelemetrySettings;
 use countersign_policies::{Site, SiteFiles, site};
@@ -892,4 +893,26 @@ fn telemetry_to_nowhere_or_for_others_to_read_is_refused_with_its_line() {
             "{section}: {found}"
         );
     }
+}
+
+#[test]
+fn only_a_tool_may_be_answered_with_a_task_and_only_if_the_site_says_so() {
+    let file = "capabilities/read_query.toml";
+    let of = |files: &SiteFiles| {
+        let site = Site::parse(files).unwrap_or_else(|e| panic!("{e}"));
+        site.content.capabilities["customers.read_query"].tasks
+    };
+    assert_eq!(of(&example()), Tasks::Refused);
+    let said = |value: &str| with(file, "mode =", &format!("tasks = {value}\nmode ="));
+    assert_eq!(of(&said("true")), Tasks::Followed);
+    assert_eq!(of(&said("false")), Tasks::Refused);
+    assert!(one(&said("\"yes\"")).contains("boolean"));
+    let list = "id = \"customers.resources/list\"\nadapter = \"customers\"\nmethod = \"resources/list\"\ntasks = true\n\
+        mode = \"read_only\"\ndescription = \"x\"\nclassification = \"INTERNAL\"\nretention = \"90d\"\nresidency = \"eu\"\n\
+        idempotency_key = \"optional\"\n";
+    let refused = one(&plus("capabilities/list.toml", list));
+    assert!(
+        refused.contains("tasks") && refused.contains("only tools"),
+        "{refused}"
+    );
 }

@@ -25,6 +25,7 @@ mod sandbox;
 mod signers;
 mod stops;
 mod tamper;
+mod tasks;
 mod telemetry;
 mod transport;
 mod whole;

@@ -2,7 +2,8 @@
 
 use super::world::{DELETE, READER, SELECT, World, answered, body, site};
 use crate::admission::{Conditions, admit};
-use crate::mcp::{Answer, Message, Method, Notification, STATELESS_ERA};
+use crate::mcp::tasks::{Asked, What};
+use crate::mcp::{Answer, Declares, Message, Method, Notification, STATELESS_ERA};
 use crate::refusal::{Code, Refusal, Retry};
 use crate::request::{MAX_BODY_BYTES, Request, Tool};
 use crate::surface::{Observed, surface};
@@ -253,6 +254,90 @@ fn methods_are_told_apart_by_the_body_alone() {
     assert_eq!(of("tools/list", "{}"), Method::ToolsList);
     assert_eq!(of("roots/list", "{}"), Method::Other("roots/list".into()));
     assert_eq!(of("Tools/call", "{}"), Method::Other("Tools/call".into()));
+}
+
+fn of_a_task(method: &str, params: &str, meta: &str) -> Method {
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}"_meta":{{{meta}}}}}}}"#
+    );
+    match message(&text) {
+        Message::Request { method, .. } => method,
+        other @ (Message::Notification(_) | Message::Answer { .. }) => panic!("{other:?}"),
+    }
+}
+
+const TAKES_TASKS: &str = r#""io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+
+#[test]
+fn what_is_asked_about_a_task_is_read_with_whether_the_client_takes_any() {
+    let Method::Task(get) = of_a_task("tasks/get", r#""taskId":"t","#, TAKES_TASKS) else {
+        panic!("no task");
+    };
+    let expected = Asked {
+        id: "t".into(),
+        what: What::Get,
+        declares: Declares::Yes,
+    };
+    assert_eq!(*get, expected);
+    for undeclared in [
+        "",
+        r#""io.modelcontextprotocol/clientCapabilities":{}"#,
+        r#""io.modelcontextprotocol/clientCapabilities":{"tasks":{}}"#,
+        r#""io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":true}}"#,
+    ] {
+        let Method::Task(cancel) = of_a_task("tasks/cancel", r#""taskId":"t","#, undeclared) else {
+            panic!("no task");
+        };
+        assert_eq!((cancel.what, cancel.declares), (What::Cancel, Declares::No));
+    }
+    let params = r#""taskId":"t","inputResponses":{"a":{ "x":1.50 },"b":7,"c":null},"#;
+    let Method::Task(update) = of_a_task("tasks/update", params, TAKES_TASKS) else {
+        panic!("no task");
+    };
+    let answers = vec![("a".to_owned(), Bytes::from_static(br#"{ "x":1.50 }"#))];
+    assert_eq!(update.what, What::Update(answers));
+    for other in ["tasks/list", "tasks/result", "tasks/"] {
+        let found = of_a_task(other, "", TAKES_TASKS);
+        assert_eq!(found, Method::Other(other.to_owned()));
+    }
+}
+
+#[test]
+fn a_task_without_a_usable_name_and_answers_that_are_none_are_malformed() {
+    let long = format!(r#"{{"taskId":"{}"}}"#, "t".repeat(257));
+    let many: Vec<String> = (0..65).map(|n| format!(r#""{n}":{{}}"#)).collect();
+    let many = format!(
+        r#"{{"taskId":"t","inputResponses":{{{}}}}}"#,
+        many.join(",")
+    );
+    for (method, params) in [
+        ("tasks/get", "{}"),
+        ("tasks/get", r#"{"taskId":7}"#),
+        ("tasks/get", r#"{"taskId":""}"#),
+        ("tasks/get", long.as_str()),
+        ("tasks/update", r#"{"taskId":"t"}"#),
+        ("tasks/update", r#"{"taskId":"t","inputResponses":[]}"#),
+        ("tasks/update", many.as_str()),
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let parsed = Message::parse(&Bytes::from(text));
+        assert_eq!(
+            parsed.unwrap_err().code(),
+            Code::MalformedRequest,
+            "{params}"
+        );
+    }
+}
+
+#[test]
+fn whoever_wants_to_hear_of_tasks_has_to_take_them() {
+    let params = r#""notifications":{"taskIds":["t"],"toolsListChanged":true},"#;
+    for (meta, undeclared) in [(TAKES_TASKS, false), ("", true)] {
+        let Method::Listen(filter) = of_a_task("subscriptions/listen", params, meta) else {
+            panic!("no subscription");
+        };
+        assert_eq!((filter.tools, filter.undeclared_tasks), (true, undeclared));
+    }
 }
 
 #[test]

@@ -27,12 +27,21 @@ pub(super) fn told(base: &str, reply: &Reply) -> Option<Page> {
     let Outcome::Refused(told) = &reply.outcome else {
         return None;
     };
-    let action = reply.audit.as_ref()?.action?;
-    (told.code == Code::ApprovalRequired).then(|| Page {
+    let action = awaited(reply)?;
+    Some(Page {
         url: format!("{base}/approvals/{action}"),
         action,
         sentence: told.message.clone(),
     })
+}
+
+/// The action about which people are asked, if a call waits for them.
+pub(super) fn awaited(reply: &Reply) -> Option<ActionDigest> {
+    let Outcome::Refused(told) = &reply.outcome else {
+        return None;
+    };
+    let action = reply.audit.as_ref()?.action?;
+    (told.code == Code::ApprovalRequired).then_some(action)
 }
 
 /// How a halted action stands.

@@ -3,6 +3,7 @@
 //! A client that goes away does not end its call. In the revision without sessions going away takes the
 //! call back, as does `notifications/cancelled` in the other.
 
+use super::tasks::{self, Waiting};
 use super::{Asking, Place, SESSION, approval, reply, stream};
 use crate::calls::{Reply, Timings, carry_out};
 use crate::doors::attended::Attended;
@@ -11,18 +12,19 @@ use crate::doors::{TRACEPARENT, Taken, json, seed, text};
 use crate::serve::Gateway;
 use crate::talk::running::Token;
 use crate::talk::sessions::{NoSession, Subscribed};
-use crate::talk::{Client, LINE_FRAMES, Line, Principal, Questions};
+use crate::talk::tasks::{Owner, Retained, View};
+use crate::talk::{Client, LINE_FRAMES, Line, Offer, Principal, Questions};
 use crate::telemetry::Heard;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use countersign_gateway::call::Seed;
+use countersign_gateway::call::{Seed, Who};
 use countersign_gateway::mcp::{Call, Declared, Era};
 use countersign_gateway::refusal::Refused;
 use countersign_gateway::request::{Request, Untrusted};
 use countersign_policies::site::method::Method;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub(super) async fn call(
     gateway: Arc<Gateway>,
@@ -34,7 +36,11 @@ pub(super) async fn call(
         Ok(seed) => seed,
         Err(refusal) => return reply::unknown_caller(&asking.id, &refusal),
     };
-    let request = request(&gateway, &taken, &asking, &call, seed);
+    let retained = Retained {
+        body: taken.body.clone(),
+        session: text(&taken.headers, &SESSION).map(str::to_owned),
+    };
+    let request = request(&gateway, retained.clone(), &asking.place, &call, seed);
     let identified = match request {
         Ok(request) => gateway.identify(request, &taken).await,
         Err(refused) => Err(refused),
@@ -47,6 +53,7 @@ pub(super) async fn call(
         }
     };
     let of = Principal::of(identified.who());
+    let takes = takes(&gateway, (&asking, &call), identified.who(), retained);
     let session = match asking.era {
         Era::Initialize => text(&taken.headers, &SESSION).map(str::to_owned),
         Era::Stateless => None,
@@ -82,6 +89,8 @@ pub(super) async fn call(
         others: call.others().to_vec(),
         log_level: call.log_level().map(str::to_owned),
         line: hears(&taken.headers).then_some(Line { frames, questions }),
+        offer: takes.offer,
+        task: None,
         gone,
     };
     let heard = Heard::at(asking.started)
@@ -94,35 +103,80 @@ pub(super) async fn call(
         .ambient(text(&taken.headers, &TRACEPARENT))
         .passed(call.passed());
     drop(taken);
-    let call = Attended::new(carry_out(Arc::clone(&gateway), identified, client, heard));
     let going = Going {
+        call: Attended::new(carry_out(Arc::clone(&gateway), identified, client, heard)),
         guard: Guard {
             token: Some(token),
             takes_back: asking.era == Era::Stateless,
         },
+        handed: takes.handed,
+        waiting: takes.waiting,
         asking,
         under_way,
         gateway,
         opens,
     };
-    going.answer(call, told).await
+    going.answer(told).await
+}
+
+/// By what a client that takes tasks may be given one.
+struct Takes {
+    waiting: Option<Waiting>,
+    offer: Option<Offer>,
+    handed: Option<oneshot::Receiver<View>>,
+}
+
+fn takes(
+    gateway: &Gateway,
+    (asking, call): (&Asking, &Call),
+    who: &Who,
+    retained: Retained,
+) -> Takes {
+    let takes_tasks =
+        asking.era == Era::Stateless && call.declared().tasks && call.action() == Method::CallTool;
+    let owner = Owner {
+        of: Principal::of(who),
+        place: asking.place.adapter().map(str::to_owned),
+    };
+    // What proves a signed call proves it once; a later poll proves only itself.
+    let waiting = (takes_tasks && who.proof.is_none()).then(|| Waiting {
+        owner: owner.clone(),
+        retained,
+    });
+    let offered = takes_tasks.then(|| {
+        let (hand, handed) = oneshot::channel();
+        let offer = Offer {
+            tasks: Arc::clone(&gateway.tasks),
+            owner,
+            clock: Arc::clone(&gateway.clock),
+            handed: hand,
+        };
+        (offer, handed)
+    });
+    let (offer, handed) = offered.unzip();
+    Takes {
+        waiting,
+        offer,
+        handed,
+    }
 }
 
 /// Stage 1.
-fn request(
+pub(super) fn request(
     gateway: &Gateway,
-    taken: &Taken,
-    asking: &Asking,
+    retained: Retained,
+    place: &Place,
     call: &Call,
     seed: Seed,
 ) -> Result<Request, Box<Refused>> {
+    let Retained { body, session } = retained;
     let untrusted = Untrusted {
-        body: taken.body.clone(),
+        body,
         moment: gateway.clock.now(),
         seed,
-        session: text(&taken.headers, &SESSION).map(str::to_owned),
+        session,
     };
-    let (adapter, name) = match &asking.place {
+    let (adapter, name) = match place {
         Place::Adapter(adapter) => (adapter.clone(), call.name().to_owned()),
         Place::Joint => joined(gateway, call),
     };
@@ -162,12 +216,25 @@ fn hears(headers: &HeaderMap) -> bool {
 
 /// A call that a client waits for.
 struct Going {
+    call: Attended,
     guard: Guard,
     asking: Asking,
     under_way: UnderWay,
     gateway: Arc<Gateway>,
     /// Where this client can show its user a page of ours, if it shows pages.
     opens: Option<String>,
+    /// Where the task comes in that the call may become.
+    handed: Option<oneshot::Receiver<View>>,
+    /// The task that stands for the call if people are waited for, where the client takes one.
+    waiting: Option<Waiting>,
+}
+
+/// What its client is told.
+enum End {
+    /// An answer; none if the call broke off inside the gateway.
+    Answered(Option<Box<Reply>>),
+    /// The task that it has become.
+    Became(Box<View>),
 }
 
 /// What its answer has to do with the client's session.
@@ -194,18 +261,18 @@ impl Drop for Guard {
 
 impl Going {
     /// One answer if nothing is told before it, else a stream.
-    async fn answer(self, mut call: Attended, mut told: mpsc::Receiver<Bytes>) -> Response {
+    async fn answer(mut self, mut told: mpsc::Receiver<Bytes>) -> Response {
         tokio::select! {
             biased;
             Some(first) = told.recv() => {
                 // A client may be slow to read: what it waits for is not.
-                call.go_apart();
+                self.call.go_apart();
                 stream::response(Some(first), told, async move {
-                    let reply = call.await;
-                    self.over(reply).map(|(message, ..)| Bytes::from(message))
+                    let end = self.end().await;
+                    self.over(end).map(|(message, ..)| Bytes::from(message))
                 })
             }
-            reply = &mut call => match self.over(reply) {
+            end = self.end() => match self.over(end) {
                 Some((message, status, timings)) => {
                     let mut response = json(status, message.into_bytes());
                     server_timing(response.headers_mut(), timings);
@@ -216,12 +283,62 @@ impl Going {
         }
     }
 
-    fn over(mut self, reply: Option<Reply>) -> Option<(String, StatusCode, Timings)> {
+    async fn end(&mut self) -> End {
+        if let Some(handed) = &mut self.handed {
+            let became = tokio::select! {
+                biased;
+                view = &mut *handed => view.ok(),
+                reply = &mut self.call => {
+                    // Handed over and done at once: the answer is here, and nobody was told of a task.
+                    if let Ok(view) = handed.try_recv() {
+                        self.gateway.tasks.forget(&view.id);
+                    }
+                    return End::Answered(reply.map(Box::new));
+                }
+            };
+            self.handed = None;
+            if let Some(view) = became {
+                return End::Became(Box::new(view));
+            }
+        }
+        let reply = (&mut self.call).await;
+        End::Answered(reply.map(Box::new))
+    }
+
+    fn over(self, end: End) -> Option<(String, StatusCode, Timings)> {
+        match end {
+            End::Became(view) => Some(self.goes_on(&view)),
+            End::Answered(reply) => self.answered(*reply?),
+        }
+    }
+
+    /// The call goes on without a client that waits: the task is what it can be taken back by, and asked about.
+    fn goes_on(mut self, view: &View) -> (String, StatusCode, Timings) {
+        let message = reply::task(&self.asking.id, view, None);
+        let (gateway, id, call) = (self.gateway, view.id.clone(), self.call);
+        if let Some(token) = self.guard.token.take() {
+            gateway.tasks.hold(&id, token);
+        }
+        tokio::spawn(async move {
+            let ending = match call.await {
+                Some(reply) => reply::ending(reply),
+                None => tasks::broken(),
+            };
+            gateway.tasks.end(&id, ending, gateway.clock.now().at);
+        });
+        (message, StatusCode::OK, Timings::default())
+    }
+
+    fn answered(mut self, reply: Reply) -> Option<(String, StatusCode, Timings)> {
         self.guard.token = None;
-        let reply = reply?;
         let timings = reply.timings;
         self.under_way.note(&self.gateway, &reply);
         let Asking { id, era, .. } = &self.asking;
+        let waiting = self.waiting.as_ref();
+        if let Some(view) = waiting.and_then(|w| w.task(&self.gateway, &reply)) {
+            let message = reply::task(id, &view, Some(&reply));
+            return Some((message, StatusCode::OK, timings));
+        }
         let halted = self.opens.as_ref().and_then(|o| approval::told(o, &reply));
         let (status, message) = match halted {
             Some(question) => (StatusCode::OK, reply::halted(reply, id, *era, question)),

@@ -30,6 +30,8 @@ pub(super) fn compare(
     }
     let named = match method {
         Method::Call(call) => call.named(),
+        // SPEC: extension `io.modelcontextprotocol/tasks`, "Routing Headers".
+        Method::Task(asked) => Some(asked.id.as_str()),
         Method::Initialize { .. }
         | Method::Discover
         | Method::Ping
@@ -121,6 +123,7 @@ fn name(method: &Method) -> &str {
         Method::Ping => "ping",
         Method::ToolsList => "tools/list",
         Method::Listen(_) => "subscriptions/listen",
+        Method::Task(asked) => asked.what.name(),
         Method::Call(call) => call.action().name(),
         Method::Other(name) => name,
     }

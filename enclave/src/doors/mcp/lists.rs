@@ -5,6 +5,7 @@
 use super::Place;
 use crate::serve::Gateway;
 use countersign_gateway::call::Who;
+use countersign_gateway::mcp::tasks::EXTENSION;
 use countersign_gateway::mcp::{Era, Filter};
 use countersign_gateway::surface::Observed;
 use countersign_json::{Limits, scan, write_string};
@@ -48,6 +49,15 @@ pub(super) fn offered(gateway: &Gateway, who: &Who, place: &Place) -> Value {
     Value::Object(offered)
 }
 
+/// The same for clients without sessions, with the extensions that there are.
+pub(super) fn discovered(gateway: &Gateway, who: &Who, place: &Place) -> Value {
+    let mut offered = offered(gateway, who, place);
+    if let Value::Object(members) = &mut offered {
+        members.insert("extensions".to_owned(), json!({ EXTENSION: {} }));
+    }
+    offered
+}
+
 /// What of a filter can be heard here: changes of what is offered.
 pub(super) fn heard(gateway: &Gateway, who: &Who, place: &Place, filter: Filter) -> Filter {
     let offered = offered(gateway, who, place);
@@ -56,6 +66,7 @@ pub(super) fn heard(gateway: &Gateway, who: &Who, place: &Place, filter: Filter)
         tools: filter.tools,
         prompts: filter.prompts && there("prompts"),
         resources: filter.resources && there("resources"),
+        undeclared_tasks: filter.undeclared_tasks,
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `approval.rs` | a call that waits for people, told in band |
 //! | `lists.rs` | what there is for this caller |
 //! | `session.rs` | GET and DELETE of clients with sessions, `subscriptions/listen` of those without |
+//! | `tasks.rs` | a call that is not answered at once |
 //! | `reply.rs` | answers as bytes |
 //!
 //! SPEC: Model Context Protocol 2025-11-25 and 2026-07-28.
@@ -23,6 +24,7 @@ mod lists;
 mod reply;
 mod session;
 mod stream;
+mod tasks;
 
 use super::{Taken, text};
 use crate::serve::Gateway;
@@ -163,7 +165,7 @@ fn era(
     let gone = match method {
         Method::Initialize { .. } | Method::Ping | Method::Other(_) => true,
         Method::Call(call) => call.action().needs_session(),
-        Method::Discover | Method::ToolsList | Method::Listen(_) => false,
+        Method::Discover | Method::ToolsList | Method::Listen(_) | Method::Task(_) => false,
     };
     match (version, header) {
         // What the revision does not have is not found, whatever else is wrong with it.
@@ -219,6 +221,9 @@ async fn asked(gateway: Arc<Gateway>, taken: Taken, asking: Asking, method: Meth
         }
         return call::call(gateway, taken, asking, *call).await;
     }
+    if let Method::Task(asked) = method {
+        return tasks::task(gateway, taken, asking, *asked).await;
+    }
     match gateway.recognize(&taken, &gateway.callers) {
         Ok(who) => answer(&gateway, &taken, &who, method, &asking),
         Err(refusal) => reply::unknown_caller(&asking.id, &refusal),
@@ -246,7 +251,7 @@ fn answer(
             let result = json!({
                 "resultType": "complete",
                 "supportedVersions": supported(),
-                "capabilities": lists::offered(gateway, who, place),
+                "capabilities": lists::discovered(gateway, who, place),
                 "_meta": { "io.modelcontextprotocol/serverInfo": server_info() },
                 "ttlMs": 0,
                 "cacheScope": "private",
@@ -255,10 +260,15 @@ fn answer(
         }
         Method::Ping => reply::result(id, "{}"),
         Method::ToolsList => reply::result(id, &lists::tools(gateway, who, place, *era)),
+        Method::Listen(filter) if *era == Era::Stateless && filter.undeclared_tasks => {
+            tasks::undeclared(id)
+        }
         Method::Listen(filter) if *era == Era::Stateless => {
             session::subscribe(gateway, who, place, id, filter)
         }
-        Method::Listen(_) | Method::Call(_) | Method::Other(_) => not_found(id, *era),
+        Method::Listen(_) | Method::Call(_) | Method::Task(_) | Method::Other(_) => {
+            not_found(id, *era)
+        }
     }
 }
 

@@ -4,13 +4,17 @@ use super::approval::Page;
 use crate::calls::{Outcome, Reply};
 use crate::doors::calls::{audit_json, timing_json};
 use crate::doors::{Refusing, json, status_of};
+use crate::talk::tasks::{Ending, How, State, View};
 use crate::upstreams::ResultKind;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use countersign_gateway::mcp::{APPROVAL_STATE, Era, META_DECISION, META_REFUSAL, META_TIMING};
 use countersign_gateway::refusal::{Code, Refusal, Told};
 use countersign_json::{Document, Kind, Limits, scan};
 use countersign_policies::site::method::Method;
+use countersign_record::digest::UnixMillis;
+use countersign_record::time;
 use serde_json::{Value, json};
 
 /// JSON-RPC error codes. SPEC: JSON-RPC 2.0 §5.1; MCP 2026-07-28, basic, "Error Codes".
@@ -18,12 +22,12 @@ pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 pub(super) const INVALID_REQUEST: i64 = -32600;
 pub(super) const INVALID_PARAMS: i64 = -32602;
 pub(super) const HEADER_MISMATCH: i64 = -32020;
-const MISSING_CAPABILITY: i64 = -32021;
+pub(super) const MISSING_CAPABILITY: i64 = -32021;
 pub(super) const UNSUPPORTED_VERSION: i64 = -32022;
 /// A page has to be opened first. SPEC: MCP 2025-11-25, "Elicitation".
 const URL_NEEDED: i64 = -32042;
 /// A refusal of what is no tool. SPEC: JSON-RPC 2.0 §5.1, server errors.
-const REFUSED: i64 = -32000;
+pub(super) const REFUSED: i64 = -32000;
 
 /// The JSON-RPC message that answers a call, and the status that it has when it is all of the answer.
 pub(super) fn of_call(reply: Reply, id: &str, method: Method, era: Era) -> (StatusCode, String) {
@@ -92,6 +96,122 @@ pub(super) fn halted(reply: Reply, id: &str, era: Era, page: Page) -> String {
                 "data": { "elicitations": [asked], "_meta": ours },
             });
             message(id, "error", &error.to_string())
+        }
+    }
+}
+
+/// The answer to a call for which there is a task now. SPEC: extension `io.modelcontextprotocol/tasks`, "Task Creation".
+pub(super) fn task(id: &str, view: &View, reply: Option<&Reply>) -> String {
+    let ours = reply.map(|reply| {
+        let decision = reply.audit.as_ref().map_or(Value::Null, audit_json);
+        let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(reply.timings) });
+        match &reply.outcome {
+            Outcome::Refused(told) => with_refusal(ours, told),
+            Outcome::Result(..) => ours,
+        }
+    });
+    let mut task = head(view, "task");
+    if let Some(ours) = ours {
+        task.insert("_meta".to_owned(), ours);
+    }
+    message(id, "result", &Value::Object(task).to_string())
+}
+
+/// A task with all that belongs to its status. SPEC: extension `io.modelcontextprotocol/tasks`, "Task Polling".
+pub(super) fn detailed(view: &View) -> String {
+    let head = Value::Object(head(view, "complete")).to_string();
+    let mut out = head.strip_suffix('}').unwrap_or(&head).to_owned();
+    let mut put = |name: &str, json: &str| out.push_str(&format!(",\"{name}\":{json}"));
+    match &view.state {
+        State::Waits(..) | State::Runs => {}
+        State::Asks(questions) => {
+            let all = questions.iter().map(|(name, question)| {
+                format!("{}:{}", json!(name), String::from_utf8_lossy(question))
+            });
+            put(
+                "inputRequests",
+                &format!("{{{}}}", all.collect::<Vec<_>>().join(",")),
+            );
+        }
+        State::Over(ending) => {
+            match ending.how {
+                How::Completed => put("result", &String::from_utf8_lossy(&ending.object)),
+                How::Failed => put("error", &String::from_utf8_lossy(&ending.object)),
+                How::Cancelled => {}
+            }
+            if let Some(meta) = &ending.meta {
+                put("_meta", meta);
+            }
+        }
+    }
+    out.push('}');
+    out
+}
+
+fn head(view: &View, result_type: &str) -> serde_json::Map<String, Value> {
+    let (status, sentence) = match &view.state {
+        State::Waits(..) => ("working", Some(super::tasks::WAITS)),
+        State::Runs => ("working", None),
+        State::Asks(_) => ("input_required", None),
+        State::Over(ending) => {
+            let status = match ending.how {
+                How::Completed => "completed",
+                How::Failed => "failed",
+                How::Cancelled => "cancelled",
+            };
+            (status, ending.sentence.as_deref())
+        }
+    };
+    let mut head = serde_json::Map::new();
+    let mut put = |name: &str, value| drop(head.insert(name.to_owned(), value));
+    put("resultType", json!(result_type));
+    put("taskId", json!(view.id));
+    put("status", json!(status));
+    put("createdAt", json!(iso(view.created)));
+    put("lastUpdatedAt", json!(iso(view.updated)));
+    put("ttlMs", json!(view.ttl));
+    put("pollIntervalMs", json!(view.poll));
+    if let Some(sentence) = sentence {
+        put("statusMessage", json!(sentence));
+    }
+    head
+}
+
+/// SPEC: ISO 8601.
+fn iso(at: UnixMillis) -> String {
+    time::format(at).replacen(' ', "T", 1)
+}
+
+/// How a task ends whose call ended so.
+pub(super) fn ending(reply: Reply) -> Ending {
+    let Reply {
+        outcome,
+        audit,
+        timings,
+    } = reply;
+    let decision = audit.as_ref().map_or(Value::Null, audit_json);
+    let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
+    match outcome {
+        Outcome::Result(bytes, ResultKind::ToolResult) => Ending {
+            how: How::Completed,
+            object: Bytes::from(with_ours(&bytes, &ours, Method::CallTool, Era::Stateless)),
+            meta: None,
+            sentence: None,
+        },
+        Outcome::Result(bytes, ResultKind::ProtocolError) => Ending {
+            how: How::Failed,
+            object: bytes,
+            meta: Some(ours.to_string()),
+            sentence: Some("The tool's server answered with an error.".to_owned()),
+        },
+        Outcome::Refused(told) => {
+            let ours = with_refusal(ours, &told);
+            Ending {
+                how: How::Failed,
+                object: Bytes::from(refused(&told, &ours).to_string()),
+                meta: Some(ours.to_string()),
+                sentence: Some(told.message.clone()),
+            }
         }
     }
 }

@@ -347,7 +347,11 @@ pub(crate) fn sequence(shared: &Shared) {
                 let (signed, refused) = sign_all(shared, &mut chunk, health);
                 publish(shared, signed, refused);
             }
-            Some(Work::Commit(batch)) => return help(shared, batch),
+            Some(Work::Commit(batch)) => {
+                // ORDER: the turn has ended, and another thread may be at its own.
+                drop(turn);
+                return help(shared, batch);
+            }
             None => return,
         }
     }

@@ -22,6 +22,7 @@ use crate::tree::{Tile, Tree};
 use countersign_record::digest::NodeHash;
 use countersign_record::entry::{Body, Payload};
 use rusqlite::{Connection, params};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -41,25 +42,45 @@ pub(crate) struct Files {
     pub(crate) conn: Connection,
     pub(crate) watch: Watch,
     pub(crate) ballast: Ballast,
-    /// Milliseconds since boot of the newest entry when the newest checkpoint was made.
+    /// Milliseconds since boot of the newest entry that was flushed since the start.
+    pub(crate) newest: Option<u64>,
+    /// The same, when a checkpoint was last due.
     pub(crate) noted: Option<u64>,
 }
 
 /// The thread that commits, until the journal stops. Then the database is closed.
 pub(crate) fn run_committer(shared: &Shared) {
     loop {
-        match next_work(shared) {
-            Work::Flush(batch) => commit(shared, batch),
-            Work::Obey(command) => obey(shared, command),
-            Work::Sequence => sequence(shared),
-            Work::Note => note_if_behind(shared),
-            Work::Stop => {
-                note_if_behind(shared);
-                drop(locked(&shared.files).take());
-                return;
-            }
+        let work = next_work(shared);
+        let last = matches!(work, Work::Stop);
+        // A callback that panics stops the journal; whoever waits for it is still told so.
+        if catch_unwind(AssertUnwindSafe(|| carry_out(shared, work))).is_err() {
+            give_up(&mut locked(&shared.queue));
+        }
+        if last {
+            drop(locked(&shared.files).take());
+            return;
         }
     }
+}
+
+fn carry_out(shared: &Shared, work: Work) {
+    match work {
+        Work::Flush(batch) => commit(shared, batch),
+        Work::Obey(command) => obey(shared, command),
+        Work::Sequence => sequence(shared),
+        Work::Note | Work::Stop => note_if_behind(shared),
+    }
+}
+
+/// A panic may have left a batch between disk and memory: nothing more is taken, and what was signed on top of it is
+/// taken back.
+fn give_up(queue: &mut Queue) {
+    let fault = Fault::Stopped;
+    queue.health = Health::Stopped(fault);
+    let mut entries = queue.failed.take().map_or_else(Vec::new, |f| f.entries);
+    entries.append(&mut queue.signed);
+    queue.failed = Some(Failed { entries, fault });
 }
 
 enum Work {
@@ -174,12 +195,11 @@ struct Helping<'s> {
 }
 
 impl Drop for Helping<'_> {
-    /// A panic may have left a batch between disk and memory: nothing more is taken.
     fn drop(&mut self) {
         let mut queue = locked(&self.shared.queue);
         queue.helped = false;
         if std::thread::panicking() {
-            queue.health = Health::Stopped(Fault::Stopped);
+            give_up(&mut queue);
         }
         let idle = queue.is_idle();
         if !idle {
@@ -208,6 +228,7 @@ fn obey(shared: &Shared, command: Command) {
 
 fn note_if_behind(shared: &Shared) {
     if let Some(files) = locked(&shared.files).as_mut() {
+        files.noted = files.newest;
         Committer { shared, files }.note_if_behind();
     }
 }
@@ -311,7 +332,8 @@ impl Committer<'_> {
             .any(|s| matches!(s.payload.body, Body::Close(_)));
         let newest = batch.last().map(|s| s.payload.place.since_boot);
         locked(&self.shared.durable).follow(&batch, keys, tree);
-        let due = self.is_due(newest) && !closes;
+        self.files.newest = newest.or(self.files.newest);
+        let due = self.files.is_due() && !closes;
         self.recover(settled, took, due);
         if closes {
             // A close is the last of its epoch; its checkpoint stays, and the keys go.
@@ -340,21 +362,6 @@ impl Committer<'_> {
         }
     }
 
-    /// Whether it is time for a checkpoint, with the newest entry at so many milliseconds since boot. It is then taken for made.
-    fn is_due(&mut self, newest: Option<u64>) -> bool {
-        let due = match (newest, self.files.noted) {
-            (Some(newest), Some(noted)) => {
-                newest.saturating_sub(noted) >= CHECKPOINT_EVERY || newest < noted
-            }
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if due {
-            self.files.noted = newest;
-        }
-        due
-    }
-
     /// Settlements free their room; a disk that takes them again, and has room to set aside, takes new calls again.
     fn recover(&self, settled: usize, took: Duration, due: bool) {
         let mut queue = locked(&self.shared.queue);
@@ -370,6 +377,17 @@ impl Committer<'_> {
 }
 
 impl Files {
+    /// Whether it is time for a checkpoint.
+    fn is_due(&self) -> bool {
+        match (self.newest, self.noted) {
+            (Some(newest), Some(noted)) => {
+                newest.saturating_sub(noted) >= CHECKPOINT_EVERY || newest < noted
+            }
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
     /// An entry that was announced takes the announcement's place.
     fn spend_pending(&self, body: &Body) -> Result<(), Fault> {
         let sql = match body {

@@ -258,6 +258,7 @@ impl Journal {
             watch: Watch::start(&paths)?,
             conn,
             ballast,
+            newest: None,
             noted: None,
         };
         let queue = Queue {

@@ -655,3 +655,34 @@ fn a_panic_of_a_caller_that_commits_stops_the_journal_and_not_the_process() {
     let (_, found) = open(dir.path());
     assert_eq!(found.head.size, size);
 }
+
+#[test]
+fn a_panic_on_the_journals_thread_stops_it_and_everybody_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open_alone(dir.path(), Alone::ByThread);
+    begin(&journal, 2);
+    let (go, blocked) = channel::<()>();
+    let (begun, begins) = channel();
+    journal.append(
+        event(0),
+        Box::new(move |_| {
+            begun.send(()).unwrap();
+            blocked.recv().unwrap();
+            panic!("as arranged")
+        }),
+    );
+    begins.recv().unwrap();
+    // Signed on top of it, and waiting for its own flush.
+    let (to, from) = channel();
+    journal.append(event(1), Box::new(move |r| to.send(r).unwrap()));
+    go.send(()).unwrap();
+    let stopped = Fault::Stopped;
+    assert_eq!(from.recv().unwrap(), Err(AppendError::NotDurable(stopped)));
+    assert_eq!(journal.health(), Health::Stopped(stopped));
+    let after = append(&journal, intent((1, 1), 4));
+    assert_eq!(after, Err(AppendError::NotDurable(stopped)));
+    assert!(journal.checkpoint().is_err());
+    drop(journal);
+    let (_, found) = open(dir.path());
+    assert_eq!(found.head.size, 2);
+}

@@ -185,19 +185,30 @@ impl Gateway {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a refusal of an unknown caller; an entry counts them all, and their address pays for it.
-    pub fn count_unknown(&self, by: &Connection) {
-        self.strangers.refused(by.peer().ip(), self.clock.micros());
+    /// Counts a refusal of an unknown caller; an entry counts them all.
+    pub fn count_unknown(&self) {
+        self.strangers.count();
         self.telemetry.stranger();
     }
 
-    /// How many seconds a request has to wait because of what nobody known has sent from its address.
-    #[must_use]
-    pub fn has_to_wait(&self, by: &Connection) -> Option<u64> {
-        if by.is_known() {
-            return None;
+    /// Whether a request is looked at now; the error is how many seconds it has to wait because of what nobody known has
+    /// sent from its address. Within the machine, in the clear, everybody has one address, and nobody waits.
+    ///
+    /// # Errors
+    /// If it has to wait.
+    pub fn let_in(&self, by: &Connection) -> Result<(), u64> {
+        if by.is_known() || matches!(self.transport, Transport::Loopback) {
+            return Ok(());
         }
-        self.strangers.wait(by.peer().ip(), self.clock.micros())
+        self.strangers.enter(by.peer().ip(), self.clock.micros())
+    }
+
+    /// A known caller has spoken on a connection.
+    pub fn is_of_a_known_caller(&self, by: &Connection) {
+        if !by.is_known() {
+            self.strangers.leave(by.peer().ip());
+            by.is_of_a_known_caller();
+        }
     }
 
     /// Puts the machine together. `epoch` is an open epoch, or why there is none.

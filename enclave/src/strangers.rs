@@ -1,17 +1,17 @@
 //! Requests of callers whom nobody knows: counted for the log, and slowed down by where they come from.
 //!
-//! In: the address at the other end of a request that was refused before its caller was known. Out: how long requests from
-//! there have to wait. To look at a token or a signature costs more than to send one, so an address that keeps sending what
-//! nobody knows is answered without a look, until it has paused. A connection on which a known caller has spoken never waits:
-//! whoever shares an address with a stranger goes on, but has to have been there before.
+//! In: the address at the other end of a request, before anybody looks at it. Out: whether it is looked at, or how long it
+//! waits. To look at a token or a signature costs more than to send one. So each look is charged to the address when the
+//! request's head has come, and taken off again if its caller is known. A connection on which a known caller has spoken
+//! is charged nothing and never waits; whoever shares an address with a flood and connects anew waits with it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Refusals in a row that cost an address nothing: clients start without a token, and look for one.
-const AT_ONCE: u64 = 100;
+/// Looks in a row that an address has: clients start without a token and look for one, and many start together.
+const AT_ONCE: u64 = 1000;
 /// Microseconds after which one more costs nothing: twenty a second take a processor a few thousandths of its time.
 const EACH: u64 = 50_000;
 /// Addresses that are remembered. The rest wait together.
@@ -48,10 +48,12 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// Counts a request that was refused at `now` before its caller was known.
-    pub fn refused(&self, from: IpAddr, now: u64) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A request comes from there on a connection of nobody known; the error is how many whole seconds it waits.
+    ///
+    /// # Errors
+    /// If it has to wait.
+    pub fn enter(&self, from: IpAddr, now: u64) -> Result<(), u64> {
+        let mut paid = self.locked();
         let mut source = Source::of(from);
         if paid.len() >= MAX_SOURCES && !paid.contains_key(&source) {
             paid.retain(|_, until| *until > now);
@@ -60,23 +62,29 @@ impl Strangers {
             }
         }
         let until = paid.entry(source).or_default();
-        // What is not looked at costs nothing more: who stops is heard again soon, however much was sent.
-        let most = now.saturating_add(AT_ONCE.saturating_mul(EACH));
-        *until = (*until).max(now).saturating_add(EACH).min(most);
+        let owed = until.saturating_sub(now);
+        let free = AT_ONCE.saturating_sub(1).saturating_mul(EACH);
+        if owed > free {
+            return Err(owed.saturating_sub(free).div_ceil(1_000_000));
+        }
+        *until = (*until).max(now).saturating_add(EACH);
+        Ok(())
     }
 
-    /// How many whole seconds requests from there wait, if they do.
-    #[must_use]
-    pub fn wait(&self, from: IpAddr, now: u64) -> Option<u64> {
-        let paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = match paid.get(&Source::of(from)) {
-            Some(until) => *until,
-            None if paid.len() >= MAX_SOURCES => *paid.get(&Source::Rest)?,
-            None => return None,
-        };
-        let free = now.saturating_add(AT_ONCE.saturating_sub(1).saturating_mul(EACH));
-        let over = until.checked_sub(free).filter(|over| *over > 0)?;
-        Some(over.div_ceil(1_000_000))
+    /// A request that was let in has a caller who is known.
+    pub fn leave(&self, from: IpAddr) {
+        if let Some(until) = self.locked().get_mut(&Source::of(from)) {
+            *until = until.saturating_sub(EACH);
+        }
+    }
+
+    /// Counts a request that was refused before its caller was known.
+    pub fn count(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<Source, u64>> {
+        self.paid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was counted since, for an entry of the log.
@@ -98,56 +106,68 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn flood(strangers: &Strangers, from: &str, now: u64) {
-        for _ in 0..AT_ONCE {
-            strangers.refused(address(from), now);
-        }
+    /// How many of many requests are looked at.
+    fn flood(strangers: &Strangers, from: &str, now: u64) -> u64 {
+        let many = 0..3 * AT_ONCE;
+        let looks = many.filter(|_| strangers.enter(address(from), now).is_ok());
+        u64::try_from(looks.count()).unwrap()
     }
 
     #[test]
-    fn an_address_waits_after_many_refusals_and_is_heard_again_after_a_pause() {
+    fn an_address_waits_after_many_looks_and_is_heard_again_after_a_pause() {
         let (strangers, now) = (Strangers::default(), 1_000_000);
-        let from = address("192.0.2.1");
-        for _ in 1..AT_ONCE {
-            strangers.refused(from, now);
-            assert_eq!(strangers.wait(from, now), None);
+        assert_eq!(flood(&strangers, "192.0.2.1", now), AT_ONCE);
+        assert_eq!(strangers.enter(address("192.0.2.1"), now), Err(1));
+        // However much came, the pause is not longer; and who goes on has one look each time.
+        let later = now + EACH;
+        assert_eq!(flood(&strangers, "192.0.2.1", later), 1);
+        assert_eq!(flood(&strangers, "192.0.2.1", later + 7 * EACH), 7);
+        assert_eq!(
+            flood(&strangers, "192.0.2.1", later + 9 * AT_ONCE * EACH),
+            AT_ONCE
+        );
+    }
+
+    #[test]
+    fn known_callers_cost_their_address_nothing() {
+        let (strangers, now) = (Strangers::default(), 1_000_000);
+        for _ in 0..3 * AT_ONCE {
+            strangers.enter(address("192.0.2.1"), now).unwrap();
+            strangers.leave(address("192.0.2.1"));
         }
-        strangers.refused(from, now);
-        assert_eq!(strangers.wait(from, now), Some(1));
-        assert_eq!(strangers.wait(from, now + EACH), None);
-        // However much came, the pause is not longer.
-        flood(&strangers, "192.0.2.1", now);
-        assert_eq!(strangers.wait(from, now + EACH), None);
-        assert_eq!(strangers.take(), 2 * AT_ONCE);
-        assert_eq!(strangers.take(), 0);
+        assert_eq!(flood(&strangers, "192.0.2.1", now), AT_ONCE);
+        // Of an address that was never heard of, nothing is taken off.
+        strangers.leave(address("192.0.2.9"));
+        assert_eq!(flood(&strangers, "192.0.2.9", now), AT_ONCE);
     }
 
     #[test]
     fn another_address_does_not_wait_and_a_network_of_ipv6_is_one() {
         let (strangers, now) = (Strangers::default(), 5);
         flood(&strangers, "192.0.2.1", now);
-        assert_eq!(strangers.wait(address("192.0.2.2"), now), None);
-        assert!(strangers.wait(address("::ffff:192.0.2.1"), now).is_some());
+        assert_eq!(strangers.enter(address("192.0.2.2"), now), Ok(()));
+        assert!(strangers.enter(address("::ffff:192.0.2.1"), now).is_err());
         flood(&strangers, "2001:db8:1:2::1", now);
         assert!(
             strangers
-                .wait(address("2001:db8:1:2:ffff::9"), now)
-                .is_some()
+                .enter(address("2001:db8:1:2:ffff::9"), now)
+                .is_err()
         );
-        assert_eq!(strangers.wait(address("2001:db8:1:3::1"), now), None);
+        assert_eq!(strangers.enter(address("2001:db8:1:3::1"), now), Ok(()));
     }
 
     #[test]
     fn no_number_of_addresses_takes_more_room_and_those_without_room_wait_together() {
         let (strangers, now) = (Strangers::default(), 5);
-        for n in 0..u32::try_from(MAX_SOURCES).unwrap() + 200 {
-            strangers.refused(IpAddr::from(n.to_be_bytes()), now);
+        let rest = u32::try_from(AT_ONCE).unwrap();
+        for n in 0..u32::try_from(MAX_SOURCES).unwrap() + rest {
+            strangers.enter(IpAddr::from(n.to_be_bytes()), now).unwrap();
         }
-        let paid = |s: &Strangers| s.paid.lock().unwrap().len();
-        assert_eq!(paid(&strangers), MAX_SOURCES + 1);
-        assert!(strangers.wait(address("198.51.100.1"), now).is_some());
+        assert_eq!(strangers.locked().len(), MAX_SOURCES + 1);
+        assert!(strangers.enter(address("198.51.100.1"), now).is_err());
         // What was paid for makes room.
-        strangers.refused(address("198.51.100.1"), now + 100 * AT_ONCE * EACH);
-        assert_eq!(paid(&strangers), 1);
+        let later = now + 9 * AT_ONCE * EACH;
+        assert_eq!(strangers.enter(address("198.51.100.1"), later), Ok(()));
+        assert_eq!(strangers.locked().len(), 1);
     }
 }

@@ -32,12 +32,12 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpReque
     };
     let request = match parse(&gateway, &taken) {
         Ok(request) => request,
-        Err(refusal) => return refused(&gateway, &taken, refusal),
+        Err(refusal) => return refused(&gateway, refusal),
     };
     let identified = gateway.identify(request, &taken).await;
     let identified = match identified {
         Ok(identified) => identified,
-        Err(refused_call) => return refused(&gateway, &taken, refused_call.refusal().clone()),
+        Err(refused_call) => return refused(&gateway, refused_call.refusal().clone()),
     };
     let heard = heard.ambient(text(&taken.headers, &TRACEPARENT));
     drop(taken);
@@ -59,8 +59,8 @@ fn parse(gateway: &Gateway, taken: &Taken) -> Result<Request, Refusal> {
 }
 
 /// A refusal before the caller is known: counted, not recorded.
-fn refused(gateway: &Gateway, taken: &Taken, refusal: Refusal) -> Response {
-    gateway.count_unknown(&taken.connection);
+fn refused(gateway: &Gateway, refusal: Refusal) -> Response {
+    gateway.count_unknown();
     let status = status_of(refusal.code());
     let told = Refusing(refusal.clone());
     let mut response = respond(unrecorded(refusal, Timings::default()));

@@ -67,6 +67,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub fn router(gateway: Arc<Gateway>) -> Router {
     doors_of_callers()
         .route_layer(from_fn_with_state(Arc::clone(&gateway), not_too_often))
+        .merge(doors_in_need())
         .merge(doors_of_anyone())
         .layer(from_fn_with_state(
             Arc::clone(&gateway),
@@ -101,17 +102,22 @@ fn doors_of_callers() -> Router<Arc<Gateway>> {
             post(mcp::message).get(mcp::listen).delete(mcp::close),
         )
         .route("/v1/records/{digest}", get(log::record))
-        .route(
-            "/v1/approvals",
-            get(approvals::waiting).post(approvals::give),
-        )
         .route("/v1/export", get(export::export))
         .route("/v1/subjects", post(privacy::look))
         .route("/v1/erasures", post(privacy::erase))
         .route("/v1/holds", get(privacy::holds).post(privacy::hold))
-        .route("/v1/stops", get(stops::list).post(stops::order))
         .route("/v1/tools", get(tools::tools))
         .route("/metrics", get(metrics::metrics))
+}
+
+/// Those at which a person has to be known, and at which nobody waits: whoever stops calls does so when there is a flood.
+fn doors_in_need() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route(
+            "/v1/approvals",
+            get(approvals::waiting).post(approvals::give),
+        )
+        .route("/v1/stops", get(stops::list).post(stops::order))
 }
 
 fn doors_of_anyone() -> Router<Arc<Gateway>> {
@@ -143,9 +149,8 @@ async fn not_too_often(
     next: Next,
 ) -> Response {
     let by = request.extensions().get::<Connection>();
-    let wait = by.and_then(|by| gateway.has_to_wait(by).map(|seconds| (by, seconds)));
-    if let Some((by, seconds)) = wait {
-        gateway.count_unknown(by);
+    if let Some(Err(seconds)) = by.map(|by| gateway.let_in(by)) {
+        gateway.count_unknown();
         let told = format!(
             "too many requests of unknown callers from this address; again in {seconds} s\n"
         );
@@ -263,8 +268,8 @@ impl Gateway {
             recognize(p, callers, &mut self.nonces(), clock)
         });
         match &recognized {
-            Ok(_) => taken.connection.is_of_a_known_caller(),
-            Err(_) => self.count_unknown(&taken.connection),
+            Ok(_) => self.is_of_a_known_caller(&taken.connection),
+            Err(_) => self.count_unknown(),
         }
         recognized
     }
@@ -283,7 +288,7 @@ impl Gateway {
             Ok(recognized) => recognized,
             Err(refusal) => return Err(request.refuse(refusal)),
         };
-        taken.connection.is_of_a_known_caller();
+        self.is_of_a_known_caller(&taken.connection);
         self.known(request, recognized).await
     }
 

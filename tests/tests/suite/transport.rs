@@ -4,7 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign::transport::certificate::{Certificate, CertificateError, Look};
 use countersign_policies::site::settings::TlsFiles;
+use countersign_record::body::EventKind;
 use countersign_record::digest::PublicKey;
+use countersign_record::entry::Body;
+use countersign_tests::auditor::Log;
 use countersign_tests::certificates::{Ca, Pair, chmod, knock, replace};
 use countersign_tests::client::{Client, sign};
 use countersign_tests::machine::{Gateway, Machine};
@@ -19,7 +22,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a test of the public type needs: an authority, a pair, and the files' names.
 fn pair() -> (tempfile::TempDir, Ca, Pair, TlsFiles) {
@@ -446,4 +449,45 @@ fn loopback_without_tls_is_refused_unless_plain_http_was_asked_for() {
         assert!(said.contains("tls is missing"), "{said}");
         assert!(said.contains("plain_http = true"), "{said}");
     }
+}
+
+#[test]
+fn an_address_that_keeps_sending_what_nobody_knows_waits_and_known_callers_do_not() {
+    let (protected, mut gateway) = Protected::started();
+    let call = |client: &mut Client| {
+        let answer = client.call("effects.append", json!({ "line": "x" }));
+        answer.unwrap().status
+    };
+    let anew = |gateway: &Gateway| gateway.alpha().over_tls(protected.ca.client());
+    let mut known = anew(&gateway);
+    assert_eq!(call(&mut known), 200);
+    let mut stranger = gateway.stranger().over_tls(protected.ca.client());
+    let told: Vec<u16> = (0..1500).map(|_| call(&mut stranger)).collect();
+    let heard = told.iter().filter(|status| **status == 401).count();
+    assert!(told.iter().all(|status| [401, 429].contains(status)));
+    assert!((1000..1400).contains(&heard), "{heard} were looked at");
+    // From the same address: on a connection of its own since before; at a door that anybody may use; to stop calls.
+    assert_eq!(call(&mut known), 200);
+    let mut at = |method, path| stranger.request(method, path, &[], b"").unwrap();
+    let refused = at("GET", "/v1/tools?capability=effects.append");
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(at("GET", "/healthz").status, 200);
+    assert_eq!(at("GET", "/v1/stops").status, 401);
+    // Whoever comes anew waits as long as it is told, and is heard.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(call(&mut anew(&gateway)), 200);
+    assert!(gateway.stop().success(), "{}", gateway.process.said());
+    let gateway = protected.machine.start();
+    let ca = protected.ca.file();
+    let export = gateway.export_of(&["--ca", ca.to_str().unwrap()]);
+    let mut counted = 0;
+    for entry in &Log::read(&export).0 {
+        if let Body::Event(event) = &entry.payload.body
+            && event.kind == EventKind::Unauthenticated
+        {
+            counted += event.count;
+        }
+    }
+    assert_eq!(counted, 1502);
 }

@@ -48,7 +48,7 @@ pub(super) async fn call(
     let identified = match identified {
         Ok(identified) => identified,
         Err(refused) => {
-            gateway.count_unknown(&taken.connection);
+            gateway.count_unknown();
             return reply::unknown_caller(&asking.id, refused.refusal());
         }
     };

@@ -139,7 +139,7 @@ async fn post(gateway: Arc<Gateway>, place: Place, request: HttpRequest) -> Resp
         Ok(Message::Notification(notification)) => notified(&gateway, &taken, notification),
         Ok(Message::Answer { id, answer }) => answered(&gateway, &taken, &id, answer),
         Err(refusal) => {
-            gateway.count_unknown(&taken.connection);
+            gateway.count_unknown();
             let status = super::status_of(refusal.code());
             let (id, code) = match id_of(&taken.body) {
                 Some(id) => (id, INVALID_PARAMS),

@@ -186,6 +186,7 @@ fn halt(
         disclosures: disclosures.clone(),
         approvals: Vec::new(),
         refused: false,
+        given_back: 0,
         owner,
     };
     state.halt(key, halted);

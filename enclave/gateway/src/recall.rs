@@ -274,6 +274,7 @@ impl Held {
             disclosures,
             approvals: Vec::new(),
             refused: false,
+            given_back: 0,
             owner: crate::state::keys::Owner::new(who.tenant, &who.agent),
             action,
         };

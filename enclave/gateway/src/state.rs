@@ -113,6 +113,8 @@ pub struct Halted {
     pub approvals: Vec<Given>,
     /// Whether somebody refused.
     pub refused: bool,
+    /// How often a call that had taken its approvals gave them back. Not folded: it says no more than to try again.
+    pub given_back: u64,
     pub(crate) owner: Owner,
 }
 
@@ -478,6 +480,7 @@ impl State {
             disclosures: kept.cloned().collect(),
             approvals: Vec::new(),
             refused: false,
+            given_back: 0,
             owner: Owner::new(tenant, &agent),
         };
         self.forget_outdated();
@@ -686,6 +689,10 @@ impl State {
         }
         if let Some(digest) = spending {
             self.approving.remove(&digest);
+            let key = self.by_action.get(&digest);
+            if let Some(halted) = key.and_then(|k| self.halted.get_mut(k)) {
+                halted.given_back = halted.given_back.saturating_add(1);
+            }
         }
         if let Some(key) = halting {
             self.halting.remove(&key);

@@ -141,16 +141,58 @@ impl Client {
 #[derive(Debug)]
 pub struct Offer {
     /// Where tasks are kept.
-    pub tasks: Arc<Tasks>,
+    tasks: Arc<Tasks>,
     /// Whose it would be.
-    pub owner: Owner,
+    owner: Owner,
     /// When it is.
-    pub clock: Arc<Clock>,
+    clock: Arc<Clock>,
     /// Where the client is told of it.
-    pub handed: oneshot::Sender<View>,
+    handed: oneshot::Sender<View>,
+}
+
+/// Where a client waits for the task that its call may become. A task that is still there when this goes is one that
+/// nobody was told of, and is forgotten.
+#[derive(Debug)]
+pub struct Awaited {
+    tasks: Arc<Tasks>,
+    handed: oneshot::Receiver<View>,
+}
+
+impl Awaited {
+    /// The task; `None` if the call becomes none.
+    pub async fn task(&mut self) -> Option<View> {
+        (&mut self.handed).await.ok()
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        // ORDER: closed first, so that nothing is handed over after the look.
+        self.handed.close();
+        if let Ok(view) = self.handed.try_recv() {
+            self.tasks.forget(&view.id);
+        }
+    }
 }
 
 impl Offer {
+    /// A task of this owner, and where it comes in.
+    #[must_use]
+    pub fn new(tasks: Arc<Tasks>, owner: Owner, clock: Arc<Clock>) -> (Self, Awaited) {
+        let (hand, handed) = oneshot::channel();
+        let awaited = Awaited {
+            tasks: Arc::clone(&tasks),
+            handed,
+        };
+        let offer = Self {
+            tasks,
+            owner,
+            clock,
+            handed: hand,
+        };
+        (offer, awaited)
+    }
+
     fn take(self) -> Option<Handed> {
         let view = self.tasks.begin(&self.owner, self.clock.now().at)?;
         let id = view.id.clone();
@@ -237,35 +279,31 @@ mod tests {
     use super::*;
 
     /// A client that hears, and takes a task.
-    fn offered() -> (Client, mpsc::Receiver<Bytes>, oneshot::Receiver<View>) {
+    fn offered() -> (Client, mpsc::Receiver<Bytes>, Awaited) {
         let (frames, told) = mpsc::channel(1);
-        let (hand, handed) = oneshot::channel();
         let of = Principal {
             tenant: TenantId([1; 16]),
             agent: "a".to_owned(),
             user: None,
         };
-        let offer = Offer {
-            tasks: Arc::default(),
-            owner: Owner { of, place: None },
-            clock: Arc::new(Clock::start()),
-            handed: hand,
-        };
+        let owner = Owner { of, place: None };
+        let (offer, awaited) = Offer::new(Arc::default(), owner, Arc::new(Clock::start()));
         let questions = Questions::Inside;
         let client = Client {
             line: Some(Line { frames, questions }),
             offer: Some(offer),
             ..Client::silent()
         };
-        (client, told, handed)
+        (client, told, awaited)
     }
 
-    #[test]
-    fn a_call_that_becomes_a_task_is_told_of_there_and_on_its_line_no_more() {
-        let (mut client, mut told, mut handed) = offered();
+    #[tokio::test]
+    async fn a_call_that_becomes_a_task_is_told_of_there_and_on_its_line_no_more() {
+        let (mut client, mut told, mut awaited) = offered();
         client.goes_on_as_a_task();
         assert!(client.line.is_none() && told.try_recv().is_err());
-        let id = handed.try_recv().unwrap().id;
+        let id = awaited.task().await.unwrap().id;
+        drop(awaited);
         let task = client.task.unwrap();
         assert!(task.ask("\"q\"", "elicitation/create", b"{\"a\":1}"));
         let owner = Owner {
@@ -285,13 +323,23 @@ mod tests {
 
     #[test]
     fn a_call_whose_client_is_gone_or_takes_none_becomes_no_task() {
-        let (mut client, _told, handed) = offered();
-        drop(handed);
+        let (mut client, _told, awaited) = offered();
+        drop(awaited);
         client.goes_on_as_a_task();
         assert!(client.task.is_none() && client.line.is_some());
         let mut silent = Client::silent();
         silent.goes_on_as_a_task();
         assert!(silent.task.is_none());
+    }
+
+    #[test]
+    fn a_task_that_its_client_was_not_told_of_is_forgotten() {
+        let (mut client, _told, awaited) = offered();
+        client.goes_on_as_a_task();
+        let task = client.task.unwrap();
+        assert!(task.ask("\"q\"", "elicitation/create", b"{}"));
+        drop(awaited);
+        assert!(!task.ask("\"r\"", "elicitation/create", b"{}"));
     }
 
     #[test]

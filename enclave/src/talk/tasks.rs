@@ -21,10 +21,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const MAX_TASKS: usize = 4096;
 /// Most tasks of one principal.
 const MAX_OF_ONE: usize = 64;
-/// Most bytes of requests and answers that are kept (256 MiB).
+/// Most bytes of requests, questions and answers that are kept (256 MiB).
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// Most of them for one principal (32 MiB): an answer has at most 4.
 const MAX_BYTES_OF_ONE: usize = 32 * 1024 * 1024;
+/// Of these, what requests and questions leave to ends, as a part of it: one quarter.
+const FOR_ENDS: usize = 4;
+/// Longest refusal or error that is kept although there is no room, in bytes (64 KiB): 4 MiB for the tasks of one
+/// principal. Ours are far shorter; a server's may not be.
+const MAX_SMALL_BYTES: usize = 64 * 1024;
 /// Most questions of one task that wait.
 const MAX_QUESTIONS: usize = 64;
 /// How long a task is there whose call runs (10 minutes): far longer than a call may take.
@@ -58,9 +63,14 @@ pub struct Retained {
     pub session: Option<String>,
 }
 
-/// How much people had said when a waiting call was last tried: the newest approval's place in the log.
+/// How much people had said when a waiting call was last tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Said(pub Option<u64>);
+pub struct Said {
+    /// The newest approval's place in the log.
+    pub newest: Option<u64>,
+    /// How often another call that had taken the approvals gave them back.
+    pub given_back: u64,
+}
 
 #[derive(Debug)]
 struct Task {
@@ -69,7 +79,16 @@ struct Task {
     updated: UnixMillis,
     /// When it may be forgotten.
     ends: UnixMillis,
+    /// Whether its owner knows how it ended.
+    read: Read,
     stage: Stage,
+}
+
+/// Whether an end was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Yes,
+    No,
 }
 
 #[derive(Debug)]
@@ -177,7 +196,12 @@ impl Tasks {
         };
         let waits = tasks.iter().find(|(_, t)| same(t));
         if let Some(id) = waits.map(|(id, _)| id.clone()) {
-            let fits = room(&mut tasks, &owner.of, retained.body.len());
+            let fits = room(
+                &mut tasks,
+                &owner.of,
+                Some(&id),
+                More::Begun(retained.bytes()),
+            );
             let task = tasks.get_mut(&id)?;
             match &mut task.stage {
                 Stage::Waits { retained: kept, .. } if fits == Room::Is => *kept = retained,
@@ -211,13 +235,25 @@ impl Tasks {
         }
     }
 
-    /// How a task stands.
+    /// How a task stands. Once its owner has seen its end, that may make room for others.
     ///
     /// # Errors
     /// [`NoTask`].
     pub fn look(&self, id: &str, owner: &Owner, now: UnixMillis) -> Result<View, NoTask> {
         let mut tasks = self.locked();
-        find(&mut tasks, id, owner, now).map(|task| task.view(id))
+        let task = find(&mut tasks, id, owner, now)?;
+        if let Stage::Over(_) = task.stage {
+            task.read = Read::Yes;
+        }
+        Ok(task.view(id))
+    }
+
+    /// That a task is there, without a look at it.
+    ///
+    /// # Errors
+    /// [`NoTask`].
+    pub fn is_there(&self, id: &str, owner: &Owner, now: UnixMillis) -> Result<(), NoTask> {
+        find(&mut self.locked(), id, owner, now).map(drop)
     }
 
     /// Takes the request of a call that waits, to be tried again; only one of two who want it gets it.
@@ -244,7 +280,8 @@ impl Tasks {
         Some(retained)
     }
 
-    /// A call that was tried again waits on, for this action.
+    /// A call that was tried again waits on, for the same action. Approvals that another call had meanwhile, and gives
+    /// back, count as something new.
     pub fn wait_on(&self, id: &str, action: ActionDigest, now: UnixMillis) {
         let mut tasks = self.locked();
         let Some(task) = tasks.get_mut(id) else {
@@ -292,9 +329,11 @@ impl Tasks {
             How::Completed | How::Failed | How::Cancelled => ending,
         };
         let of = task.owner.of.clone();
-        let ending = match room(&mut tasks, &of, ending.bytes()) {
-            Room::Is => ending,
-            Room::IsNot => Ending::not_kept(ending.meta),
+        let is_small = ending.how != How::Completed && ending.bytes() <= MAX_SMALL_BYTES;
+        let more = More::Ended(ending.bytes());
+        let ending = match room(&mut tasks, &of, Some(id), more) {
+            Room::IsNot if !is_small => ending.not_kept(),
+            Room::Is | Room::IsNot => ending,
         };
         if let Some(task) = tasks.get_mut(id) {
             task.enter(Stage::Over(ending), now);
@@ -314,15 +353,20 @@ impl Tasks {
     /// A task has a question for its client; `false` if it takes none any more.
     pub fn ask(&self, id: &str, name: &str, question: Bytes, now: UnixMillis) -> bool {
         let mut tasks = self.locked();
+        let takes = |t: &&Task| matches!(&t.stage, Stage::Runs { questions, .. } if questions.len() < MAX_QUESTIONS);
+        let Some(of) = tasks.get(id).filter(takes).map(|t| t.owner.of.clone()) else {
+            return false;
+        };
+        let more = More::Begun(name.len().saturating_add(question.len()));
+        if room(&mut tasks, &of, None, more) == Room::IsNot {
+            return false;
+        }
         let Some(task) = tasks.get_mut(id) else {
             return false;
         };
         let Stage::Runs { questions, .. } = &mut task.stage else {
             return false;
         };
-        if questions.len() >= MAX_QUESTIONS {
-            return false;
-        }
         questions.insert(name.to_owned(), question);
         task.updated = now;
         true
@@ -352,7 +396,11 @@ impl Tasks {
         let mut tasks = self.locked();
         let task = find(&mut tasks, id, owner, now)?;
         match &mut task.stage {
-            Stage::Waits { .. } => task.enter(Stage::Over(Ending::cancelled()), now),
+            Stage::Waits { .. } => {
+                task.enter(Stage::Over(Ending::cancelled()), now);
+                // Nothing was done, and who wanted that knows.
+                task.read = Read::Yes;
+            }
             Stage::Runs {
                 token, cancelled, ..
             } => {
@@ -403,7 +451,7 @@ fn add(
     while tasks.len() >= MAX_TASKS || theirs(tasks, &owner.of).count() >= MAX_OF_ONE {
         forget_oldest(tasks, &owner.of)?;
     }
-    if room(tasks, &owner.of, stage.bytes()) == Room::IsNot {
+    if room(tasks, &owner.of, None, More::Begun(stage.bytes())) == Room::IsNot {
         return None;
     }
     // Nobody guesses 128 bits; and whoever did would have to be the same principal.
@@ -413,6 +461,7 @@ fn add(
         created: now,
         updated: now,
         ends: now,
+        read: Read::No,
         stage: Stage::Over(Ending::cancelled()),
     };
     task.enter(stage, now);
@@ -428,9 +477,10 @@ fn theirs<'t>(
     tasks.iter().filter(move |(_, t)| t.owner.of == *of)
 }
 
-/// Makes room among a principal's own: the oldest of those that are over goes. `None` if none is over.
+/// Makes room among a principal's own: the oldest end goes that was read. `None` if there is none: who has not read
+/// what a call came to might send it again.
 fn forget_oldest(tasks: &mut HashMap<String, Task>, of: &Principal) -> Option<()> {
-    let over = theirs(tasks, of).filter(|(_, t)| matches!(t.stage, Stage::Over(_)));
+    let over = theirs(tasks, of).filter(|(_, t)| t.read == Read::Yes);
     let oldest = over.min_by_key(|(_, t)| t.updated)?.0.clone();
     tasks.remove(&oldest).map(drop)
 }
@@ -442,17 +492,40 @@ enum Room {
     IsNot,
 }
 
-fn room(tasks: &mut HashMap<String, Task>, of: &Principal, more: usize) -> Room {
+/// What wants room, in bytes.
+#[derive(Debug, Clone, Copy)]
+enum More {
+    /// A request, or a question.
+    Begun(usize),
+    /// An end, for which the others leave some.
+    Ended(usize),
+}
+
+/// Whether there is room for more; what `instead_of` has now is given up for it.
+fn room(
+    tasks: &mut HashMap<String, Task>,
+    of: &Principal,
+    instead_of: Option<&str>,
+    more: More,
+) -> Room {
+    let (more, left) = match more {
+        More::Begun(bytes) => (bytes, FOR_ENDS.saturating_sub(1)),
+        More::Ended(bytes) => (bytes, FOR_ENDS),
+    };
+    let most = |bytes: usize| (bytes / FOR_ENDS).saturating_mul(left);
     loop {
         let (mut own, mut all) = (more, more);
-        for task in tasks.values() {
+        let others = tasks
+            .iter()
+            .filter(|(id, _)| Some(id.as_str()) != instead_of);
+        for (_, task) in others {
             let bytes = task.stage.bytes();
             all = all.saturating_add(bytes);
             if task.owner.of == *of {
                 own = own.saturating_add(bytes);
             }
         }
-        if own <= MAX_BYTES_OF_ONE && all <= MAX_BYTES {
+        if own <= most(MAX_BYTES_OF_ONE) && all <= most(MAX_BYTES) {
             return Room::Is;
         }
         if forget_oldest(tasks, of).is_none() {
@@ -464,10 +537,27 @@ fn room(tasks: &mut HashMap<String, Task>, of: &Principal, more: usize) -> Room 
 impl Stage {
     fn bytes(&self) -> usize {
         match self {
-            Self::Waits { retained, .. } => retained.body.len(),
-            Self::Runs { retained, .. } => retained.as_ref().map_or(0, |(r, _)| r.body.len()),
+            Self::Waits { retained, .. } => retained.bytes(),
+            Self::Runs {
+                retained,
+                questions,
+                ..
+            } => {
+                let kept = retained.as_ref().map_or(0, |(r, _)| r.bytes());
+                let each = questions
+                    .iter()
+                    .map(|(name, q)| name.len().saturating_add(q.len()));
+                each.fold(kept, usize::saturating_add)
+            }
             Self::Over(ending) => ending.bytes(),
         }
+    }
+}
+
+impl Retained {
+    fn bytes(&self) -> usize {
+        let session = self.session.as_ref().map_or(0, String::len);
+        self.body.len().saturating_add(session)
     }
 }
 
@@ -487,15 +577,22 @@ impl Ending {
         }
     }
 
-    /// It was carried out, and its answer finds no room here. The record has it.
-    fn not_kept(meta: Option<String>) -> Self {
-        const SENTENCE: &str = "The call was carried out, and its result is too large to be kept with its task. Do not repeat it.";
-        let error = serde_json::json!({ "code": -32603, "message": SENTENCE });
+    /// It was carried out, or its server says that it failed, and the answer finds no room here. The record has it.
+    fn not_kept(self) -> Self {
+        let sentence = match self.how {
+            How::Completed => {
+                "The call was carried out, and its result is too large to be kept with its task. Do not repeat it."
+            }
+            How::Failed | How::Cancelled => {
+                "The tool's server answered with an error that is too large to be kept with its task."
+            }
+        };
+        let error = serde_json::json!({ "code": -32603, "message": sentence });
         Self {
             how: How::Failed,
             object: Bytes::from(error.to_string()),
-            meta,
-            sentence: Some(SENTENCE.to_owned()),
+            meta: self.meta,
+            sentence: Some(sentence.to_owned()),
         }
     }
 }
@@ -512,6 +609,7 @@ impl Task {
             Stage::Over(_) => KEPT_MILLIS,
         };
         self.stage = stage;
+        self.read = Read::No;
         self.updated = now;
         self.ends = UnixMillis(now.0.saturating_add(stays));
     }

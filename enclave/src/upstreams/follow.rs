@@ -53,6 +53,8 @@ pub(super) struct Following<'f> {
 struct Said {
     messages: Vec<Bytes>,
     bytes: usize,
+    /// How the task stood last.
+    stood: Bytes,
 }
 
 /// Over the bounds. What is not kept is neither asked nor answered.
@@ -68,6 +70,27 @@ impl Said {
         self.bytes = bytes;
         self.messages.push(message.clone());
         Ok(())
+    }
+
+    /// Takes down how the task stands, if that is new. What is over the bounds is lost; nobody hears it either.
+    fn note(&mut self, body: &Bytes) {
+        if self.stood != *body {
+            let _full = self.keep(body);
+            self.stood = body.clone();
+        }
+    }
+
+    /// Takes down what was said beside an answer, of which nothing depends: half of the bounds is left to questions.
+    fn beside(&mut self, messages: &[Bytes]) {
+        let bounds = Bounds::STANDARD;
+        for message in messages {
+            let bytes = self.bytes.saturating_add(message.len());
+            let fits = self.messages.len() < bounds.interim_messages / 2
+                && bytes <= bounds.interim_bytes / 2;
+            if fits {
+                let _full = self.keep(message);
+            }
+        }
     }
 }
 
@@ -165,10 +188,10 @@ impl Carrying<'_> {
             pause = standing.pause;
             match standing.status {
                 Status::Over(answer, object) => return Ok((answer, object)),
-                Status::Working => task.note(&body),
+                Status::Working => task.said.note(&body),
                 Status::Asks(questions) => self.put_all(task, &body, questions, client)?,
                 Status::Cancelled => {
-                    task.note(&body);
+                    task.said.note(&body);
                     return Err(NoAnswer::Crashed);
                 }
             }
@@ -188,10 +211,11 @@ impl Carrying<'_> {
             .filter(|(name, ..)| !task.known.contains(name))
             .collect();
         if fresh.is_empty() {
-            task.note(body);
+            task.said.note(body);
             return Ok(());
         }
         task.said.keep(body).map_err(|Full| NoAnswer::Malformed)?;
+        task.said.stood = body.clone();
         for (name, ask, params) in fresh {
             let may = task.following.asks.contains(&ask) && client.declared.asks.contains_key(&ask);
             let (reply, answered) = oneshot::channel();
@@ -209,7 +233,7 @@ impl Carrying<'_> {
     /// One exchange about a task.
     async fn about(
         &self,
-        task: &Task<'_>,
+        task: &mut Task<'_>,
         method: &'static str,
         parameters: Json,
         client: &mut Client,
@@ -221,6 +245,9 @@ impl Carrying<'_> {
             cause = client.given_up() => return Err(cause),
             outcome = self.upstream.call(request) => outcome,
         };
+        if let Ok(response) = &outcome {
+            task.said.beside(response.interim.messages());
+        }
         match outcome {
             Ok(response) if response.answer == Answer::Complete => Ok(response.body),
             // It does not know its own task any more.
@@ -299,13 +326,6 @@ impl Task<'_> {
         }
         self.open = open;
         Ok(answers)
-    }
-
-    /// Takes down what says something new. What is over the bounds is lost; nobody hears it either.
-    fn note(&mut self, body: &Bytes) {
-        if self.said.messages.last() != Some(body) {
-            let _full = self.said.keep(body);
-        }
     }
 }
 
@@ -503,5 +523,17 @@ mod tests {
         let large = Bytes::from(vec![b'x'; Bounds::STANDARD.interim_bytes]);
         assert!(said.keep(&large).is_ok());
         assert!(said.keep(&Bytes::from_static(b"x")).is_err());
+    }
+
+    #[test]
+    fn what_is_said_beside_the_answers_about_a_task_leaves_room_for_its_questions() {
+        let mut said = Said::default();
+        let most = Bounds::STANDARD.interim_messages;
+        said.beside(&vec![Bytes::from_static(b"{}"); most]);
+        assert_eq!(said.messages.len(), most / 2);
+        let standing = Bytes::from_static(b"1");
+        said.note(&standing);
+        said.note(&standing);
+        assert_eq!(said.messages.len(), most / 2 + 1);
     }
 }

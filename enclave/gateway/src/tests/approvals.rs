@@ -228,6 +228,8 @@ fn an_approval_comes_back_if_the_intent_cannot_be_written() {
         (done.decision.approvals.len(), done.decision.parent),
         (0, None)
     );
+    // Who met them while they were taken can see that they are there again.
+    assert_eq!(world.state.halted_action(&action).unwrap().given_back, 1);
     assert_eq!(delete(&mut world, ERASURE).code(), None);
 }
 

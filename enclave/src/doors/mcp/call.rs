@@ -13,7 +13,7 @@ use crate::serve::Gateway;
 use crate::talk::running::Token;
 use crate::talk::sessions::{NoSession, Subscribed};
 use crate::talk::tasks::{Owner, Retained, View};
-use crate::talk::{Client, LINE_FRAMES, Line, Offer, Principal, Questions};
+use crate::talk::{Awaited, Client, LINE_FRAMES, Line, Offer, Principal, Questions};
 use crate::telemetry::Heard;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -24,7 +24,7 @@ use countersign_gateway::refusal::Refused;
 use countersign_gateway::request::{Request, Untrusted};
 use countersign_policies::site::method::Method;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 pub(super) async fn call(
     gateway: Arc<Gateway>,
@@ -109,7 +109,7 @@ pub(super) async fn call(
             token: Some(token),
             takes_back: asking.era == Era::Stateless,
         },
-        handed: takes.handed,
+        awaited: takes.awaited,
         waiting: takes.waiting,
         asking,
         under_way,
@@ -123,7 +123,7 @@ pub(super) async fn call(
 struct Takes {
     waiting: Option<Waiting>,
     offer: Option<Offer>,
-    handed: Option<oneshot::Receiver<View>>,
+    awaited: Option<Awaited>,
 }
 
 fn takes(
@@ -144,20 +144,14 @@ fn takes(
         retained,
     });
     let offered = takes_tasks.then(|| {
-        let (hand, handed) = oneshot::channel();
-        let offer = Offer {
-            tasks: Arc::clone(&gateway.tasks),
-            owner,
-            clock: Arc::clone(&gateway.clock),
-            handed: hand,
-        };
-        (offer, handed)
+        let (tasks, clock) = (Arc::clone(&gateway.tasks), Arc::clone(&gateway.clock));
+        Offer::new(tasks, owner, clock)
     });
-    let (offer, handed) = offered.unzip();
+    let (offer, awaited) = offered.unzip();
     Takes {
         waiting,
         offer,
-        handed,
+        awaited,
     }
 }
 
@@ -224,7 +218,7 @@ struct Going {
     /// Where this client can show its user a page of ours, if it shows pages.
     opens: Option<String>,
     /// Where the task comes in that the call may become.
-    handed: Option<oneshot::Receiver<View>>,
+    awaited: Option<Awaited>,
     /// The task that stands for the call if people are waited for, where the client takes one.
     waiting: Option<Waiting>,
 }
@@ -284,19 +278,17 @@ impl Going {
     }
 
     async fn end(&mut self) -> End {
-        if let Some(handed) = &mut self.handed {
+        if let Some(awaited) = &mut self.awaited {
             let became = tokio::select! {
                 biased;
-                view = &mut *handed => view.ok(),
+                view = awaited.task() => view,
                 reply = &mut self.call => {
-                    // Handed over and done at once: the answer is here, and nobody was told of a task.
-                    if let Ok(view) = handed.try_recv() {
-                        self.gateway.tasks.forget(&view.id);
-                    }
+                    // Handed over and done at once: the answer is here, and nobody is told of a task.
+                    self.awaited = None;
                     return End::Answered(reply.map(Box::new));
                 }
             };
-            self.handed = None;
+            self.awaited = None;
             if let Some(view) = became {
                 return End::Became(Box::new(view));
             }

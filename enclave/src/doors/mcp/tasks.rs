@@ -36,11 +36,20 @@ pub(super) const WAITS: &str =
 
 /// What is told where a task is asked for that is not there.
 const NO_TASK: &str = "There is no such task here: it was never, is over for long, or the gateway was started anew. \
-     Send the call itself again, unchanged; what people approved still counts.";
+     If the call waited for people, send it again, unchanged; what they approved still counts. If it was under way or over, \
+     it may have had its effect: look at its record first.";
+
+/// What is told where a signed poll comes after what people said.
+const SIGNED: &str = "People have said something, and a signed poll cannot carry the call on: it proves only itself. Poll \
+     with the credential of the call, or send the call itself again, unchanged.";
 
 /// What is told where the action of a call waits no more.
 const GONE: &str = "What people were asked about waits no more: the same call was sent again and used what they said, \
      or it was forgotten. Nothing was done for this task.";
+
+/// What is told where the action was gone when a call was about to be carried on.
+const ANEW: &str = "What people had approved was not there any more when this call was tried again: the same call, sent \
+     again, used it, or other approval is wanted now. Nothing was done for this task, and it does not go on.";
 
 /// The answer about a task.
 pub(super) async fn task(
@@ -68,7 +77,10 @@ pub(super) async fn task(
     let done = match what {
         What::Get => match look(&gateway, recognized, &owner, &id) {
             Ok(view) => return reply::result(&asking.id, &reply::detailed(&view)),
-            Err(none) => Err(none),
+            Err(Unseen::Signed) => {
+                return reply::error(StatusCode::OK, &asking.id, reply::REFUSED, SIGNED);
+            }
+            Err(Unseen::None) => Err(NoTask),
         },
         What::Update(answers) => update(&gateway, (&owner, &id), answers),
         What::Cancel => gateway.tasks.cancel(&id, &owner, now),
@@ -107,13 +119,27 @@ impl Waiting {
     }
 }
 
+/// Why it is not told how a task stands.
+enum Unseen {
+    /// There is no such task.
+    None,
+    /// It would go on, and this poll cannot carry it.
+    Signed,
+}
+
+impl From<NoTask> for Unseen {
+    fn from(NoTask: NoTask) -> Self {
+        Self::None
+    }
+}
+
 /// How a task stands, after what people said meanwhile was looked at.
 fn look(
     gateway: &Arc<Gateway>,
     recognized: Recognized,
     owner: &Owner,
     id: &str,
-) -> Result<View, NoTask> {
+) -> Result<View, Unseen> {
     let now = gateway.clock.now().at;
     let view = gateway.tasks.look(id, owner, now)?;
     let State::Waits(action, tried) = view.state else {
@@ -122,12 +148,13 @@ fn look(
     match heard(gateway, &action, tried) {
         Word::None => return Ok(view),
         // Another poll may have taken the call up since the look; then that is what used the approvals.
-        Word::Gone => gateway.tasks.end_waiting(id, action, gone(), now),
-        // A poll that is signed proves no call. An agent has one credential, so none of its tasks waits here.
-        Word::New(_) if recognized.who().proof.is_some() => return Ok(view),
-        Word::New(said) => go_on(gateway, recognized, (owner, id), said),
+        Word::Gone => gateway.tasks.end_waiting(id, action, gone(GONE), now),
+        // A token bound to a key is shown with DPoP or under a signature: one principal may have called in the one way
+        // and poll in the other, which proves no call.
+        Word::New(_) if recognized.who().proof.is_some() => return Err(Unseen::Signed),
+        Word::New(said) => go_on(gateway, recognized, (owner, id), (action, said)),
     }
-    gateway.tasks.look(id, owner, now)
+    Ok(gateway.tasks.look(id, owner, now)?)
 }
 
 /// What people said of an action since its call was last tried.
@@ -142,27 +169,39 @@ fn heard(gateway: &Gateway, action: &ActionDigest, tried: Said) -> Word {
     let Some(halted) = state.halted_action(action) else {
         return Word::Gone;
     };
-    let said = Said(halted.approvals.iter().map(|a| a.entry.index).max());
-    match halted.refused || (said.0.is_some() && said != tried) {
+    let said = Said {
+        newest: halted.approvals.iter().map(|a| a.entry.index).max(),
+        given_back: halted.given_back,
+    };
+    match halted.refused || (said.newest.is_some() && said != tried) {
         true => Word::New(said),
         false => Word::None,
     }
 }
 
-fn gone() -> Ending {
-    let error = json!({ "code": reply::REFUSED, "message": GONE });
+/// The end of a task that waits for nothing any more.
+fn gone(sentence: &str) -> Ending {
+    let error = json!({ "code": reply::REFUSED, "message": sentence });
     Ending {
         how: How::Failed,
         object: Bytes::from(error.to_string()),
         meta: None,
-        sentence: Some(GONE.to_owned()),
+        sentence: Some(sentence.to_owned()),
     }
 }
 
 /// Has the kept request decided anew, in a task of its own. Of two polls that come at once, one does.
-fn go_on(gateway: &Arc<Gateway>, recognized: Recognized, (owner, id): (&Owner, &str), said: Said) {
+///
+/// A call that is halted for another action than it waited for goes no further here: its client decides whether people
+/// are to be asked again.
+fn go_on(
+    gateway: &Arc<Gateway>,
+    recognized: Recognized,
+    (owner, id): (&Owner, &str),
+    (waited, said): (ActionDigest, Said),
+) {
     let named = json!(id).to_string();
-    let (token, gone) = gateway.running.begin(owner.of.clone(), None, named);
+    let (token, taken_back) = gateway.running.begin(owner.of.clone(), None, named);
     let now = gateway.clock.now().at;
     let Some(retained) = gateway.tasks.take_up(id, owner, (said, token), now) else {
         return;
@@ -171,14 +210,20 @@ fn go_on(gateway: &Arc<Gateway>, recognized: Recognized, (owner, id): (&Owner, &
         Some(adapter) => Place::Adapter(adapter.clone()),
         None => Place::Joint,
     };
-    let running = again(Arc::clone(gateway), retained, (recognized, place), gone);
+    let running = again(
+        Arc::clone(gateway),
+        retained,
+        (recognized, place),
+        taken_back,
+    );
     let (gateway, id) = (Arc::clone(gateway), id.to_owned());
     tokio::spawn(async move {
         let ended = tokio::spawn(running).await;
         let now = gateway.clock.now().at;
         match ended {
             Ok(Ok(reply)) => match approval::awaited(&reply) {
-                Some(action) => gateway.tasks.wait_on(&id, action, now),
+                Some(action) if action == waited => gateway.tasks.wait_on(&id, action, now),
+                Some(_) => gateway.tasks.end(&id, gone(ANEW), now),
                 None => gateway.tasks.end(&id, reply::ending(reply), now),
             },
             Ok(Err(refusal)) => gateway.tasks.end(&id, unrecorded(&refusal), now),
@@ -244,7 +289,7 @@ fn update(
     answers: Vec<(String, Bytes)>,
 ) -> Result<(), NoTask> {
     let now = gateway.clock.now().at;
-    gateway.tasks.look(id, owner, now)?;
+    gateway.tasks.is_there(id, owner, now)?;
     for (name, answer) in answers {
         if gateway.tasks.answered(id, owner, &name, now) {
             let asked = json!(name).to_string();

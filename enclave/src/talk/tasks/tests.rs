@@ -33,6 +33,13 @@ fn waiting(tasks: &Tasks) -> String {
     view.id
 }
 
+fn said(newest: u64) -> Said {
+    Said {
+        newest: Some(newest),
+        given_back: 0,
+    }
+}
+
 fn token() -> Token {
     let running = Arc::new(Running::default());
     running.begin(owner("a").of, None, "1".to_owned()).0
@@ -81,7 +88,7 @@ fn a_task_is_its_principals_and_its_doors() {
     for other in [owner("b"), elsewhere, with_user] {
         assert_eq!(tasks.look(&id, &other, NOW), Err(NoTask));
         assert_eq!(tasks.cancel(&id, &other, NOW), Err(NoTask));
-        let taken = (Said(Some(1)), token());
+        let taken = (said(1), token());
         assert!(tasks.take_up(&id, &other, taken, NOW).is_none());
         assert!(!tasks.answered(&id, &other, "q", NOW));
     }
@@ -93,12 +100,12 @@ fn a_task_is_its_principals_and_its_doors() {
 fn of_two_who_take_up_a_waiting_call_one_gets_it() {
     let tasks = Tasks::default();
     let id = waiting(&tasks);
-    let take = || tasks.take_up(&id, &owner("a"), (Said(Some(3)), token()), NOW);
+    let take = || tasks.take_up(&id, &owner("a"), (said(3), token()), NOW);
     assert!(take().is_some());
     assert!(take().is_none());
     tasks.wait_on(&id, action(9), NOW);
     let view = tasks.look(&id, &owner("a"), NOW).unwrap();
-    assert_eq!(view.state, State::Waits(action(9), Said(Some(3))));
+    assert_eq!(view.state, State::Waits(action(9), said(3)));
 }
 
 #[test]
@@ -107,7 +114,7 @@ fn what_was_taken_up_is_not_ended_for_want_of_what_it_waited_for() {
     let id = waiting(&tasks);
     tasks.end_waiting(&id, action(9), failed(), NOW);
     assert_eq!(how(&tasks, &id), None);
-    let taken = (Said(Some(1)), token());
+    let taken = (said(1), token());
     tasks.take_up(&id, &owner("a"), taken, NOW).unwrap();
     tasks.end_waiting(&id, ACTION, failed(), NOW);
     assert_eq!(how(&tasks, &id), None);
@@ -124,7 +131,7 @@ fn the_same_call_that_waits_already_has_one_task() {
     let id = waiting(&tasks);
     let again = tasks.wait(&owner("a"), retained(9), ACTION, NOW);
     assert_eq!(again.unwrap().id, id);
-    let taken = (Said(Some(1)), token());
+    let taken = (said(1), token());
     let kept = tasks.take_up(&id, &owner("a"), taken, NOW).unwrap();
     assert_eq!(kept.body.len(), 9);
     tasks.wait_on(&id, ACTION, NOW);
@@ -224,6 +231,83 @@ fn tasks_are_bounded_and_only_what_is_over_makes_room() {
 }
 
 #[test]
+fn an_end_that_nobody_read_makes_no_room() {
+    let tasks = Tasks::default();
+    let begin = |now| tasks.begin(&owner("a"), now);
+    let ids: Vec<String> = (0..MAX_OF_ONE).map(|_| begin(NOW).unwrap().id).collect();
+    for id in &ids {
+        tasks.end(id, completed(1), NOW);
+    }
+    let unread = tasks.is_there(&ids[0], &owner("a"), NOW);
+    assert!(unread.is_ok() && begin(NOW).is_none());
+    assert_eq!(how(&tasks, &ids[3]), Some(How::Completed));
+    assert!(begin(NOW).is_some() && begin(NOW).is_none());
+    assert_eq!(tasks.look(&ids[3], &owner("a"), NOW), Err(NoTask));
+    // One that is outdated goes in any case.
+    assert!(begin(UnixMillis(NOW.0 + KEPT_MILLIS + 1)).is_some());
+}
+
+#[test]
+fn requests_and_questions_leave_room_for_ends() {
+    let tasks = Tasks::default();
+    let most = MAX_BYTES_OF_ONE / 4 * 3;
+    let large = |n| tasks.wait(&owner("a"), retained(most - 20), action(n), NOW);
+    let id = large(1).unwrap().id;
+    assert!(large(2).is_none());
+    // The same call again comes in the place of the first.
+    assert_eq!(large(1).unwrap().id, id);
+    let runs = tasks.begin(&owner("a"), NOW).unwrap().id;
+    assert!(tasks.ask(&runs, "one", Bytes::from_static(b"{}"), NOW));
+    let question = Bytes::from(vec![b'x'; 20]);
+    assert!(!tasks.ask(&runs, "two", question, NOW));
+    tasks.end(&runs, completed(MAX_BYTES_OF_ONE / 4), NOW);
+    assert_eq!(how(&tasks, &runs), Some(How::Completed));
+    // What it gives up is not counted against its end.
+    tasks.take_up(&id, &owner("a"), (said(1), token()), NOW);
+    tasks.end(&id, completed(most), NOW);
+    assert_eq!(how(&tasks, &id), Some(How::Completed));
+}
+
+#[test]
+fn a_refusal_is_kept_although_there_is_no_room() {
+    let tasks = Tasks::default();
+    let begin = || tasks.begin(&owner("a"), NOW).unwrap().id;
+    let (first, refused, erred) = (begin(), begin(), begin());
+    tasks.end(&first, completed(MAX_BYTES_OF_ONE), NOW);
+    tasks.end(&refused, failed(), NOW);
+    let over = |id: &str| match tasks.look(id, &owner("a"), NOW).unwrap().state {
+        State::Over(ending) => ending,
+        State::Waits(..) | State::Runs | State::Asks(_) => panic!("not over"),
+    };
+    assert_eq!(over(&refused), failed());
+    // An error of a server's may be large, and then goes; nobody is told that it was carried out well.
+    let large = Ending {
+        how: How::Failed,
+        ..completed(MAX_SMALL_BYTES + 1)
+    };
+    tasks.end(&erred, large, NOW);
+    let sentence = over(&erred).sentence.unwrap();
+    assert!(
+        sentence.contains("an error that is too large"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn approvals_that_were_given_back_are_something_new() {
+    let again = Said {
+        given_back: 1,
+        ..said(3)
+    };
+    let tasks = Tasks::default();
+    let id = waiting(&tasks);
+    tasks.take_up(&id, &owner("a"), (said(3), token()), NOW);
+    tasks.wait_on(&id, ACTION, NOW);
+    let view = tasks.look(&id, &owner("a"), NOW).unwrap();
+    assert_ne!(view.state, State::Waits(ACTION, again));
+}
+
+#[test]
 fn a_result_that_finds_no_room_is_said_to_be_in_the_record() {
     let tasks = Tasks::default();
     let id = tasks.begin(&owner("a"), NOW).unwrap().id;
@@ -237,10 +321,11 @@ fn a_result_that_finds_no_room_is_said_to_be_in_the_record() {
     };
     assert_eq!(ending.how, How::Failed);
     assert_eq!(ending.meta.as_deref(), Some("{\"d\":1}"));
-    // A small one that comes later takes the room of what is over.
+    // A small one that comes later takes the room of what is over and was read.
     let one = |tasks: &Tasks| tasks.begin(&owner("a"), NOW).unwrap().id;
     let (first, second) = (one(&tasks), one(&tasks));
-    tasks.end(&first, completed(MAX_BYTES_OF_ONE - 100), NOW);
+    tasks.end(&first, completed(MAX_BYTES_OF_ONE - 500), NOW);
+    assert_eq!(how(&tasks, &first), Some(How::Completed));
     tasks.end(&second, completed(1000), NOW);
     assert_eq!(how(&tasks, &second), Some(How::Completed));
     assert_eq!(tasks.look(&first, &owner("a"), NOW), Err(NoTask));

@@ -212,16 +212,22 @@ def baseline(package):
     return time.monotonic() - started
 
 
-def run_batch(package, names, timeout):
+def slow_tests():
+    """Names of tests that took long by themselves, as far as runs of woven code timed them."""
+    stored = [json.loads(path.read_text()) for path in sorted((WORK / "reached").glob("*.json"))]
+    return tuple(sorted({name for one in stored for name, seconds, _ in one["tests"] if seconds > SLOW}))
+
+
+def run_batch(package, names, timeout, judges, skipped):
     """Outcomes by name: of all of them, or of those that were reached before it was stopped; and whether it was."""
     out = WORK / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     command = [
         "cargo", "mutants", "--in-place", "--baseline", "skip", "--timeout", str(timeout),
-        "--package", f"countersign-{package}", *[f"--test-package=countersign-{judge}" for judge in judges_of(package)], "--output", str(out), "--colors", "never",
+        "--package", f"countersign-{package}", *[f"--test-package=countersign-{judge}" for judge in judges], "--output", str(out), "--colors", "never",
         "--re", "|".join(f"^{re.escape(name)}$" for name in names),
-        "--", "--locked", "--lib", "--bins", "--tests",
+        "--", "--locked", "--lib", "--bins", "--tests", "--", *[f"--skip={name}" for name in skipped],
     ]  # fmt: skip
     child = subprocess.Popen(command, cwd=TREE / "verifier", env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     stopped = False
@@ -290,19 +296,27 @@ class Package:
             self.state.baseline = [sources, baseline(self.name)]
             self.state.store()
         timeout = max(patience, int(TIMEOUT_FACTOR * self.state.baseline[1]))
-        spent, reached = 0.0, 0
-        while reached < len(names):
-            if time.monotonic() > deadline:
-                return True
-            batch, started = names[reached : reached + BATCH], time.monotonic()
-            found, stopped = run_batch(self.name, batch, timeout)
-            self.state.outcomes |= {self.mutants[name]: outcome for name, outcome in found.items() if name in self.mutants}
-            self.state.store()
-            if stopped:
-                return True
-            spent, reached = spent + time.monotonic() - started, reached + len(batch)
-            left = spent / reached * (len(names) - reached) / 60
-            print(f"{self.name}: {reached} of {len(names)} one by one, {len(self.unexplained())} survive, about {left:.0f} min left", flush=True)
+        # The package's own quick tests first: most are caught there, and nothing above the package has to be built.
+        passes = list(dict.fromkeys([((self.name,), slow_tests()), (judges_of(self.name), ())]))
+        for judges, skipped in passes:
+            spent, reached, missed = 0.0, 0, []
+            while reached < len(names):
+                if time.monotonic() > deadline:
+                    return True
+                batch, started = names[reached : reached + BATCH], time.monotonic()
+                found, stopped = run_batch(self.name, batch, timeout, judges, skipped)
+                # What these tests miss, those of the last pass may still catch.
+                sure = (judges, skipped) == passes[-1]
+                known = {self.mutants[name]: outcome for name, outcome in found.items() if name in self.mutants}
+                self.state.outcomes |= {mutant: outcome for mutant, outcome in known.items() if sure or outcome != "missed"}
+                self.state.store()
+                if stopped:
+                    return True
+                missed += [name for name in batch if found[name] == "missed"]
+                spent, reached = spent + time.monotonic() - started, reached + len(batch)
+                left = spent / reached * (len(names) - reached) / 60
+                print(f"{self.name}: {reached} of {len(names)} one by one, {len(missed)} not caught, about {left:.0f} min left", flush=True)
+            names = missed
         return False
 
     def run_switched(self, names, switches, judge, deadline, patience):

@@ -296,8 +296,8 @@ class Package:
             self.state.baseline = [sources, baseline(self.name)]
             self.state.store()
         timeout = max(patience, int(TIMEOUT_FACTOR * self.state.baseline[1]))
-        # The package's own quick tests first: most are caught there, and nothing above the package has to be built.
-        passes = list(dict.fromkeys([((self.name,), slow_tests()), (judges_of(self.name), ())]))
+        # The package's own tests first, quick ones before others: most are caught there, and nothing above it has to be built.
+        passes = list(dict.fromkeys([((self.name,), slow_tests()), ((self.name,), ()), (judges_of(self.name), ())]))
         for judges, skipped in passes:
             spent, reached, missed = 0.0, 0, []
             while reached < len(names):
@@ -305,7 +305,7 @@ class Package:
                     return True
                 batch, started = names[reached : reached + BATCH], time.monotonic()
                 found, stopped = run_batch(self.name, batch, timeout, judges, skipped)
-                # What these tests miss, those of the last pass may still catch.
+                # What these tests miss, those of a later pass may still catch.
                 sure = (judges, skipped) == passes[-1]
                 known = {self.mutants[name]: outcome for name, outcome in found.items() if name in self.mutants}
                 self.state.outcomes |= {mutant: outcome for mutant, outcome in known.items() if sure or outcome != "missed"}

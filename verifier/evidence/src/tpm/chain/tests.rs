@@ -289,8 +289,10 @@ fn four_issuers_and_as_many_lists_are_read() {
 
 #[test]
 fn an_issuer_that_did_not_or_may_not_issue_is_refused() {
-    let changes: [fn(&mut Draft); 4] = [
+    let changes: [fn(&mut Draft); 5] = [
         |it| it.chain.keys[1] = Key::rsa(Rsa::Tpm),
+        // Whoever has the pinned key's public half can make up a certificate around it.
+        |it| it.chain.root_by = Key::rsa(Rsa::Tpm),
         |it| it.chain.issuer.extensions[0] = Extension::no_issuer(),
         |it| it.chain.leaf.issuer = x509::common_name("other"),
         |it| it.chain.root.extensions[0] = Extension::issuer(Some(0)),

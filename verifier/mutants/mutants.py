@@ -158,7 +158,9 @@ def copy():
     digest = hashlib.sha256()
     for name in sorted(names):
         target, content = TREE / name, (ROOT / name).read_bytes()
-        digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+        # This command is nothing that tests run.
+        if not name.startswith("verifier/mutants/"):
+            digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
         write(target, content)
     return digest.hexdigest()
 
@@ -214,22 +216,19 @@ def baseline(package):
     return time.monotonic() - started
 
 
-def slow_tests():
-    """Names of tests that took long by themselves, as far as runs of woven code timed them."""
-    stored = [json.loads(path.read_text()) for path in sorted((WORK / "reached").glob("*.json"))]
-    return tuple(sorted({name for one in stored for name, seconds, _ in one["tests"] if seconds > SLOW}))
-
-
-def run_batch(package, names, timeout, judges, skipped):
-    """Outcomes by name: of all of them, or of those that were reached before it was stopped; and whether it was."""
+def run_batch(package, names, timeout, judges, tests):
+    """Outcomes by name, by these tests of `judges` or by all: of all mutants, or of those that were reached before it was
+    stopped; and whether it was."""
     out = WORK / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    # It deletes fields of structs whatever `--re` says, so the files are named too.
+    files = sorted({name.split(":")[0] for name in names})
     command = [
         "cargo", "mutants", "--in-place", "--baseline", "skip", "--timeout", str(timeout),
         "--package", f"countersign-{package}", *[f"--test-package=countersign-{judge}" for judge in judges], "--output", str(out), "--colors", "never",
-        "--re", "|".join(f"^{re.escape(name)}$" for name in names),
-        "--", "--locked", "--lib", "--bins", "--tests", "--", *[f"--skip={name}" for name in skipped],
+        *[f"--file={file}" for file in files], "--re", "|".join(f"^{re.escape(name)}$" for name in names),
+        "--", "--locked", "--lib", "--bins", "--tests", "--", *(["--exact", *tests] if tests else []),
     ]  # fmt: skip
     child = subprocess.Popen(command, cwd=TREE / "verifier", env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     stopped = False
@@ -298,28 +297,38 @@ class Package:
             self.state.baseline = [sources, baseline(self.name)]
             self.state.store()
         timeout = max(patience, int(TIMEOUT_FACTOR * self.state.baseline[1]))
-        # The package's own tests first, quick ones before others: most are caught there, and nothing above it has to be built.
-        passes = list(dict.fromkeys([((self.name,), slow_tests()), ((self.name,), ()), (judges_of(self.name), ())]))
-        for judges, skipped in passes:
-            spent, reached, missed = 0.0, 0, []
-            while reached < len(names):
+        # First what caught others of the same file, then the package's own tests, and only then what stands above it.
+        passes = list(dict.fromkeys([((self.name,), True), ((self.name,), False), (judges_of(self.name), False)]))
+        for judges, hinted in passes:
+            reached, missed, started = 0, [], time.monotonic()
+            for batch, tests in self.batches(names, hinted):
                 if time.monotonic() > deadline:
                     return True
-                batch, started = names[reached : reached + BATCH], time.monotonic()
-                found, stopped = run_batch(self.name, batch, timeout, judges, skipped)
+                found, stopped = run_batch(self.name, batch, timeout, judges, tests)
                 # What these tests miss, those of a later pass may still catch.
-                sure = (judges, skipped) == passes[-1]
+                sure = (judges, hinted) == passes[-1]
                 known = {self.mutants[name]: outcome for name, outcome in found.items() if name in self.mutants}
                 self.state.outcomes |= {mutant: outcome for mutant, outcome in known.items() if sure or outcome != "missed"}
                 self.state.store()
                 if stopped:
                     return True
                 missed += [name for name in batch if found[name] == "missed"]
-                spent, reached = spent + time.monotonic() - started, reached + len(batch)
-                left = spent / reached * (len(names) - reached) / 60
+                reached += len(batch)
+                left = (time.monotonic() - started) / reached * (len(names) - reached) / 60
                 print(f"{self.name}: {reached} of {len(names)} one by one, {len(missed)} not caught, about {left:.0f} min left", flush=True)
-            names = missed
+            names = [name for name in names if self.outcome(name) in (None, "missed")]
         return False
+
+    def batches(self, names, hinted):
+        """(names, tests): so many names at a time; or those of a file with the tests that caught others of it, if any did."""
+        files = collections.defaultdict(list)
+        for name in names:
+            files[self.mutants[name].file if hinted else ""].append(name)
+        for file, some in files.items():
+            titles = {title for function, titles in self.caught_by.items() if function.startswith(f"{file}: ") for title in titles}
+            tests = sorted({title.partition(" ")[2] for title in titles}) if hinted else []
+            if tests or not hinted:
+                yield from ((some[at : at + BATCH], tests) for at in range(0, len(some), BATCH))
 
     def run_switched(self, names, switches, judge, deadline, patience):
         """Judges these in woven code; whether it was stopped. Slow tests see only what no quick one has caught."""

@@ -51,6 +51,8 @@ TIMEOUT_FACTOR, SHORTEST_TIMEOUT = 6, 20
 # Seconds between two times that a run of woven code says and stores how far it is.
 STORE_EVERY = 20
 OUTCOMES = ("caught", "timeout", "unviable", "missed")
+# Of a mutant that tests missed, while others may still catch it.
+OPEN = "open"
 PASSED, UNEXPLAINED, NOT_ALL, USAGE = 0, 1, 3, 4
 
 
@@ -156,7 +158,9 @@ def copy():
     digest = hashlib.sha256()
     for name in sorted(names):
         target, content = TREE / name, (ROOT / name).read_bytes()
-        digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+        # This command is nothing that tests run.
+        if not name.startswith("verifier/mutants/"):
+            digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
         write(target, content)
     return digest.hexdigest()
 
@@ -212,16 +216,19 @@ def baseline(package):
     return time.monotonic() - started
 
 
-def run_batch(package, names, timeout):
-    """Outcomes by name: of all of them, or of those that were reached before it was stopped; and whether it was."""
+def run_batch(package, names, timeout, judges, tests):
+    """Outcomes by name, by these tests of `judges` or by all: of all mutants, or of those that were reached before it was
+    stopped; and whether it was."""
     out = WORK / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    # It deletes fields of structs whatever `--re` says, so the files are named too.
+    files = sorted({name.split(":")[0] for name in names})
     command = [
         "cargo", "mutants", "--in-place", "--baseline", "skip", "--timeout", str(timeout),
-        "--package", f"countersign-{package}", *[f"--test-package=countersign-{judge}" for judge in judges_of(package)], "--output", str(out), "--colors", "never",
-        "--re", "|".join(f"^{re.escape(name)}$" for name in names),
-        "--", "--locked", "--lib", "--bins", "--tests",
+        "--package", f"countersign-{package}", *[f"--test-package=countersign-{judge}" for judge in judges], "--output", str(out), "--colors", "never",
+        *[f"--file={file}" for file in files], "--re", "|".join(f"^{re.escape(name)}$" for name in names),
+        "--", "--locked", "--lib", "--bins", "--tests", "--", *(["--exact", *tests] if tests else []),
     ]  # fmt: skip
     child = subprocess.Popen(command, cwd=TREE / "verifier", env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     stopped = False
@@ -290,24 +297,57 @@ class Package:
             self.state.baseline = [sources, baseline(self.name)]
             self.state.store()
         timeout = max(patience, int(TIMEOUT_FACTOR * self.state.baseline[1]))
-        spent, reached = 0.0, 0
-        while reached < len(names):
-            if time.monotonic() > deadline:
-                return True
-            batch, started = names[reached : reached + BATCH], time.monotonic()
-            found, stopped = run_batch(self.name, batch, timeout)
-            self.state.outcomes |= {self.mutants[name]: outcome for name, outcome in found.items() if name in self.mutants}
-            self.state.store()
-            if stopped:
-                return True
-            spent, reached = spent + time.monotonic() - started, reached + len(batch)
-            left = spent / reached * (len(names) - reached) / 60
-            print(f"{self.name}: {reached} of {len(names)} one by one, {len(self.unexplained())} survive, about {left:.0f} min left", flush=True)
+        # First what caught others of the same file, then the package's own tests, and only then what stands above it.
+        passes = list(dict.fromkeys([((self.name,), True), ((self.name,), False), (judges_of(self.name), False)]))
+        for judges, hinted in passes:
+            reached, missed, started = 0, [], time.monotonic()
+            for batch, tests in self.batches(names, hinted):
+                if time.monotonic() > deadline:
+                    return True
+                found, stopped = run_batch(self.name, batch, timeout, judges, tests)
+                # What these tests miss, those of a later pass may still catch.
+                sure = (judges, hinted) == passes[-1]
+                known = {self.mutants[name]: outcome for name, outcome in found.items() if name in self.mutants}
+                self.state.outcomes |= {mutant: outcome for mutant, outcome in known.items() if sure or outcome != "missed"}
+                self.state.store()
+                if stopped:
+                    return True
+                missed += [name for name in batch if found[name] == "missed"]
+                reached += len(batch)
+                left = (time.monotonic() - started) / reached * (len(names) - reached) / 60
+                print(f"{self.name}: {reached} of {len(names)} one by one, {len(missed)} not caught, about {left:.0f} min left", flush=True)
+            names = [name for name in names if self.outcome(name) in (None, "missed")]
         return False
+
+    def batches(self, names, hinted):
+        """(names, tests): so many names at a time; or those of a file with the tests that caught others of it, if any did."""
+        files = collections.defaultdict(list)
+        for name in names:
+            files[self.mutants[name].file if hinted else ""].append(name)
+        for file, some in files.items():
+            titles = {title for function, titles in self.caught_by.items() if function.startswith(f"{file}: ") for title in titles}
+            tests = sorted({title.partition(" ")[2] for title in titles}) if hinted else []
+            if tests or not hinted:
+                yield from ((some[at : at + BATCH], tests) for at in range(0, len(some), BATCH))
 
     def run_switched(self, names, switches, judge, deadline, patience):
         """Judges these in woven code; whether it was stopped. Slow tests see only what no quick one has caught."""
-        tests = judge.tests_of({directory_of(judging) for judging in judges_of(self.name)}, patience)
+        directories = {directory_of(judging) for judging in judges_of(self.name)}
+        # Most are caught by what caught others of their function. Which statements every other test reaches need not be known then.
+        known = judge.known({self.functions[name] for name in names}, directories, patience)
+        print(f"{self.name}: {len(names)} mutants, {len(known)} tests that caught others of their functions", flush=True)
+
+        def likely(name):
+            tests = [test for test in known if test.title in judge.caught_by[self.functions[name]]]
+            outcome = judge.judge(switches[name], tests, patience, self.functions[name])
+            return OPEN if outcome == "missed" else outcome
+
+        if not self.judge_all(names, likely, judge, deadline):
+            return True
+        names = [name for name in names if self.outcome(name) != "caught"]
+        if not names:
+            return False
+        tests = judge.tests_of(directories, patience)
         for slow in (False, True):
             some = [test for test in tests if (test.seconds > SLOW) == slow]
             print(f"{self.name}: {len(names)} mutants, {len(some)} {'slow' if slow else 'quick'} tests", flush=True)
@@ -342,7 +382,8 @@ class Package:
                     if outcome is None:
                         pool.shutdown(cancel_futures=True)
                         return False
-                    self.state.outcomes[self.mutants[judging[done]]] = outcome
+                    if outcome != OPEN:
+                        self.state.outcomes[self.mutants[judging[done]]] = outcome
                     now = time.monotonic()
                     if now - stored > STORE_EVERY or reached == len(names):
                         stored, left = now, (now - started) / reached * (len(names) - reached) / 60

@@ -63,7 +63,8 @@ class Test:
     program: Path
     name: str
     seconds: float
-    reached: frozenset
+    # Nothing while it is not known.
+    reached: frozenset | None
 
     @property
     def title(self):
@@ -318,9 +319,22 @@ class Judge:
         kept.write_text(json.dumps({"digest": digest, "tests": [[t.name, t.seconds, sorted(t.reached)] for t in tests]}))
         return tests
 
+    def known(self, functions, directories, patience):
+        """Tests of the packages in `directories` that caught changes of these functions before, and pass."""
+        titles = sorted({title for function in functions for title in self.caught_by.get(function, ())})
+        programs = [program for program, directory in self.directories.items() if directory in directories]
+        tests = [Test(program, title.partition(" ")[2], 0.0, None) for program in programs for title in titles]
+
+        def passes(test):
+            return self.run(test.program, [test.name], max(patience, 600), {})[0]
+
+        tests = [test for test in tests if test.title in titles]
+        with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
+            return [test for test, passed in zip(tests, pool.map(passes, tests)) if passed]
+
     def judge(self, switch, tests, patience, function):
         """`caught` or `missed`; nothing if it was stopped. A test that does not end has failed."""
-        reaching = [test for test in tests if switch.place in test.reached]
+        reaching = [test for test in tests if test.reached is None or switch.place in test.reached]
         known, recent, about = self.caught_by[function], list(self.recent), stems(function)
         tried = set()
         # What caught others of this function; what caught the neighbours, just before; what is called alike; the rest.

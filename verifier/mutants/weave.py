@@ -20,6 +20,8 @@ BLOCK = re.compile(r"(=>|\||\belse|\bloop)\s*$")
 HEAD = re.compile(r"\s*(\}\s*else\s+)?((if|while)\b(?!\s+let\b[^=]*$)|for\b.*\bin\b)")
 # Functions in which no switch can stand: they run at compile time, or the type of their result is that of one body.
 UNSWITCHABLE = re.compile(r"\bconst\s+(unsafe\s+)?fn\b|->.*\bimpl\b", re.S)
+# A result that is some iterator, and nothing besides: in a box it can be that of any body.
+ITERATOR = re.compile(r"(?<=->)\s*impl\s+(Iterator<[^{};+]*>)\s*$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,30 +143,36 @@ def weave(text, changes):
     for nth, (span, inside) in enumerate(outermost(changes).items()):
         start, end = offset(span[0]), offset(span[1])
         opened = opening(text, start, end)
-        head = re.sub(r"//[^\n]*", "", text[start:opened])
-        if UNSWITCHABLE.search(head):
+        head = text[start:opened]
+        iterator = ITERATOR.search(head)
+        said = re.sub(r"//[^\n]*", "", head[: iterator.start()] if iterator else head)
+        if UNSWITCHABLE.search(said):
             continue
+        before, after = ("::std::boxed::Box::new(", ")") if iterator else ("", "")
+        if iterator:
+            lifetime = "'_" if "&" in said else "'static"
+            head = f"{head[: iterator.start()]} ::std::boxed::Box<dyn {iterator[1]} + {lifetime}> "
         # A change of another file leaves the number of this function, and so what was built of it.
         function = int.from_bytes(hashlib.sha256(f"{inside[0].file} {nth}".encode()).digest()[:6]) << 12
-        emit(text[at:opened])
+        emit(text[at:start] + head)
         first = line
         emit(f"{{ match ::countersign_switch::chosen({function}) {{\n")
         marks = {place: function + nth for nth, place in enumerate(places(text, opened, end)[1:], 1)}
         for number, change in enumerate(inside, 1):
             from_, to = offset(change.span[0]), offset(change.span[1])
-            before = line
-            emit(f"{number} => {text[opened:from_]}{change.replacement}{text[to:end]},\n")
-            regions.append((before, line - 1, [change.name]))
+            top = line
+            emit(f"{number} => {before}{text[opened:from_]}{change.replacement}{text[to:end]}{after},\n")
+            regions.append((top, line - 1, [change.name]))
             # Functions inside this one run also before the statement in whose place they stand.
             own = [mark for (begin, until), mark in marks.items() if change.function == span and begin <= from_ < until]
             switches[change.name] = Switch(function, number, own[-1] if own else function)
-        emit("_ => ")
+        emit(f"_ => {before}")
         copied = opened
         for (begin, _), mark in marks.items():
             emit(f"{text[copied:begin]} ::countersign_switch::reached({mark});")
             copied = begin
         emit(text[copied:end])
-        emit("\n} }")
+        emit(f"{after}\n}} }}")
         regions.append((first, line, [change.name for change in inside]))
         at = end
     emit(text[at:])

@@ -4,9 +4,7 @@
 use countersign_certificates::algorithm::{Hash, Identifier, Key, Scheme};
 use countersign_certificates::der::Reader;
 use countersign_certificates::rsa::RsaKey;
-use countersign_certificates::{
-    Certificate, CertificateError, Crl, MAX_CERTIFICATE_BYTES, MAX_CRL_BYTES,
-};
+use countersign_certificates::{Certificate, CertificateError, Crl};
 use countersign_devices::der;
 use countersign_devices::key::{self, Rsa};
 use countersign_devices::rsa;
@@ -432,9 +430,9 @@ fn the_longest_certificate_is_read_and_no_longer_one() {
         ..issuer(&key, RSA_SCHEME)
     };
     let of = |length| of_length(length, |more| padded(more).sign(&key));
-    assert!(Certificate::parse(&of(MAX_CERTIFICATE_BYTES)).is_ok());
-    for more in [1, 2] {
-        let long = of(MAX_CERTIFICATE_BYTES + more);
+    assert!(Certificate::parse(&of(32_768)).is_ok());
+    for length in [32_769, 32_770] {
+        let long = of(length);
         let found = Certificate::parse(&long).unwrap_err();
         assert!(
             matches!(found, CertificateError::TooLarge { .. }),
@@ -548,9 +546,9 @@ fn the_longest_list_is_read_and_no_longer_one() {
         )
     };
     let of = |length| of_length(length, padded);
-    assert!(Crl::parse(&of(MAX_CRL_BYTES)).is_ok());
-    for more in [1, 2] {
-        let found = Crl::parse(&of(MAX_CRL_BYTES + more)).map(|_| ());
+    assert!(Crl::parse(&of(1_048_576)).is_ok());
+    for length in [1_048_577, 1_048_578] {
+        let found = Crl::parse(&of(length)).map(|_| ());
         assert!(
             matches!(found, Err(CertificateError::TooLarge { .. })),
             "{found:?}"

@@ -115,7 +115,6 @@ impl AzurePolicy {
 #[derive(Debug, Clone)]
 pub struct AzureAppraisal<'a> {
     checks: Vec<Check<AzureCheck>>,
-    report: Option<ParavisorReport<'a>>,
     claims: Option<RuntimeClaims>,
     verified: Option<VerifiedParavisor<'a>>,
 }
@@ -132,12 +131,6 @@ impl<'a> AzureAppraisal<'a> {
     #[must_use]
     pub fn verified(&self) -> Option<&VerifiedParavisor<'a>> {
         self.verified.as_ref()
-    }
-
-    /// The report as it was read, whether or not it holds: for display.
-    #[must_use]
-    pub fn claimed(&self) -> Option<&ParavisorReport<'a>> {
-        self.report.as_ref()
     }
 
     /// The claims as they were read, whether or not they hold: for display.

@@ -195,4 +195,20 @@ mod tests {
         }
         assert_eq!(chains.remembered(), 1 + others.len());
     }
+
+    #[test]
+    fn a_memory_that_is_full_still_verifies() {
+        let mut chains = Chains::new();
+        for number in 0..65_537_u32 {
+            let subject = number.to_be_bytes();
+            let link = Link {
+                subject: &subject,
+                ..LINK
+            };
+            assert_eq!(asked(&mut chains, link, Ok(())), (true, Ok(())));
+        }
+        assert_eq!(chains.remembered(), 65_536);
+        assert_eq!(asked(&mut chains, LINK, Ok(())), (true, Ok(())));
+        assert_eq!(asked(&mut chains, LINK, Err(())), (true, Err(())));
+    }
 }

@@ -42,8 +42,7 @@ pub use policy::{Features, Flag, Flags, Policy, SeptVe};
 pub use quote::{Header, MAX_QUOTE_BYTES};
 pub use roots::{RootDigest, Roots};
 pub use types::{
-    CpuSvn, EnclaveMeasurement, Fmspc, Measurement, PceId, PlatformInstance, Ppid, ReportData,
-    TdId, TeeTcbSvn,
+    CpuSvn, EnclaveMeasurement, Fmspc, Measurement, PceId, Ppid, ReportData, TdId, TeeTcbSvn,
 };
 
 use crate::Moment;

@@ -94,6 +94,15 @@ class Judging(unittest.TestCase):
             self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f")
         self.assertEqual([call.args[1] for call in run.call_args_list], [["two_is_not_smaller_than_one"], ["one_is_smaller_than_two"]])
 
+    def test_what_an_earlier_run_says_caught_others_judges_before_anybody_knows_what_tests_reach(self):
+        self.judge.caught_by["f"] = {"program one_is_smaller_than_two", "gone gone"}
+        with unittest.mock.patch.object(self.judge, "survey", side_effect=AssertionError("it asked")):
+            known = self.judge.known({"f", "g"}, {self.directory}, 20)
+        self.assertEqual([(test.name, test.reached) for test in known], [("one_is_smaller_than_two", None)])
+        self.assertEqual(self.judge.judge(Switch(1, 1, 1), known, 20, "f"), "caught")
+        with unittest.mock.patch.dict(os.environ, COUNTERSIGN_MUTANT="1 1"):
+            self.assertEqual(self.judge.known({"f"}, {self.directory}, 20), [])
+
     def test_a_mutant_that_no_test_notices_is_missed(self):
         self.assertEqual(self.judge.judge(Switch(1, 2, 1), self.tests, 20, "f"), "missed")
 

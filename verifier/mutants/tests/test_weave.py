@@ -32,8 +32,19 @@ const fn fixed() -> u32 {
 fn few() -> impl Iterator<Item = u32> {
     [1, 2].into_iter().map(|n| n * 2)
 }
+fn long<'a>(of: &'a [u32], more: &[u32]) -> impl Iterator<Item = &'a u32> + use<'a> {
+    of.iter().skip(more.len())
+}
+struct Part<'a>(&'a [&'a str]);
+impl<'a> Part<'a> {
+    fn words(&self) -> impl Iterator<Item = &'a str> {
+        let short = |word: &&str| word.len() < 3;
+        self.0.iter().copied().filter(short)
+    }
+}
 fn main() {
     print!("{} {} {} {:?}", all(true, false, false), name("x"), fixed(), few().collect::<Vec<_>>());
+    print!(" {:?} {:?}", long(&[1, 2], &[0]).next(), Part(&["a", "bcd"]).words().collect::<Vec<_>>());
 }
 """
 
@@ -60,10 +71,13 @@ CHANGES = [
     change("minus", "n + 1", "n - 1", "fn inner"),
     change("empty", 'format!("}}{}{}{n}", r#"{""#, inner(odd.len()))', "String::new()", "fn name"),
     change("in a constant function", "1 + 2", "1 * 2", "const fn"),
-    change("of a type without a name", "n * 2", "n + 2", "fn few"),
+    change("plus", "n * 2", "n + 2", "fn few"),
+    change("of a type without a name", "skip(more.len())", "skip(0)", "fn long"),
+    change("none", "let short = |word: &&str| word.len() < 3;\n        self.0.iter().copied().filter(short)", "::std::iter::empty()", "fn words"),
+    change("longer", "len() < 3", "len() > 2", "fn words"),
     change("outside functions", "fixed() -> u32", "fixed() -> u64"),
 ]
-PLAIN = 'false }{"5x 3 [2, 4]'
+PLAIN = 'false }{"5x 3 [2, 4] Some(2) ["a"]'
 
 
 class Weaving(unittest.TestCase):
@@ -76,7 +90,7 @@ class Weaving(unittest.TestCase):
             opening("fn f() { ", 0, 9)
 
     def test_what_no_switch_can_choose_is_left_out(self):
-        self.assertEqual(list(weave(SOURCE, CHANGES).switches), ["or", "true", "minus", "empty"])
+        self.assertEqual(list(weave(SOURCE, CHANGES).switches), ["or", "true", "minus", "empty", "plus", "none", "longer"])
 
     def test_an_error_is_about_the_change_in_whose_copy_it_stands(self):
         woven = weave(SOURCE, CHANGES)
@@ -175,6 +189,9 @@ class Running(unittest.TestCase):
             "true": PLAIN.replace("false", "true"),
             "minus": PLAIN.replace("5x", "3x"),
             "empty": PLAIN.replace('}{"5x', ""),
+            "plus": PLAIN.replace("[2, 4]", "[3, 4]"),
+            "none": PLAIN.replace('["a"]', "[]"),
+            "longer": PLAIN.replace('"a"', '"bcd"'),
         }
         found = {name: self.run_woven(COUNTERSIGN_MUTANT=str(switch)) for name, switch in self.woven.switches.items()}
         self.assertEqual(found, expected)

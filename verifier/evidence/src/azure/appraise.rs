@@ -82,7 +82,6 @@ pub fn appraise_paravisor<'a>(
         });
     AzureAppraisal {
         checks: ledger.0,
-        report,
         claims,
         verified,
     }

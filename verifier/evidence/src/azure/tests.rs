@@ -353,6 +353,8 @@ fn an_attestation_key_of_another_kind_is_refused() {
         ("AQAB", "AAEAAQ"),
         ("AQAB", "AQAB="),
         ("AQAB", "AQEBAQEBAQEB"),
+        // Nine bytes, of which the last eight are 65537.
+        ("AQAB", "AQAAAAAAAQAB"),
         ("\"RSA\"", "\"EC\""),
         ("[\"sign\"]", "[\"sign\",\"verify\"]"),
         ("[\"sign\"]", "[]"),
@@ -498,6 +500,30 @@ fn what_nobody_asks_is_not_checked_and_says_what_was_found() {
         (check.outcome, check.reason.as_str()),
         (Outcome::NotChecked, "nobody asks; secure-boot is false")
     );
+}
+
+#[test]
+fn an_open_policy_asks_nothing_of_how_a_machine_is_set_up() {
+    let report = machine(|it| {
+        it.keys[0] = it.keys[0].replace("sign", "encrypt");
+        it.configure("tpm-persisted", None);
+        it.configure("secure-boot", Some("false"));
+        it.configure("console-enabled", Some("true"));
+    });
+    assert_eq!(
+        failures(&report, &AzurePolicy::open(Hardware::Snp)),
+        [""; 0]
+    );
+}
+
+#[test]
+fn the_page_names_every_check_that_is_a_rule() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/azure.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let line = page.lines().find(|it| it.starts_with("**Rules**")).unwrap();
+    let named: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+    let rules = AzureCheck::ALL.iter().filter(|code| code.is_rule());
+    assert_eq!(named, rules.map(|code| code.as_str()).collect::<Vec<_>>());
 }
 
 #[test]

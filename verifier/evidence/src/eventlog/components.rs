@@ -345,7 +345,7 @@ impl<'a> Reading<'a> {
     fn read_variable(&mut self, event: &Event<'a>, number: usize) -> Result<(), ComponentsError> {
         let variable = parse_variable(event, number, Padding::Never)?;
         let secure_boot = &mut self.secure_boot;
-        let place = match (variable.vendor, ascii(variable.name).as_deref()) {
+        let place = match (variable.vendor, narrow(variable.name).as_deref()) {
             (GLOBAL, Some("SecureBoot")) => {
                 let enabled = match variable.contents {
                     // UEFI 3.3: absent or zero is off.
@@ -554,11 +554,12 @@ fn boot_input(event: &Event<'_>) -> BootInputKind {
     }
 }
 
-fn ascii(utf16: &[u8]) -> Option<String> {
+/// A name of characters below 256; those that are asked for have no others.
+fn narrow(utf16: &[u8]) -> Option<String> {
     utf16
         .chunks(2)
         .map(|pair| match pair {
-            [low, 0] if low.is_ascii() => Some(char::from(*low)),
+            [low, 0] => Some(char::from(*low)),
             _ => None,
         })
         .collect()

@@ -218,7 +218,24 @@ fn no_action_extends_nothing_even_on_a_pcr_that_does_not_exist() {
 #[test]
 fn startup_locality_3_sets_where_pcr_0_starts() {
     let log = Draft::new().event(0, EV_NO_ACTION, b"StartupLocality\0\x03");
-    assert_eq!(EventLog::parse(&log.0).unwrap().pcr(0), starting_at(3));
+    let mut value = [0; 32];
+    value[31] = 3;
+    assert_eq!(EventLog::parse(&log.0).unwrap().pcr(0), value);
+}
+
+#[test]
+fn what_looks_like_a_startup_locality_elsewhere_is_none() {
+    let stated = b"StartupLocality\0\x03";
+    let log = Draft::new()
+        .event(5, EV_NO_ACTION, stated)
+        .event(0, 8, stated);
+    let extended: [u8; 32] = Sha256::new()
+        .chain_update([0; 32])
+        .chain_update([2; 32])
+        .finalize()
+        .into();
+    let read = EventLog::parse(&log.0).unwrap();
+    assert_eq!((read.pcr(0), read.pcr(5)), (extended, [0; 32]));
 }
 
 #[test]
@@ -310,8 +327,28 @@ fn a_bank_of_a_wrong_length_is_refused() {
 }
 
 #[test]
+fn a_bank_that_is_known_has_its_own_length() {
+    for (algorithm, bytes) in [
+        (0x0004, 20),
+        (0x0012, 32),
+        (0x0027, 32),
+        (0x000c, 48),
+        (0x0028, 48),
+        (0x000d, 64),
+        (0x0029, 64),
+    ] {
+        let of = |bytes| Draft::with_banks(&[(0xb, 32), (algorithm, bytes)]);
+        assert!(EventLog::parse(&of(bytes).0).is_ok(), "{algorithm:#06x}");
+        assert_eq!(of(33).refusal(), EventLogError::Banks { algorithm });
+    }
+}
+
+#[test]
 fn more_than_eight_banks_are_refused() {
-    let banks: Vec<(u16, u16)> = (0x100..0x109).map(|algorithm| (algorithm, 1)).collect();
+    let mut banks: Vec<(u16, u16)> = (0x100..0x107).map(|algorithm| (algorithm, 1)).collect();
+    banks.push((0xb, 32));
+    assert!(EventLog::parse(&Draft::with_banks(&banks).0).is_ok());
+    banks.push((0x107, 1));
     let error = FormError::TooLarge {
         field: "numberOfAlgorithms",
         found: 9,

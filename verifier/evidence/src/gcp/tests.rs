@@ -91,6 +91,14 @@ fn every_field_is_read() {
 }
 
 #[test]
+fn a_time_counts_down_to_the_last_nanosecond_of_a_second() {
+    let time = [varint(1, 1_740_000_000), varint(2, 999_999_999)].concat();
+    let endorsement = with(|it| it.timestamp = time).build();
+    let parsed = LaunchEndorsement::parse(&endorsement).unwrap();
+    assert_eq!(parsed.golden.at_ms, 1_740_000_000_999);
+}
+
+#[test]
 fn messages_of_another_form_are_refused() {
     let changes: [fn(&mut Launch); 13] = [
         |it| it.more = varint(9, 1),

@@ -368,6 +368,21 @@ fn without_expected_report_data_nothing_is_verified() {
 }
 
 #[test]
+fn an_open_policy_names_no_report_data_and_nothing_else_that_is_refused() {
+    let draft = Draft::new(fake::Product::Milan, Kind::Vcek).with(|d| {
+        d.crl = None;
+        d.report.vmpl = 3;
+        d.report.platform_info = 0;
+        d.report.report_data = [0; 64];
+    });
+    let appraisal = appraise(&draft, &Policy::open(), &roots(Product::Milan));
+    assert_eq!(codes(&appraisal), [""; 0]);
+    let (outcome, _) = reason(&appraisal, SnpCheck::ReportData);
+    assert_eq!(outcome, Outcome::NotChecked);
+    assert_eq!(appraisal.verified(), None);
+}
+
+#[test]
 fn the_pinned_roots_are_the_keys_of_amds_certificates_and_of_no_test() {
     let certificate = |name: &str| match name {
         "milan" => include_bytes!("../../vectors/snp/roots/milan-ark.der").as_slice(),

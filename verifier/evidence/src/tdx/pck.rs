@@ -10,7 +10,7 @@ use core::fmt;
 use countersign_certificates::der::{self, DerError, Reader};
 use thiserror::Error;
 
-use super::types::{CpuSvn, Fmspc, PceId, PlatformInstance, Ppid};
+use super::types::{CpuSvn, Fmspc, PceId, Ppid};
 
 /// 1.2.840.113741.1.13.1
 pub(super) const OID: &[u8] = b"\x2a\x86\x48\x86\xf8\x4d\x01\x0d\x01";
@@ -24,8 +24,6 @@ pub struct PckExtension {
     cpu_svn: CpuSvn,
     pce_id: PceId,
     fmspc: Fmspc,
-    sgx_type: u64,
-    instance: Option<PlatformInstance>,
     flags: PlatformFlags,
 }
 
@@ -84,16 +82,12 @@ impl PckExtension {
         let pce_id = PceId(octets(&mut element(&mut r, &[3], "PCEID")?, "PCEID")?);
         let fmspc = Fmspc(octets(&mut element(&mut r, &[4], "FMSPC")?, "FMSPC")?);
         let mut kind = element(&mut r, &[5], "SGX type")?;
-        let sgx_type = der::number(kind.expect(ENUMERATED, "SGX type")?, "SGX type")?;
+        der::number(kind.expect(ENUMERATED, "SGX type")?, "SGX type")?;
         kind.end("SGX type")?;
-        let mut instance = None;
         let mut flags = PlatformFlags::default();
         if !r.is_empty() {
             let name = "platform instance";
-            instance = Some(PlatformInstance(octets(
-                &mut element(&mut r, &[6], name)?,
-                name,
-            )?));
+            octets::<16>(&mut element(&mut r, &[6], name)?, name)?;
             let mut inside = element(&mut r, &[7], "configuration")?;
             flags = configuration(&mut inside)?;
         }
@@ -105,8 +99,6 @@ impl PckExtension {
             cpu_svn,
             pce_id,
             fmspc,
-            sgx_type,
-            instance,
             flags,
         })
     }
@@ -145,18 +137,6 @@ impl PckExtension {
     #[must_use]
     pub fn fmspc(&self) -> Fmspc {
         self.fmspc
-    }
-
-    /// 0 standard, 1 scalable, 2 scalable with integrity.
-    #[must_use]
-    pub fn sgx_type(&self) -> u64 {
-        self.sgx_type
-    }
-
-    /// Which platform, as it was registered.
-    #[must_use]
-    pub fn instance(&self) -> Option<PlatformInstance> {
-        self.instance
     }
 
     /// How it is configured.

@@ -47,8 +47,6 @@ bytes! {
     PceId[2],
     /// Which platform: the same as long as its root keys are.
     Ppid[16],
-    /// Which platform, as its owner registered it.
-    PlatformInstance[16],
     /// Which trust domain: made at random at each launch.
     TdId[32],
 }

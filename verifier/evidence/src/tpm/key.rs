@@ -40,7 +40,6 @@ pub struct TpmKey {
     plain: PlainKey,
     hash: Hash,
     attributes: u32,
-    auth_policy: Vec<u8>,
     name: KeyName,
 }
 
@@ -409,7 +408,8 @@ impl TpmKey {
             }
         };
         let attributes = reader.u32("objectAttributes")?;
-        let auth_policy = reader.sized(64, "authPolicy")?.to_vec();
+        // Who may use a key does not change what its signature means; the name covers it.
+        reader.sized(64, "authPolicy")?;
         // A restricted key has a scheme, and a signing key no cipher.
         reader.expect_u16(ALG_NULL, "symmetric")?;
         let (plain, hash) = match kind {
@@ -422,7 +422,6 @@ impl TpmKey {
             plain,
             hash,
             attributes,
-            auth_policy,
             name: KeyName::of(name_algorithm, [bytes, &[]]),
         })
     }
@@ -437,12 +436,6 @@ impl TpmKey {
     #[must_use]
     pub fn attributes(&self) -> u32 {
         self.attributes
-    }
-
-    /// The policy under which the key may be used; empty if none.
-    #[must_use]
-    pub fn auth_policy(&self) -> &[u8] {
-        &self.auth_policy
     }
 
     /// Its name.

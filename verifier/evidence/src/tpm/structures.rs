@@ -181,9 +181,7 @@ impl<'a> Head<'a> {
             firmware_version: reader.u64("firmwareVersion")?,
         };
         // TPMI_YES_NO has two values.
-        if head.safe > 1 {
-            expect("clockInfo.safe", head.safe.into(), 1)?;
-        }
+        expect("clockInfo.safe", head.safe.into(), head.safe.min(1).into())?;
         Ok(head)
     }
 }

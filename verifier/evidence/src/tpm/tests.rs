@@ -327,6 +327,26 @@ fn what_cannot_run_is_not_checked_and_says_why() {
 }
 
 #[test]
+fn evidence_holds_without_a_voucher_a_floor_and_a_log_and_without_nothing_else() {
+    let expected = Expected {
+        firmware_floor: None,
+        ..expected()
+    };
+    let appraisal = Draft::good().build().appraise(&expected);
+    assert!(appraisal.verified().is_some());
+    let skipped = appraisal
+        .checks()
+        .iter()
+        .filter(|check| check.outcome == Outcome::NotChecked)
+        .map(|check| check.code);
+    let optional = TpmCheck::ALL.iter().filter(|code| code.is_optional());
+    assert_eq!(
+        skipped.collect::<Vec<_>>(),
+        optional.copied().collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn a_software_profile_is_software_however_good() {
     let expected = Expected {
         profile: TpmProfile::Swtpm,

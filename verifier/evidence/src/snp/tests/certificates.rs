@@ -81,6 +81,9 @@ fn a_hosts_table_is_read_in_either_order_of_an_identifiers_bytes() {
         let bytes = host_table(&built, order);
         let table = CertificateTable::parse(&bytes).unwrap();
         assert_eq!(table.count(), 4);
+        let contents: Vec<&[u8]> = table.contents().collect();
+        let crl = built.crl.as_ref().unwrap();
+        assert_eq!(contents, [&built.key, &built.issuer, &built.root, crl]);
         let certificates = SnpCertificates::from_table(&table, &[]).unwrap();
         let evidence = certificates.beside(&built.report);
         let policy = full_policy(Product::Milan);

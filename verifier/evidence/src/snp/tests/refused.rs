@@ -606,7 +606,14 @@ fn a_chip_that_the_policy_does_not_accept() {
     assert_eq!(only(vec![other, chip]), [""; 0]);
     assert_eq!(only(vec![other]), expected);
     assert_eq!(only(vec![]), expected);
-    assert_eq!(refused_by(|p| p.denied_chips = vec![other]), [""; 0]);
+    let policy = Policy {
+        denied_chips: vec![other],
+        ..full_policy(Product::Milan)
+    };
+    let draft = Draft::new(fake::Product::Milan, Kind::Vcek);
+    let appraisal = appraise(&draft, &policy, &roots(Product::Milan));
+    let (outcome, why) = reason(&appraisal, SnpCheck::ChipAccepted);
+    assert_eq!((outcome, why), (Outcome::Pass, &*format!("chip {chip}")));
     assert_eq!(refused_by(|p| p.denied_chips = vec![other, chip]), expected);
     let both = refused_by(|p| {
         of_milan(p).chips = Some(vec![chip]);

@@ -104,6 +104,18 @@ fn answers_of_the_service_are_read_with_lists_of_either_form() {
 }
 
 #[test]
+fn collateral_says_which_platforms_it_is_about() {
+    let good = collateral(&fake::Collateral::default());
+    let fmspc = good.fmspc().map(|it| it.to_string());
+    assert_eq!(fmspc.as_deref(), Some("b0c06f000000"));
+    let other = Collateral {
+        tcb_info: good.qe_identity.clone(),
+        ..good
+    };
+    assert_eq!(other.fmspc(), None);
+}
+
+#[test]
 fn answers_that_are_none_are_refused() {
     let good = collateral(&fake::Collateral::default());
     let (tcb_info, qe_identity) = answers();
@@ -175,6 +187,29 @@ fn answers_that_are_none_are_refused() {
             ..answers
         }),
         CollateralError::TooLong { what, found }
+    );
+    // One that is not too long is read, and is no list.
+    let longest = Collateral::from_pcs(PcsAnswers {
+        root_crl: &long[1..],
+        ..answers
+    });
+    assert_eq!(longest.map(|it| it.root_crl.len()), Ok(found - 1));
+}
+
+#[test]
+fn a_quote_has_a_limit_of_bytes() {
+    let mut case = Case::good();
+    let of = |case: &Case| {
+        let appraisal = case.appraise();
+        reason(&appraisal, TdxCheck::QuoteHeader).to_owned()
+    };
+    case.quote.resize(65_537, 0);
+    assert_eq!(of(&case), "length of the quote is 65537, limit is 65536");
+    case.quote.pop();
+    assert!(case.appraise().claimed().is_some());
+    assert_eq!(
+        outcome(&case.appraise(), TdxCheck::QuoteHeader),
+        Outcome::Pass
     );
 }
 

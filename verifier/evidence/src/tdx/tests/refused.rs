@@ -706,6 +706,52 @@ fn collateral_is_current_until_the_first_of_its_parts_is_not() {
 }
 
 #[test]
+fn a_certificate_is_valid_in_its_first_second_and_until_its_last_is_over() {
+    let first = Case::intel(|intel| intel.pck.not_before = fake::NOW);
+    assert!(first.appraise().verified().is_some());
+    let mut last = Case::intel(|intel| intel.pck.not_after = fake::NOW);
+    last.at = Moment(fake::NOW + 999);
+    assert!(last.appraise().verified().is_some());
+    last.at = Moment(fake::NOW + 1000);
+    assert_eq!(failed(&last.appraise()), ["tdx.pck.validity"]);
+}
+
+#[test]
+fn an_open_policy_asks_for_nothing_that_an_auditor_may_see_either_way() {
+    let open = |policy: &mut Policy| {
+        *policy = Policy {
+            report_data: Some(ReportData([0xd0; 64])),
+            ..Policy::open()
+        }
+    };
+    let other = |td: &mut fake::Td| {
+        // Every feature, and faults that the host provokes are not fatal.
+        td.attributes = 1 << 27 | 1 << 30 | 1 << 31 | 1 << 63;
+        (td.mrconfigid, td.mrowner, td.mrownerconfig) = ([1; 48], [2; 48], [3; 48]);
+    };
+    let flagged = fake::Pck {
+        flags: Some([true; 3]),
+        ..fake::Pck::default()
+    };
+    let case = Case::quote(|quote| {
+        other(&mut quote.td);
+        quote.chain = fake::Intel::with(&flagged).pck_chain();
+    });
+    let appraisal = case.asking(open).appraise();
+    assert_eq!(failed(&appraisal), [""; 0], "{}", print(&appraisal));
+    assert!(appraisal.verified().is_some());
+    for status in TcbStatus::ALL {
+        assert_eq!(
+            Policy::open().statuses.contains(status),
+            *status != TcbStatus::Revoked
+        );
+    }
+    let over_nothing = Case::policy(|policy| *policy = Policy::open()).appraise();
+    assert_eq!(failed(&over_nothing), [""; 0]);
+    assert!(over_nothing.verified().is_none());
+}
+
+#[test]
 fn features_that_the_policy_names_are_accepted() {
     for (bit, feature) in [
         (27, Features::Lass),

@@ -274,9 +274,25 @@ fn malformed_and_too_many_certificates_are_refused() {
 }
 
 #[test]
+fn four_issuers_and_as_many_lists_are_read() {
+    let draft = Draft::good();
+    let roots = draft.roots(AkRootKind::Google);
+    let mut bytes = draft.build();
+    bytes.lists.extend(draft.build().lists);
+    let appraisal = appraise(&bytes, &AkPolicy::strict(), &roots, AT);
+    assert_eq!(codes(&appraisal), [""; 0]);
+    // Two of them issued nothing of the chain, which is another check's to say.
+    bytes.issuers.extend(draft.build().issuers);
+    let appraisal = appraise(&bytes, &AkPolicy::strict(), &roots, AT);
+    assert!(!codes(&appraisal).contains(&"tpm.chain.structure"));
+}
+
+#[test]
 fn an_issuer_that_did_not_or_may_not_issue_is_refused() {
-    let changes: [fn(&mut Draft); 4] = [
+    let changes: [fn(&mut Draft); 5] = [
         |it| it.chain.keys[1] = Key::rsa(Rsa::Tpm),
+        // Whoever has the pinned key's public half can make up a certificate around it.
+        |it| it.chain.root_by = Key::rsa(Rsa::Tpm),
         |it| it.chain.issuer.extensions[0] = Extension::no_issuer(),
         |it| it.chain.leaf.issuer = x509::common_name("other"),
         |it| it.chain.root.extensions[0] = Extension::issuer(Some(0)),
@@ -362,6 +378,10 @@ fn a_list_that_nobody_asks_for_still_says_what_it_says() {
     let appraisal = appraise(&silent, &any, &roots, AT);
     assert_eq!(codes(&appraisal), [""; 0]);
     assert!(appraisal.verified().is_some());
+    // Of no lists nobody can say that they name no certificate.
+    let of_lists = |it: &&Check<AkCheck>| it.code == AkCheck::Revocation;
+    let check = appraisal.checks().iter().find(of_lists).unwrap();
+    assert_eq!(check.outcome, Outcome::NotChecked);
 }
 
 #[test]

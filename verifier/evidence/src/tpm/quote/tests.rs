@@ -437,6 +437,30 @@ fn other_banks_or_selections_are_refused() {
 }
 
 #[test]
+fn sixteen_selections_are_read_and_no_more() {
+    for (count, code) in [(16, "tpm.quote.selection"), (17, "tpm.quote.structure")] {
+        let banks = vec![(4, [0x91, 0, 1].as_slice()); count];
+        let draft = Draft::with(|it| it.statement.attested = selected(&banks, &[0; 32]));
+        assert_eq!(failures(&draft)[0], code);
+    }
+}
+
+#[test]
+fn a_bare_key_of_each_kind_is_known_by_the_name_of_its_signer() {
+    for key in [Key::rsa(Rsa::Tpm), Key::p256(3), Key::p384(3)] {
+        let plain = PlainKey::spki(&key.spki()).unwrap();
+        for attributes in [AK_ATTRIBUTES, 0x0005_0072] {
+            let mut public = Public::of(&key, attributes);
+            (public.name_algorithm, public.hash) = (0xb, 0xb);
+            let found = plain.identify(&public.qualified_name(ENDORSEMENT));
+            assert_eq!(found.map(|it| it.name()), Some(name_of(&public)));
+        }
+        let other = Public::of(&Key::p256(9), AK_ATTRIBUTES);
+        assert!(plain.identify(&other.qualified_name(ENDORSEMENT)).is_none());
+    }
+}
+
+#[test]
 fn values_that_are_not_the_quoted_ones_are_refused() {
     type Change = fn(&mut Vec<(u8, [u8; 32])>);
     let changes: [Change; 6] = [

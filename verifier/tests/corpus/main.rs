@@ -112,8 +112,8 @@ struct InParts<'a>(&'a [u8], usize);
 
 impl Read for InParts<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let most = buffer.len().min(self.1);
-        self.0.read(&mut buffer[..most])
+        let part = u64::try_from(self.1).unwrap();
+        self.0.by_ref().take(part).read(buffer)
     }
 }
 

@@ -215,11 +215,11 @@ pub enum ExportError {
         /// Where it ends.
         offset: u64,
     },
-    /// Bytes follow the trailer.
-    #[error("{count} bytes follow the trailer")]
+    /// Bytes follow the trailer. How many is not said: it would depend on how many had been read.
+    #[error("bytes follow the trailer, which ends at byte {offset}")]
     Trailing {
-        /// How many.
-        count: u64,
+        /// Where the trailer ends.
+        offset: u64,
     },
 }
 
@@ -396,9 +396,12 @@ impl Framer {
             self.state = FramerState::Items;
         }
         if matches!(self.state, FramerState::Ended { .. }) {
-            return match u64::try_from(self.rest().len()).unwrap_or(u64::MAX) {
-                0 => Ok(None),
-                count => Err(ExportError::Trailing { count }),
+            return if self.rest().is_empty() {
+                Ok(None)
+            } else {
+                Err(ExportError::Trailing {
+                    offset: self.offset,
+                })
             };
         }
         let Some((kind, content, length)) = self.cut()? else {

@@ -14,6 +14,7 @@ use countersign_verify::text::{Detail, is_hostile, neutralize, render};
 use countersign_verify::trust::{Reference, Trust};
 use countersign_verify::{Options, receipts, verify};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -61,6 +62,11 @@ fn comes_out_as_the_index_says(name: &str) {
 }
 
 fn report(case: &CaseEntry, threads: usize) -> Report {
+    let export = embedded(&case.export).unwrap();
+    report_of(case, threads, export.as_slice())
+}
+
+fn report_of(case: &CaseEntry, threads: usize, export: impl Read) -> Report {
     let trust = Trust::parse(&embedded(&case.trust).unwrap()).unwrap();
     let reference = case
         .reference
@@ -81,8 +87,7 @@ fn report(case: &CaseEntry, threads: usize) -> Report {
         threads,
         ..Options::default()
     };
-    let export = embedded(&case.export).unwrap();
-    verify(export.as_slice(), &trust, &options, UnixMillis(case.now))
+    verify(export, &trust, &options, UnixMillis(case.now))
 }
 
 fn no_case_is_printed_with_what_could_mislead_a_terminal(report: &Report) {
@@ -99,6 +104,25 @@ fn no_case_is_printed_with_what_could_mislead_a_terminal(report: &Report) {
 fn no_case_depends_on_the_number_of_threads() {
     for case in &INDEX.cases {
         assert_eq!(report(case, 1), report(case, 3), "{}", case.name);
+    }
+}
+
+/// Gives so many bytes at a time, as a pipe may.
+struct InParts<'a>(&'a [u8], usize);
+
+impl Read for InParts<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let part = u64::try_from(self.1).unwrap();
+        self.0.by_ref().take(part).read(buffer)
+    }
+}
+
+#[test]
+fn no_case_depends_on_the_parts_in_which_it_is_read() {
+    for case in &INDEX.cases {
+        let export = embedded(&case.export).unwrap();
+        let found = report_of(case, 1, InParts(&export, 61));
+        assert_eq!(report(case, 1), found, "{}", case.name);
     }
 }
 

@@ -138,12 +138,13 @@ fn an_export_that_ends_early_is_named_truncated() {
 }
 
 #[test]
-fn bytes_after_the_trailer_are_counted() {
-    let export = [example().export, vec![1, 2, 3]].concat();
-    assert_eq!(
-        read(&export).unwrap_err(),
-        ExportError::Trailing { count: 3 }
-    );
+fn bytes_after_the_trailer_are_refused_from_where_it_ends() {
+    let export = example().export;
+    let offset = export.len() as u64;
+    for count in 1..4 {
+        let export = [export.clone(), vec![0; count]].concat();
+        assert_eq!(read(&export).unwrap_err(), ExportError::Trailing { offset });
+    }
 }
 
 #[test]

@@ -462,16 +462,21 @@ fn an_address_that_keeps_sending_what_nobody_knows_waits_and_known_callers_do_no
     let mut known = anew(&gateway);
     assert_eq!(call(&mut known), 200);
     let mut stranger = gateway.stranger().over_tls(protected.ca.client());
-    let told: Vec<u16> = (0..1500).map(|_| call(&mut stranger)).collect();
-    let heard = told.iter().filter(|status| **status == 401).count();
-    assert!(told.iter().all(|status| [401, 429].contains(status)));
-    assert!((1000..1400).contains(&heard), "{heard} were looked at");
+    // How many are looked at before one is not; a machine that takes longer than 50 ms for each would look at all of them.
+    let looks = |stranger: &mut Client| {
+        (0..20_000u64).find(|_| match call(stranger) {
+            401 => false,
+            429 => true,
+            other => panic!("it is answered with {other}"),
+        })
+    };
+    let first = looks(&mut stranger).unwrap();
+    assert!(first >= 1000, "only {first} were looked at");
     // From the same address: on a connection of its own since before; at a door that anybody may use; to stop calls.
     assert_eq!(call(&mut known), 200);
+    let again = looks(&mut stranger).unwrap();
+    let told = first + again + 2;
     let mut at = |method, path| stranger.request(method, path, &[], b"").unwrap();
-    let refused = at("GET", "/v1/tools?capability=effects.append");
-    assert_eq!(refused.status, 429);
-    assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(at("GET", "/healthz").status, 200);
     assert_eq!(at("GET", "/v1/stops").status, 401);
     // Whoever comes anew waits as long as it is told, and is heard.
@@ -489,5 +494,5 @@ fn an_address_that_keeps_sending_what_nobody_knows_waits_and_known_callers_do_no
             counted += event.count;
         }
     }
-    assert_eq!(counted, 1502);
+    assert_eq!(counted, told + 1);
 }

@@ -4,6 +4,7 @@ In: what `run` installed, the built programs. Out: one line a client; exit code 
 but what it has to be told, or if the log does not verify afterwards.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -37,6 +39,9 @@ PROGRAMS = {
 }
 # The Inspector's command line: one program a call.
 ERAS = {"inspector-legacy": "legacy", "inspector-modern": "modern"}
+# Whose client declares the extension for tasks, and then asks until people have answered: there is nothing to send again.
+TAKES_TASKS = {"inspector-modern"}
+A_TASK = "a task, which the client follows until it is over"
 
 
 def sentence(code: str) -> str:
@@ -45,13 +50,13 @@ def sentence(code: str) -> str:
     return page.split(f"### `{code}`")[1].split("> ", 1)[1].split("\n", 1)[0]
 
 
-def expected() -> dict:
-    """What each client has to be told, whatever it is made with."""
+def expected(name: str) -> dict:
+    """What a client has to be told, whatever it is made with."""
     return {
         "list": ["delete_note", "read_note"],
         "call": "ship on Friday",
         "refused": sentence("policy_denied"),
-        "halted": sentence("approval_required"),
+        "halted": A_TASK if name in TAKES_TASKS else sentence("approval_required"),
         "resumed": "deleted draft",
     }
 
@@ -110,10 +115,24 @@ def run_inspector(era: str, url: str, token: str, machine: Machine) -> dict:
     told = {"list": sorted(tool["name"] for tool in ask("--method", "tools/list")["tools"])}
     told["call"] = call("read_note", "plan")
     told["refused"] = call("read_note", "salaries")
+    if f"inspector-{era}" in TAKES_TASKS:
+        return told | as_task(lambda: call("delete_note", "draft"), machine)
     told["halted"] = call("delete_note", "draft")
     approve(machine)
     told["resumed"] = call("delete_note", "draft")
     return told
+
+
+def as_task(call, machine: Machine) -> dict:
+    """Says yes while the client waits, which then goes on by itself."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        going = pool.submit(call)
+        while not going.done() and not machine.waiting():
+            time.sleep(0.2)
+        halted = "the client gave up" if going.done() else A_TASK
+        if not going.done():
+            approve(machine)
+        return {"halted": halted, "resumed": going.result()}
 
 
 def main() -> None:
@@ -122,7 +141,7 @@ def main() -> None:
     modes = {"read_note": "read_only", "delete_note": "destructive", "burn_archive": "destructive"}
     notes = Upstream("notes", pin.listed_by(list(map(str, server))), command=server, modes=modes)
     chosen = sys.argv[1:] or [*PROGRAMS, *ERAS]
-    children, fine, wanted = Children(), True, expected()
+    children, fine = Children(), True
     with tempfile.TemporaryDirectory(prefix="countersign-") as directory:
         path = pathlib.Path(directory)
         policies = (HERE / "policies.cedar").read_text(encoding="utf-8")
@@ -138,6 +157,7 @@ def main() -> None:
             except Exception as error:
                 told, fine = {}, False
                 print(f"FAILED  {name}: {error}")
+            wanted = expected(name)
             if told and told != wanted:
                 fine = False
                 wrong = [step for step in wanted if told.get(step) != wanted[step]]

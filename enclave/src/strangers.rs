@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Looks in a row that an address has: clients start without a token and look for one, and many start together.
 const AT_ONCE: u64 = 1000;
-/// Microseconds after which one more costs nothing: twenty a second take a processor a few thousandths of its time.
+/// Microseconds after which one more costs nothing: twenty a second, at some 50 µs each, take a processor a thousandth of its time.
 const EACH: u64 = 50_000;
 /// Addresses that are remembered. The rest wait together.
 const MAX_SOURCES: usize = 16_384;

@@ -285,8 +285,8 @@ struct Identity {
     inode: u64,
 }
 
-/// Asks for nothing else: whoever asks when a file was last written has the next write note the time at once, and the flush
-/// after it write that down as well, which takes half as long again where the file system has no journal of its own.
+/// Asks for nothing else: where somebody asks when a file was last written, the next write notes the time, and where the file
+/// system has no journal the flush after it writes that down as well (`docs/decisions/0050-who-commits.md`).
 fn identity(path: &Path) -> Result<Identity, Fault> {
     match statx(CWD, path, AtFlags::empty(), StatxFlags::INO) {
         Ok(found) => Ok(Identity {

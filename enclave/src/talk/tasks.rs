@@ -9,11 +9,14 @@
 //!
 //! SPEC: extension `io.modelcontextprotocol/tasks`, 2026-07-28.
 
+mod room;
+
 use super::Principal;
 use super::running::Token;
 use bytes::Bytes;
 use countersign_gateway::approval::WAIT_MILLIS;
 use countersign_record::digest::{ActionDigest, UnixMillis};
+use room::{More, Room, forget_oldest, room, theirs};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,12 +24,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const MAX_TASKS: usize = 4096;
 /// Most tasks of one principal.
 const MAX_OF_ONE: usize = 64;
-/// Most bytes of requests, questions and answers that are kept (256 MiB).
-const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// Most of them for one principal (32 MiB): an answer has at most 4.
-const MAX_BYTES_OF_ONE: usize = 32 * 1024 * 1024;
-/// Of these, what requests and questions leave to ends, as a part of it: one quarter.
-const FOR_ENDS: usize = 4;
 /// Longest refusal or error that is kept although there is no room, in bytes (64 KiB): 4 MiB for the tasks of one
 /// principal. Ours are far shorter; a server's may not be.
 const MAX_SMALL_BYTES: usize = 64 * 1024;
@@ -468,70 +465,6 @@ fn add(
     let view = task.view(&id);
     tasks.insert(id, task);
     Some(view)
-}
-
-fn theirs<'t>(
-    tasks: &'t HashMap<String, Task>,
-    of: &Principal,
-) -> impl Iterator<Item = (&'t String, &'t Task)> {
-    tasks.iter().filter(move |(_, t)| t.owner.of == *of)
-}
-
-/// Makes room among a principal's own: the oldest end goes that was read. `None` if there is none: who has not read
-/// what a call came to might send it again.
-fn forget_oldest(tasks: &mut HashMap<String, Task>, of: &Principal) -> Option<()> {
-    let over = theirs(tasks, of).filter(|(_, t)| t.read == Read::Yes);
-    let oldest = over.min_by_key(|(_, t)| t.updated)?.0.clone();
-    tasks.remove(&oldest).map(drop)
-}
-
-/// Whether something fits beside what is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    Is,
-    IsNot,
-}
-
-/// What wants room, in bytes.
-#[derive(Debug, Clone, Copy)]
-enum More {
-    /// A request, or a question.
-    Begun(usize),
-    /// An end, for which the others leave some.
-    Ended(usize),
-}
-
-/// Whether there is room for more; what `instead_of` has now is given up for it.
-fn room(
-    tasks: &mut HashMap<String, Task>,
-    of: &Principal,
-    instead_of: Option<&str>,
-    more: More,
-) -> Room {
-    let (more, left) = match more {
-        More::Begun(bytes) => (bytes, FOR_ENDS.saturating_sub(1)),
-        More::Ended(bytes) => (bytes, FOR_ENDS),
-    };
-    let most = |bytes: usize| (bytes / FOR_ENDS).saturating_mul(left);
-    loop {
-        let (mut own, mut all) = (more, more);
-        let others = tasks
-            .iter()
-            .filter(|(id, _)| Some(id.as_str()) != instead_of);
-        for (_, task) in others {
-            let bytes = task.stage.bytes();
-            all = all.saturating_add(bytes);
-            if task.owner.of == *of {
-                own = own.saturating_add(bytes);
-            }
-        }
-        if own <= most(MAX_BYTES_OF_ONE) && all <= most(MAX_BYTES) {
-            return Room::Is;
-        }
-        if forget_oldest(tasks, of).is_none() {
-            return Room::IsNot;
-        }
-    }
 }
 
 impl Stage {

@@ -177,6 +177,19 @@ fn strangers_are_refused_counted_in_one_event_and_leave_nothing_else() {
 }
 
 #[test]
+fn within_the_machine_no_number_of_strangers_makes_anybody_wait() {
+    let (_machine, gateway) = started();
+    let mut stranger = gateway.stranger();
+    let mut statuses = (0..1200).map(|_| {
+        let answer = stranger.call("effects.append", json!({ "line": "x" }));
+        answer.unwrap().status
+    });
+    assert!(statuses.all(|status| status == 401));
+    let known = gateway.alpha().call("effects.read", json!({ "line": "x" }));
+    assert!(known.unwrap().is_ok());
+}
+
+#[test]
 fn a_signed_request_is_taken_once_and_only_as_it_was_signed() {
     let (machine, gateway) = started();
     let key = machine.site().signing_key(BETA_KEY);

@@ -477,8 +477,18 @@ fn an_address_that_keeps_sending_what_nobody_knows_waits_and_known_callers_do_no
     let again = looks(&mut stranger).unwrap();
     let told = first + again + 2;
     let mut at = |method, path| stranger.request(method, path, &[], b"").unwrap();
+    // Each is let in after 50 ms, whatever this one is told.
+    let mut refused = at("GET", "/v1/tools");
+    let mut told = told + 1;
+    while refused.status != 429 {
+        refused = at("GET", "/v1/tools");
+        told += 1;
+    }
+    assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(at("GET", "/healthz").status, 200);
-    assert_eq!(at("GET", "/v1/stops").status, 401);
+    for in_need in ["/v1/stops", "/v1/approvals"] {
+        assert_eq!(at("GET", in_need).status, 401);
+    }
     // Whoever comes anew waits as long as it is told, and is heard.
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(call(&mut anew(&gateway)), 200);
@@ -494,5 +504,5 @@ fn an_address_that_keeps_sending_what_nobody_knows_waits_and_known_callers_do_no
             counted += event.count;
         }
     }
-    assert_eq!(counted, told + 1);
+    assert_eq!(counted, told + 2);
 }

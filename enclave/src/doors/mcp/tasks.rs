@@ -148,9 +148,8 @@ fn look(
     match heard(gateway, &action, tried) {
         Word::None => return Ok(view),
         // Another poll may have taken the call up since the look; then that is what used the approvals.
-        Word::Gone => gateway.tasks.end_waiting(id, action, gone(GONE), now),
-        // A token bound to a key is shown with DPoP or under a signature: one principal may have called in the one way
-        // and poll in the other, which proves no call.
+        Word::Gone => gateway.tasks.end_waiting(id, action, failed(GONE), now),
+        // An agent calls in one way, and who signs gets no such task. If that ever changes: a signed poll proves no call.
         Word::New(_) if recognized.who().proof.is_some() => return Err(Unseen::Signed),
         Word::New(said) => go_on(gateway, recognized, (owner, id), (action, said)),
     }
@@ -179,8 +178,8 @@ fn heard(gateway: &Gateway, action: &ActionDigest, tried: Said) -> Word {
     }
 }
 
-/// The end of a task that waits for nothing any more.
-fn gone(sentence: &str) -> Ending {
+/// The end of a task of which nothing was done, or nothing is known.
+fn failed(sentence: &str) -> Ending {
     let error = json!({ "code": reply::REFUSED, "message": sentence });
     Ending {
         how: How::Failed,
@@ -223,10 +222,12 @@ fn go_on(
         match ended {
             Ok(Ok(reply)) => match approval::awaited(&reply) {
                 Some(action) if action == waited => gateway.tasks.wait_on(&id, action, now),
-                Some(_) => gateway.tasks.end(&id, gone(ANEW), now),
+                Some(_) => gateway.tasks.end(&id, failed(ANEW), now),
                 None => gateway.tasks.end(&id, reply::ending(reply), now),
             },
-            Ok(Err(refusal)) => gateway.tasks.end(&id, unrecorded(&refusal), now),
+            Ok(Err(refusal)) => gateway
+                .tasks
+                .end(&id, failed(refusal.code().sentence()), now),
             Err(_) => gateway.tasks.end(&id, broken(), now),
         }
     });
@@ -265,21 +266,9 @@ async fn again(
     Ok(carry_out(gateway, identified, client, heard).await)
 }
 
-/// The end of a task whose call could not even be looked at.
-fn unrecorded(refusal: &Refusal) -> Ending {
-    let sentence = refusal.code().sentence();
-    let error = json!({ "code": reply::REFUSED, "message": sentence });
-    Ending {
-        how: How::Failed,
-        object: Bytes::from(error.to_string()),
-        meta: None,
-        sentence: Some(sentence.to_owned()),
-    }
-}
-
 /// The end of a task whose call broke off inside the gateway.
 pub(super) fn broken() -> Ending {
-    unrecorded(&Refusal::never(Code::ResultWithheld))
+    failed(Code::ResultWithheld.sentence())
 }
 
 /// Gives answers to the questions of a task. What was not asked, or is answered already, is left alone.

@@ -3,6 +3,9 @@ use crate::talk::running::Running;
 use countersign_record::digest::TenantId;
 use std::sync::Arc;
 
+/// Bytes that one principal's tasks may take. A number, so that another limit does not move the tests.
+const OF_ONE: usize = 32 * 1024 * 1024;
+
 const NOW: UnixMillis = UnixMillis(1_000_000);
 const ACTION: ActionDigest = ActionDigest([7; 32]);
 
@@ -250,7 +253,7 @@ fn an_end_that_nobody_read_makes_no_room() {
 #[test]
 fn requests_and_questions_leave_room_for_ends() {
     let tasks = Tasks::default();
-    let most = MAX_BYTES_OF_ONE / 4 * 3;
+    let most = OF_ONE / 4 * 3;
     let large = |n| tasks.wait(&owner("a"), retained(most - 20), action(n), NOW);
     let id = large(1).unwrap().id;
     assert!(large(2).is_none());
@@ -260,7 +263,7 @@ fn requests_and_questions_leave_room_for_ends() {
     assert!(tasks.ask(&runs, "one", Bytes::from_static(b"{}"), NOW));
     let question = Bytes::from(vec![b'x'; 20]);
     assert!(!tasks.ask(&runs, "two", question, NOW));
-    tasks.end(&runs, completed(MAX_BYTES_OF_ONE / 4), NOW);
+    tasks.end(&runs, completed(OF_ONE / 4), NOW);
     assert_eq!(how(&tasks, &runs), Some(How::Completed));
     // What it gives up is not counted against its end.
     tasks.take_up(&id, &owner("a"), (said(1), token()), NOW);
@@ -273,7 +276,7 @@ fn a_refusal_is_kept_although_there_is_no_room() {
     let tasks = Tasks::default();
     let begin = || tasks.begin(&owner("a"), NOW).unwrap().id;
     let (first, refused, erred) = (begin(), begin(), begin());
-    tasks.end(&first, completed(MAX_BYTES_OF_ONE), NOW);
+    tasks.end(&first, completed(OF_ONE), NOW);
     tasks.end(&refused, failed(), NOW);
     let over = |id: &str| match tasks.look(id, &owner("a"), NOW).unwrap().state {
         State::Over(ending) => ending,
@@ -313,7 +316,7 @@ fn a_result_that_finds_no_room_is_said_to_be_in_the_record() {
     let id = tasks.begin(&owner("a"), NOW).unwrap().id;
     let large = Ending {
         meta: Some("{\"d\":1}".to_owned()),
-        ..completed(MAX_BYTES_OF_ONE + 1)
+        ..completed(OF_ONE + 1)
     };
     tasks.end(&id, large, NOW);
     let State::Over(ending) = tasks.look(&id, &owner("a"), NOW).unwrap().state else {
@@ -324,7 +327,7 @@ fn a_result_that_finds_no_room_is_said_to_be_in_the_record() {
     // A small one that comes later takes the room of what is over and was read.
     let one = |tasks: &Tasks| tasks.begin(&owner("a"), NOW).unwrap().id;
     let (first, second) = (one(&tasks), one(&tasks));
-    tasks.end(&first, completed(MAX_BYTES_OF_ONE - 500), NOW);
+    tasks.end(&first, completed(OF_ONE - 500), NOW);
     assert_eq!(how(&tasks, &first), Some(How::Completed));
     tasks.end(&second, completed(1000), NOW);
     assert_eq!(how(&tasks, &second), Some(How::Completed));

@@ -9,6 +9,7 @@ use crate::boot::epoch::Epoch;
 use crate::boot::held::Held;
 use crate::boot::platform::Platform;
 use crate::boot::{Opened, tracing_line};
+use crate::calls::Reply;
 use crate::clock::Clock;
 use crate::egress::Guard;
 use crate::enrolment::{self, Awaited};
@@ -20,6 +21,7 @@ use crate::site::StateFile;
 use crate::stopping::Stoppable;
 use crate::strangers::Strangers;
 use crate::subjects::Subjects;
+use crate::talk::pauses::Pauses;
 use crate::talk::questions::Waiting;
 use crate::talk::running::Running;
 use crate::talk::sessions::Sessions;
@@ -124,6 +126,8 @@ pub struct Gateway {
     pub sessions: Sessions,
     /// Calls that were not answered at once.
     pub tasks: Arc<Tasks>,
+    /// Calls whose clients were asked something in the place of an answer.
+    pub pauses: Arc<Pauses<Reply>>,
     /// Questions of upstreams that wait for clients.
     pub questions: Waiting,
     /// Calls under way that a person can stop.
@@ -289,6 +293,7 @@ impl Gateway {
             joint: Joint::of(engine.content().capabilities.values().map(AsRef::as_ref)),
             sessions: Sessions::default(),
             tasks: Arc::default(),
+            pauses: Arc::default(),
             questions: Waiting::default(),
             stoppable: Arc::default(),
             ordering: tokio::sync::Mutex::new(()),

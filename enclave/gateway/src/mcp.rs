@@ -172,9 +172,19 @@ pub struct Call {
     answers: Option<Bytes>,
     meta: Meta,
 }
+    resumption: Option<Resumption>,
 
 /// What a call's `_meta` says.
 #[derive(Debug, Default, PartialEq, Eq)]
+/// Answers to the questions of a call that pauses. They carry on that call, and are no call of their own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The state that the client was given with the questions.
+    pub state: String,
+    /// Objects, each under the name of its question.
+    pub answers: Vec<(String, Bytes)>,
+}
+
 struct Meta {
     version: Option<String>,
     traceparent: Option<String>,
@@ -265,6 +275,12 @@ impl Call {
 
     pub(crate) fn trace(&self) -> Option<&str> {
         self.meta.traceparent.as_deref()
+    /// What it answers, if it is a call sent again because the one before pauses.
+    #[must_use]
+    pub fn resumption(&self) -> Option<&Resumption> {
+        self.resumption.as_ref()
+    }
+
     }
 
     pub(crate) fn idempotency(&self) -> Option<&str> {
@@ -456,13 +472,22 @@ fn call(
             Bytes::from([b"{", rest.as_slice(), b"}"].concat()),
         ),
     };
-    let ours = is_our_state(document);
+    let (answers, resumption) = match text(document.inner("params", "requestState")) {
+        // A person was asked: what the call answers is this gateway's own question.
+        Some(state) if state.starts_with(APPROVAL_STATE) => (None, None),
+        Some(state) if state.starts_with(PAUSE_STATE) => {
+            let answers = tasks::answers(body, document)?;
+            (None, Some(Resumption { state, answers }))
+        }
+        Some(_) | None => ((!answers.is_empty()).then(|| Bytes::from(answers)), None),
+    };
     Ok(Call {
         action,
         name,
         named,
         arguments,
-        answers: (!answers.is_empty() && !ours).then(|| Bytes::from(answers)),
+        answers,
+        resumption,
         meta,
     })
 }
@@ -470,10 +495,8 @@ fn call(
 /// Begins the state of a call that waits for people; it belongs to no upstream and says nothing that is relied on.
 pub const APPROVAL_STATE: &str = "countersign-approval:";
 
-/// Whether a call is sent again because a person was asked: what it answers is this gateway's own question.
-fn is_our_state(document: &Document<'_>) -> bool {
-    text(document.inner("params", "requestState")).is_some_and(|s| s.starts_with(APPROVAL_STATE))
-}
+/// Begins the state of a call that pauses until its client has answered; it belongs to no upstream either.
+pub const PAUSE_STATE: &str = "countersign-pause:";
 
 fn tool_arguments(body: &Bytes, document: &Document<'_>) -> Result<Bytes, Refusal> {
     match document.inner("params", "arguments") {

@@ -30,6 +30,20 @@ impl Attended {
         Self(Going::Here(Box::pin(call)))
     }
 
+    /// One that has a task of its own.
+    pub(in crate::doors) fn of(task: JoinHandle<Reply>) -> Self {
+        Self(Going::Apart(task))
+    }
+
+    /// The task of its own in which it goes on; `None` if it is over.
+    pub(in crate::doors) fn into_task(mut self) -> Option<JoinHandle<Reply>> {
+        self.go_apart();
+        match std::mem::replace(&mut self.0, Going::Over) {
+            Going::Apart(task) => Some(task),
+            Going::Here(_) | Going::Over => None,
+        }
+    }
+
     /// From now on it goes on although nobody asks how it is.
     pub(in crate::doors) fn go_apart(&mut self) {
         self.0 = match std::mem::replace(&mut self.0, Going::Over) {

@@ -5,8 +5,10 @@
 //! has no line: it is told nothing, and asked nothing.
 //!
 //! [`sessions`] remembers clients of the revision with sessions, [`questions`] what waits for an
-//! answer, [`running`] which calls a client can take back, [`tasks`] calls that were not answered at once.
+//! answer, [`running`] which calls a client can take back, [`tasks`] calls that were not answered at once,
+//! [`pauses`] calls whose clients were asked something in the place of an answer.
 
+pub mod pauses;
 pub mod questions;
 pub mod running;
 pub mod sessions;
@@ -68,6 +70,30 @@ pub struct Line {
     pub questions: Questions,
 }
 
+/// A question that is read in the place of an answer.
+#[derive(Debug)]
+pub struct Question {
+    /// Its name.
+    pub name: String,
+    /// Its method and parameters, an object as JSON.
+    pub object: Bytes,
+}
+
+impl Question {
+    /// `id` is its name as JSON text.
+    fn new(id: &str, method: &str, params: &[u8]) -> Option<Self> {
+        let mut object = b"{\"method\":".to_vec();
+        write_string(method, &mut object);
+        object.extend_from_slice(b",\"params\":");
+        object.extend_from_slice(params);
+        object.push(b'}');
+        Some(Self {
+            name: serde_json::from_str(id).ok()?,
+            object: Bytes::from(object),
+        })
+    }
+}
+
 /// A call's client.
 #[derive(Debug)]
 pub struct Client {
@@ -83,6 +109,8 @@ pub struct Client {
     pub log_level: Option<String>,
     /// The way to it, if it can hear.
     pub line: Option<Line>,
+    /// Where it is asked in the place of an answer, if it reads questions there.
+    pub inside: Option<mpsc::Sender<Question>>,
     /// The task that its call may become.
     pub offer: Option<Offer>,
     /// The task that its call has become.
@@ -104,6 +132,7 @@ impl Client {
             others: Vec::new(),
             log_level: None,
             line: None,
+            inside: None,
             offer: None,
             task: None,
             gone: watch::channel(false).1,
@@ -128,6 +157,41 @@ impl Client {
         if self.task.is_some() {
             self.line = None;
         }
+    }
+
+    /// Whether it can be asked anything.
+    #[must_use]
+    pub fn takes_questions(&self) -> bool {
+        self.task.is_some() || self.inside.is_some() || self.stream().is_some()
+    }
+
+    /// Puts a question to it; `id` is the question's, as JSON text. `false` if it takes none any more.
+    ///
+    /// On the stream of its call, or where its call has become a task, there; else in the place of an answer, after which it
+    /// hears nothing more on its line: that ends with the answer.
+    #[must_use]
+    pub fn ask(&mut self, id: &str, method: &str, params: &[u8]) -> bool {
+        if let Some(task) = &self.task {
+            return task.ask(id, method, params);
+        }
+        if let Some(line) = self.stream() {
+            return line.frames.try_send(request(id, method, params)).is_ok();
+        }
+        let Some(inside) = &self.inside else {
+            return false;
+        };
+        let question = Question::new(id, method, params);
+        let put = question.is_some_and(|question| inside.try_send(question).is_ok());
+        if put {
+            self.line = None;
+        }
+        put
+    }
+
+    /// Its line, if it takes questions there.
+    fn stream(&self) -> Option<&Line> {
+        let takes = |line: &&Line| line.questions == Questions::Taken;
+        self.line.as_ref().filter(takes)
     }
 
     /// Whether a person stopped the call.
@@ -220,16 +284,11 @@ impl Handed {
     /// Puts a question to its client; `name` is the question's, as JSON text. `false` if it takes none any more.
     #[must_use]
     pub fn ask(&self, name: &str, method: &str, params: &[u8]) -> bool {
-        let mut question = b"{\"method\":".to_vec();
-        write_string(method, &mut question);
-        question.extend_from_slice(b",\"params\":");
-        question.extend_from_slice(params);
-        question.push(b'}');
-        let Ok(name) = serde_json::from_str::<String>(name) else {
+        let Some(Question { name, object }) = Question::new(name, method, params) else {
             return false;
         };
         let now = self.clock.now().at;
-        self.tasks.ask(&self.id, &name, Bytes::from(question), now)
+        self.tasks.ask(&self.id, &name, object, now)
     }
 }
 

@@ -8,7 +8,7 @@
 use super::ResultKind;
 use super::follow::Following;
 use crate::talk::questions::Waiting;
-use crate::talk::{self, Client, Line, Principal, Questions};
+use crate::talk::{self, Client, Principal, Questions};
 use crate::telemetry::Onward;
 use bytes::Bytes;
 use countersign_adapters::{
@@ -194,7 +194,13 @@ impl Carrying<'_> {
         Exchange::Over(outcome)
     }
 
-    fn hear(&self, message: Heard, asks: &BTreeSet<Ask>, client: &Client, told: &mut Vec<Bytes>) {
+    fn hear(
+        &self,
+        message: Heard,
+        asks: &BTreeSet<Ask>,
+        client: &mut Client,
+        told: &mut Vec<Bytes>,
+    ) {
         let (Heard::Notification { method, params } | Heard::Question { method, params, .. }) =
             &message;
         told.push(talk::notification(method, params));
@@ -233,32 +239,22 @@ impl Carrying<'_> {
         }
     }
 
-    /// Puts a question to the client, if it takes questions and can answer this one: on the stream of its call, or
-    /// where its call has become a task, there.
+    /// Puts a question to the client, if it takes questions and can answer this one. `false` if it was not put.
     pub(super) fn put(
         &self,
         ask: Ask,
         params: &Bytes,
         reply: oneshot::Sender<Reply>,
-        client: &Client,
-    ) -> Option<Bytes> {
-        client.declared.asks.get(&ask)?;
-        let takes = |line: &&Line| line.questions == Questions::Taken;
-        let line = client.line.as_ref().filter(takes);
-        if client.task.is_none() && line.is_none() {
-            return None;
+        client: &mut Client,
+    ) -> bool {
+        if !client.declared.asks.contains_key(&ask) || !client.takes_questions() {
+            return false;
         }
-        let params = self.dispatched.interim(params)?;
-        let id = self.waiting.ask(self.of, reply)?;
-        let frame = talk::request(&id, ask.method(), &params);
-        match (&client.task, line) {
-            (Some(task), _) => task.ask(&id, ask.method(), &params).then_some(frame),
-            (None, Some(line)) => {
-                line.frames.try_send(frame.clone()).ok()?;
-                Some(frame)
-            }
-            (None, None) => None,
-        }
+        let Some(params) = self.dispatched.interim(params) else {
+            return false;
+        };
+        let id = self.waiting.ask(self.of, reply);
+        id.is_some_and(|id| client.ask(&id, ask.method(), &params))
     }
 
     /// What becomes of questions inside a result. SPEC: 2026-07-28, "Multi Round-Trip Requests".
@@ -283,7 +279,7 @@ impl Carrying<'_> {
         let mut said = vec![response.body.clone()];
         for (name, ask, params) in questions {
             let (reply, answered) = oneshot::channel();
-            if self.put(ask, &params, reply, client).is_none() {
+            if !self.put(ask, &params, reply, client) {
                 return Further::Refuse;
             }
             let answered = tokio::select! {

@@ -204,7 +204,7 @@ impl Carrying<'_> {
         task: &mut Task<'_>,
         body: &Bytes,
         (questions, _): Inside,
-        client: &Client,
+        client: &mut Client,
     ) -> Result<(), NoAnswer> {
         let fresh: Vec<_> = questions
             .into_iter()
@@ -222,8 +222,9 @@ impl Carrying<'_> {
             if !may || task.known.len() >= MAX_QUESTIONS {
                 return Err(NoAnswer::Malformed);
             }
-            self.put(ask, &params, reply, client)
-                .ok_or(NoAnswer::Malformed)?;
+            if !self.put(ask, &params, reply, client) {
+                return Err(NoAnswer::Malformed);
+            }
             task.known.insert(name.clone());
             task.open.push((name, answered));
         }

@@ -18,6 +18,7 @@ mod hostile;
 mod identity;
 mod mcp;
 mod operator;
+mod pauses;
 mod principals;
 mod profiles;
 mod replay;

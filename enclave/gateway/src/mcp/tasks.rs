@@ -16,7 +16,7 @@ pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 /// Begins the name of each of its methods.
 const PREFIX: &str = "tasks/";
 
-/// Most answers in one message; a task asks far less.
+/// Most answers in one message; a task or a call asks far less.
 const MAX_ANSWERS: usize = 64;
 
 /// What a client asks about a task.
@@ -70,7 +70,10 @@ pub(super) fn asked(
 }
 
 /// Answers that are no objects answer nothing, and are left out as those to unknown questions are.
-fn answers(body: &Bytes, document: &Document<'_>) -> Result<Vec<(String, Bytes)>, Refusal> {
+pub(super) fn answers(
+    body: &Bytes,
+    document: &Document<'_>,
+) -> Result<Vec<(String, Bytes)>, Refusal> {
     let all = document
         .inner("params", "inputResponses")
         .filter(|all| all.kind == Kind::Object)

@@ -4,16 +4,17 @@
 //! call back, as does `notifications/cancelled` in the other.
 
 use super::tasks::{self, Waiting};
-use super::{Asking, Place, SESSION, approval, reply, stream};
+use super::{Asking, Place, SESSION, approval, pause, reply, stream};
 use crate::calls::{Reply, Timings, carry_out};
 use crate::doors::attended::Attended;
 use crate::doors::calls::server_timing;
 use crate::doors::{TRACEPARENT, Taken, json, seed, text};
 use crate::serve::Gateway;
+use crate::talk::pauses::{MAX_QUESTIONS, Pause, Wanted};
 use crate::talk::running::Token;
 use crate::talk::sessions::{NoSession, Subscribed};
 use crate::talk::tasks::{Owner, Retained, View};
-use crate::talk::{Awaited, Client, LINE_FRAMES, Line, Offer, Principal, Questions};
+use crate::talk::{Awaited, Client, LINE_FRAMES, Line, Offer, Principal, Question, Questions};
 use crate::telemetry::Heard;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -23,6 +24,7 @@ use countersign_gateway::mcp::{Call, Declared, Era};
 use countersign_gateway::refusal::Refused;
 use countersign_gateway::request::{Request, Untrusted};
 use countersign_policies::site::method::Method;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -32,6 +34,9 @@ pub(super) async fn call(
     asking: Asking,
     call: Call,
 ) -> Response {
+    if let Some(resumption) = call.resumption() {
+        return pause::go_on(gateway, taken, asking, (&call, resumption)).await;
+    }
     let seed = match seed() {
         Ok(seed) => seed,
         Err(refusal) => return reply::unknown_caller(&asking.id, &refusal),
@@ -63,8 +68,7 @@ pub(super) async fn call(
     };
     let under_way = UnderWay {
         session,
-        method: call.action(),
-        uri: call.arguments().clone(),
+        wanted: wanted(&call),
         of,
     };
     let (token, gone) = gateway.running.begin(
@@ -77,9 +81,12 @@ pub(super) async fn call(
         format!("{prefix}{}", taken.authority)
     });
     let (frames, told) = mpsc::channel(LINE_FRAMES);
-    let questions = match asking.era {
-        Era::Initialize => Questions::Taken,
-        Era::Stateless => Questions::Inside,
+    let (questions, inside, asked) = match asking.era {
+        Era::Initialize => (Questions::Taken, None, None),
+        Era::Stateless => {
+            let (inside, asked) = mpsc::channel(MAX_QUESTIONS);
+            (Questions::Inside, Some(inside), Some(asked))
+        }
     };
     let client = Client {
         stopped: tokio::sync::watch::channel(false).1,
@@ -89,6 +96,7 @@ pub(super) async fn call(
         others: call.others().to_vec(),
         log_level: call.log_level().map(str::to_owned),
         line: hears(&taken.headers).then_some(Line { frames, questions }),
+        inside,
         offer: takes.offer,
         task: None,
         gone,
@@ -110,6 +118,8 @@ pub(super) async fn call(
             takes_back: asking.era == Era::Stateless,
         },
         awaited: takes.awaited,
+        asked,
+        open: BTreeMap::new(),
         waiting: takes.waiting,
         asking,
         under_way,
@@ -208,8 +218,17 @@ fn hears(headers: &HeaderMap) -> bool {
     text(headers, &header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"))
 }
 
+/// What has to be the same when a request comes again with answers.
+pub(super) fn wanted(call: &Call) -> Wanted {
+    Wanted {
+        method: call.action(),
+        name: call.name().to_owned(),
+        arguments: call.arguments().clone(),
+    }
+}
+
 /// A call that a client waits for.
-struct Going {
+pub(super) struct Going {
     call: Attended,
     guard: Guard,
     asking: Asking,
@@ -219,6 +238,10 @@ struct Going {
     opens: Option<String>,
     /// Where the task comes in that the call may become.
     awaited: Option<Awaited>,
+    /// Where questions come in that are put in the place of an answer.
+    asked: Option<mpsc::Receiver<Question>>,
+    /// Those that the client has not answered, by name.
+    open: BTreeMap<String, Bytes>,
     /// The task that stands for the call if people are waited for, where the client takes one.
     waiting: Option<Waiting>,
 }
@@ -229,13 +252,14 @@ enum End {
     Answered(Option<Box<Reply>>),
     /// The task that it has become.
     Became(Box<View>),
+    /// Questions, which it is to answer.
+    Asked,
 }
 
 /// What its answer has to do with the client's session.
 struct UnderWay {
     session: Option<String>,
-    method: Method,
-    uri: Bytes,
+    wanted: Wanted,
     of: Principal,
 }
 
@@ -250,6 +274,22 @@ impl Drop for Guard {
         if let (Some(token), true) = (&self.token, self.takes_back) {
             token.take_back();
         }
+    }
+}
+
+/// The task that a call becomes, if it may become one.
+async fn became(awaited: &mut Option<Awaited>) -> Option<View> {
+    match awaited {
+        Some(awaited) => awaited.task().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next question; none, once there are no more.
+async fn next(asked: &mut Option<mpsc::Receiver<Question>>) -> Option<Question> {
+    match asked {
+        Some(asked) => asked.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -277,29 +317,44 @@ impl Going {
         }
     }
 
+    /// The answer to a client that is told nothing before it.
+    pub(super) async fn answer_alone(self) -> Response {
+        self.answer(mpsc::channel(1).1).await
+    }
+
     async fn end(&mut self) -> End {
-        if let Some(awaited) = &mut self.awaited {
-            let became = tokio::select! {
+        loop {
+            let asks_again = !self.open.is_empty();
+            tokio::select! {
                 biased;
-                view = awaited.task() => view,
+                // Handed over as a task, or asking, and done at once: the answer is here, and nobody is told of either.
                 reply = &mut self.call => {
-                    // Handed over and done at once: the answer is here, and nobody is told of a task.
                     self.awaited = None;
                     return End::Answered(reply.map(Box::new));
                 }
-            };
-            self.awaited = None;
-            if let Some(view) = became {
-                return End::Became(Box::new(view));
+                view = became(&mut self.awaited) => {
+                    self.awaited = None;
+                    if let Some(view) = view {
+                        return End::Became(Box::new(view));
+                    }
+                }
+                question = next(&mut self.asked) => self.take_down(question),
+                () = std::future::ready(()), if asks_again => return End::Asked,
             }
         }
-        let reply = (&mut self.call).await;
-        End::Answered(reply.map(Box::new))
+    }
+
+    fn take_down(&mut self, question: Option<Question>) {
+        match question {
+            Some(Question { name, object }) => drop(self.open.insert(name, object)),
+            None => self.asked = None,
+        }
     }
 
     fn over(self, end: End) -> Option<(String, StatusCode, Timings)> {
         match end {
             End::Became(view) => Some(self.goes_on(&view)),
+            End::Asked => self.pauses(),
             End::Answered(reply) => self.answered(*reply?),
         }
     }
@@ -321,6 +376,60 @@ impl Going {
         (message, StatusCode::OK, Timings::default())
     }
 
+    /// The call runs on while its client asks its user, and is found again by what the client sends then.
+    fn pauses(mut self) -> Option<(String, StatusCode, Timings)> {
+        let call = self.call.into_task()?;
+        let open = self.open.clone();
+        let pause = Pause {
+            owner: Owner {
+                of: self.under_way.of,
+                place: self.asking.place.adapter().map(str::to_owned),
+            },
+            wanted: self.under_way.wanted,
+            call,
+            asked: self.asked.unwrap_or_else(|| mpsc::channel(1).1),
+            open: self.open,
+            token: self.guard.token.take(),
+        };
+        let id = &self.asking.id;
+        let message = match pause::keep(&self.gateway, pause) {
+            Some(state) => reply::asks(id, &state, &open),
+            None => reply::failure(id, pause::TOO_MANY),
+        };
+        Some((message, StatusCode::OK, Timings::default()))
+    }
+
+    /// A call that paused, and whose client is back.
+    pub(super) fn resumed(gateway: Arc<Gateway>, asking: Asking, pause: Pause<Reply>) -> Self {
+        let Pause {
+            owner,
+            wanted,
+            call,
+            asked,
+            open,
+            token,
+        } = pause;
+        Self {
+            call: Attended::of(call),
+            guard: Guard {
+                token,
+                takes_back: true,
+            },
+            asking,
+            under_way: UnderWay {
+                session: None,
+                wanted,
+                of: owner.of,
+            },
+            gateway,
+            opens: None,
+            awaited: None,
+            asked: Some(asked),
+            open,
+            waiting: None,
+        }
+    }
+
     fn answered(mut self, reply: Reply) -> Option<(String, StatusCode, Timings)> {
         self.guard.token = None;
         let timings = reply.timings;
@@ -334,7 +443,7 @@ impl Going {
         let halted = self.opens.as_ref().and_then(|o| approval::told(o, &reply));
         let (status, message) = match halted {
             Some(question) => (StatusCode::OK, reply::halted(reply, id, *era, question)),
-            None => reply::of_call(reply, id, self.under_way.method, *era),
+            None => reply::of_call(reply, id, self.under_way.wanted.method, *era),
         };
         Some((message, status, timings))
     }
@@ -343,7 +452,7 @@ impl Going {
 impl UnderWay {
     /// A session that subscribed hears of the resource from now on.
     fn note(&self, gateway: &Gateway, reply: &Reply) {
-        let subscribed = match self.method {
+        let subscribed = match self.wanted.method {
             Method::Subscribe => Subscribed::Yes,
             Method::Unsubscribe => Subscribed::No,
             Method::CallTool
@@ -355,7 +464,7 @@ impl UnderWay {
             | Method::Complete
             | Method::SetLevel => return,
         };
-        let uri = serde_json::from_slice::<serde_json::Value>(&self.uri)
+        let uri = serde_json::from_slice::<serde_json::Value>(&self.wanted.arguments)
             .ok()
             .and_then(|v| v.get("uri")?.as_str().map(str::to_owned));
         if let (Some(session), Some(uri), true) = (&self.session, uri, reply.is_result()) {

@@ -13,6 +13,7 @@
 //! | `lists.rs` | what there is for this caller |
 //! | `session.rs` | GET and DELETE of clients with sessions, `subscriptions/listen` of those without |
 //! | `tasks.rs` | a call that is not answered at once |
+//! | `pause.rs` | a call that is sent again with answers |
 //! | `reply.rs` | answers as bytes |
 //!
 //! SPEC: Model Context Protocol 2025-11-25 and 2026-07-28.
@@ -21,6 +22,7 @@ mod approval;
 mod call;
 mod headers;
 mod lists;
+mod pause;
 mod reply;
 mod session;
 mod stream;

@@ -1,7 +1,7 @@
 //! Answers as bytes: results as the upstream wrote them, with our members added.
 
 use super::approval::Page;
-use crate::calls::{Outcome, Reply};
+use crate::calls::{Audit, Outcome, Reply, Timings};
 use crate::doors::calls::{audit_json, timing_json};
 use crate::doors::{Refusing, json, status_of};
 use crate::talk::tasks::{Ending, How, State, View};
@@ -16,6 +16,7 @@ use countersign_policies::site::method::Method;
 use countersign_record::digest::UnixMillis;
 use countersign_record::time;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// JSON-RPC error codes. SPEC: JSON-RPC 2.0 §5.1; MCP 2026-07-28, basic, "Error Codes".
 pub(super) const METHOD_NOT_FOUND: i64 = -32601;
@@ -64,8 +65,7 @@ pub(super) fn halted(reply: Reply, id: &str, era: Era, page: Page) -> String {
         audit,
         timings,
     } = reply;
-    let decision = audit.as_ref().map_or(Value::Null, audit_json);
-    let mut ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
+    let mut ours = ours(audit.as_ref(), timings);
     if let Outcome::Refused(told) = &outcome {
         ours = with_refusal(ours, told);
     }
@@ -100,11 +100,33 @@ pub(super) fn halted(reply: Reply, id: &str, era: Era, page: Page) -> String {
     }
 }
 
+/// The answer to a call whose upstream asks, and waits. SPEC: 2026-07-28, "Multi Round-Trip Requests".
+pub(super) fn asks(id: &str, state: &str, questions: &BTreeMap<String, Bytes>) -> String {
+    let asked = object(questions.iter());
+    let result = format!(
+        "{{\"resultType\":\"input_required\",\"inputRequests\":{asked},\"requestState\":{}}}",
+        json!(state)
+    );
+    message(id, "result", &result)
+}
+
+/// The answer to a call of which nothing more can be said.
+pub(super) fn failure(id: &str, sentence: &str) -> String {
+    let error = json!({ "code": REFUSED, "message": sentence });
+    message(id, "error", &error.to_string())
+}
+
+/// Members whose values are JSON already, as an object.
+fn object<'m>(members: impl Iterator<Item = (&'m String, &'m Bytes)>) -> String {
+    let all =
+        members.map(|(name, value)| format!("{}:{}", json!(name), String::from_utf8_lossy(value)));
+    format!("{{{}}}", all.collect::<Vec<_>>().join(","))
+}
+
 /// The answer to a call for which there is a task now. SPEC: extension `io.modelcontextprotocol/tasks`, "Task Creation".
 pub(super) fn task(id: &str, view: &View, reply: Option<&Reply>) -> String {
     let ours = reply.map(|reply| {
-        let decision = reply.audit.as_ref().map_or(Value::Null, audit_json);
-        let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(reply.timings) });
+        let ours = ours(reply.audit.as_ref(), reply.timings);
         match &reply.outcome {
             Outcome::Refused(told) => with_refusal(ours, told),
             Outcome::Result(..) => ours,
@@ -125,13 +147,8 @@ pub(super) fn detailed(view: &View) -> String {
     match &view.state {
         State::Waits(..) | State::Runs => {}
         State::Asks(questions) => {
-            let all = questions.iter().map(|(name, question)| {
-                format!("{}:{}", json!(name), String::from_utf8_lossy(question))
-            });
-            put(
-                "inputRequests",
-                &format!("{{{}}}", all.collect::<Vec<_>>().join(",")),
-            );
+            let asked = object(questions.iter().map(|(name, question)| (name, question)));
+            put("inputRequests", &asked);
         }
         State::Over(ending) => {
             match ending.how {
@@ -189,8 +206,7 @@ pub(super) fn ending(reply: Reply) -> Ending {
         audit,
         timings,
     } = reply;
-    let decision = audit.as_ref().map_or(Value::Null, audit_json);
-    let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
+    let ours = ours(audit.as_ref(), timings);
     match outcome {
         Outcome::Result(bytes, ResultKind::ToolResult) => Ending {
             how: How::Completed,
@@ -222,8 +238,7 @@ fn message_of(reply: Reply, id: &str, method: Method, era: Era) -> String {
         audit,
         timings,
     } = reply;
-    let decision = audit.as_ref().map_or(Value::Null, audit_json);
-    let ours = json!({ META_DECISION: decision, META_TIMING: timing_json(timings) });
+    let ours = ours(audit.as_ref(), timings);
     match outcome {
         Outcome::Result(bytes, ResultKind::ToolResult) => {
             let has_to_be_empty = era == Era::Initialize && method.needs_session();
@@ -243,6 +258,12 @@ fn message_of(reply: Reply, id: &str, method: Method, era: Era) -> String {
             }
         }
     }
+}
+
+/// What an answer says of its record and its time.
+fn ours(audit: Option<&Audit>, timings: Timings) -> Value {
+    let decision = audit.map_or(Value::Null, audit_json);
+    json!({ META_DECISION: decision, META_TIMING: timing_json(timings) })
 }
 
 fn with_refusal(mut ours: Value, told: &Told) -> Value {

@@ -2,6 +2,7 @@
 //!
 //! In: calls and MCP messages. Out: answers, and the receipts that came with them.
 
+use crate::interface::expect_described;
 use crate::{PATIENCE, certificates};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +16,7 @@ use countersign_signatures::http::{
 use ed25519_dalek::{Signer as _, SigningKey};
 use rustls::{ClientConfig, StreamOwned};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub struct Client {
     tls: Option<Arc<ClientConfig>>,
     patience: Duration,
     stream: Option<BufReader<Box<dyn Wire>>>,
+    /// Method and path of what was sent and is not answered yet.
+    sent: VecDeque<(String, String)>,
 }
 
 /// What bytes go over.
@@ -147,6 +151,7 @@ impl Client {
             tls: None,
             patience: PATIENCE,
             stream: None,
+            sent: VecDeque::new(),
         }
     }
 
@@ -173,13 +178,14 @@ impl Client {
             tls: self.tls.clone(),
             patience: self.patience,
             stream: None,
+            sent: VecDeque::new(),
         }
     }
 
     /// The same agent at another address: the gateway after a restart.
     pub fn move_to(&mut self, authority: &str) {
         authority.clone_into(&mut self.authority);
-        self.stream = None;
+        self.hang_up();
     }
 
     /// A call with these arguments.
@@ -260,19 +266,27 @@ impl Client {
     ) -> io::Result<()> {
         let head = self.head(method, path, headers, body);
         let stream = self.connect()?.get_mut();
-        let sent = stream.write_all(&[head.as_bytes(), body].concat());
-        sent.inspect_err(|_| self.hang_up())
+        let written = stream.write_all(&[head.as_bytes(), body].concat());
+        written.inspect_err(|_| self.hang_up())?;
+        self.sent.push_back((method.to_owned(), path.to_owned()));
+        Ok(())
     }
 
     /// Waits for the answer to the request that was sent.
     ///
     /// # Errors
     /// If the connection breaks.
+    ///
+    /// # Panics
+    /// If the answer is not as the interface is described.
     pub fn receive(&mut self) -> io::Result<Response> {
         let Some(stream) = &mut self.stream else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let received = read_response(stream);
+        if let (Ok(response), Some((method, path))) = (&received, self.sent.pop_front()) {
+            expect_described(&method, &path, response);
+        }
         if received
             .as_ref()
             .map_or(true, |r| r.header("connection") == Some("close"))
@@ -299,6 +313,7 @@ impl Client {
     /// Closes the connection.
     pub fn hang_up(&mut self) {
         self.stream = None;
+        self.sent.clear();
     }
 
     fn connect(&mut self) -> io::Result<&mut BufReader<Box<dyn Wire>>> {

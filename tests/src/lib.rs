@@ -9,6 +9,7 @@
 //! | [`machine`] | site, state directory and software TPM: what an operator has |
 //! | [`process`] | a child process, awaited by what it says |
 //! | [`client`] | an agent: HTTP and MCP, tokens and signatures |
+//! | [`interface`] | the HTTP interface as its description says it |
 //! | [`auditor`] | trust, reference values, verdicts, and an export read entry by entry |
 //! | [`audit`] | what must hold of every export, whatever happened |
 //! | [`crash`] | kills the gateway anywhere, again and again |
@@ -60,6 +61,7 @@ pub mod confined;
 pub mod crash;
 pub mod gate;
 pub mod handover;
+pub mod interface;
 pub mod issuer;
 pub mod machine;
 pub mod process;

@@ -275,7 +275,7 @@ impl Gateway {
                 )
             }
         };
-        let telemetry = Telemetry::new(&settings.telemetry, &site, engine.content(), &clock);
+        let telemetry = Telemetry::new(&settings.telemetry, &site, engine.content(), &clock)?;
         let subjects = Subjects::new(Arc::clone(&journal), ring.lookup_key()?);
         know(&subjects, &registry, held.is_some())?;
         let gateway = Self {

@@ -26,6 +26,12 @@ impl Collector {
         Self::run(&[status])
     }
 
+    /// One that takes what comes with this header `authorization`, and nothing else.
+    #[must_use]
+    pub fn wanting(authorization: &str) -> Self {
+        Self::run(&[authorization])
+    }
+
     fn run(arguments: &[&str]) -> Self {
         let mut command = Command::new(python());
         command.arg("-I").arg(fixture("collector.py"));

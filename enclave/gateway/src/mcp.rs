@@ -72,6 +72,8 @@ pub enum Message {
         version: Option<String>,
         /// Whether it says what its client can do, as every message without a session must.
         declares: Declares,
+        /// The trace that it claims to belong to.
+        trace: Option<String>,
     },
     /// A notification; it gets no answer.
     Notification(Notification),
@@ -170,12 +172,10 @@ pub struct Call {
     named: Option<String>,
     arguments: Bytes,
     answers: Option<Bytes>,
+    resumption: Option<Resumption>,
     meta: Meta,
 }
-    resumption: Option<Resumption>,
 
-/// What a call's `_meta` says.
-#[derive(Debug, Default, PartialEq, Eq)]
 /// Answers to the questions of a call that pauses. They carry on that call, and are no call of their own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resumption {
@@ -185,6 +185,8 @@ pub struct Resumption {
     pub answers: Vec<(String, Bytes)>,
 }
 
+/// What a call's `_meta` says.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Meta {
     version: Option<String>,
     traceparent: Option<String>,
@@ -273,14 +275,14 @@ impl Call {
         self.answers.as_ref()
     }
 
-    pub(crate) fn trace(&self) -> Option<&str> {
-        self.meta.traceparent.as_deref()
     /// What it answers, if it is a call sent again because the one before pauses.
     #[must_use]
     pub fn resumption(&self) -> Option<&Resumption> {
         self.resumption.as_ref()
     }
 
+    pub(crate) fn trace(&self) -> Option<&str> {
+        self.meta.traceparent.as_deref()
     }
 
     pub(crate) fn idempotency(&self) -> Option<&str> {
@@ -317,12 +319,14 @@ impl Message {
         let id = identifier(&id)?;
         let meta = Meta::of(document.inner("params", "_meta"))?;
         let (version, declares) = (meta.version.clone(), meta.declares);
+        let trace = meta.traceparent.clone();
         let method = self::method(body, &document, method, meta)?;
         Ok(Self::Request {
             id,
             method,
             version,
             declares,
+            trace,
         })
     }
 }

@@ -56,6 +56,7 @@ pub async fn keep(gateway: Arc<Gateway>) {
         url: sending.collector.url().to_owned(),
         path: sending.collector.path().to_owned(),
         ca: sending.ca.clone(),
+        headers: sending.headers.clone(),
         connection: None,
         trouble: None,
     };
@@ -113,7 +114,7 @@ impl Batch {
     fn take(&mut self, item: Item) {
         match item {
             Item::Last(done) => self.last = Some(done),
-            Item::Call(_) | Item::Line(_) => self.items.push(item),
+            Item::Call(_) | Item::Answer(_) | Item::Line(_) => self.items.push(item),
         }
     }
 }
@@ -145,6 +146,7 @@ struct Courier {
     url: String,
     path: String,
     ca: Option<PathBuf>,
+    headers: http::HeaderMap,
     connection: Option<SendRequest<Full<Bytes>>>,
     /// What the gateway's log says at this moment.
     trouble: Option<Trouble>,
@@ -153,17 +155,18 @@ struct Courier {
 impl Courier {
     async fn send_items(&mut self, sender: &Sender, items: &[Item], queue: &Queue) {
         let calls = || items.iter().filter_map(call_of);
+        let answers = || items.iter().filter_map(answer_of);
         let lines = || items.iter().filter_map(line_of);
         let (mut traces, mut logs) = (true, true);
-        if calls().next().is_some() {
-            let body = otlp::traces(sender, calls());
+        if calls().next().is_some() || answers().next().is_some() {
+            let body = otlp::traces(sender, calls(), answers());
             traces = self.insist("/v1/traces", body).await;
         }
         if lines().next().is_some() {
             logs = self.insist("/v1/logs", otlp::logs(sender, lines())).await;
         }
         let lost = |item: &&Item| match item {
-            Item::Call(_) => !traces,
+            Item::Call(_) | Item::Answer(_) => !traces,
             Item::Line(_) => !logs,
             Item::Last(_) => false,
         };
@@ -232,11 +235,12 @@ impl Courier {
             None => self.connect().await?,
         };
         let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
-        let request = http::Request::post(format!("{}{path}", self.path))
+        let mut request = http::Request::post(format!("{}{path}", self.path))
             .header(http::header::HOST, authority)
             .header(http::header::CONTENT_TYPE, "application/x-protobuf")
             .body(Full::new(body))
             .map_err(|_| Trouble::Unreachable)?;
+        request.headers_mut().extend(self.headers.clone());
         let unreachable = |_| Trouble::Unreachable;
         connection.ready().await.map_err(unreachable)?;
         let response = connection
@@ -279,13 +283,20 @@ fn delivery_of(status: u16) -> Delivery {
 fn call_of(item: &Item) -> Option<&super::Ended> {
     match item {
         Item::Call(ended) => Some(ended),
-        Item::Line(_) | Item::Last(_) => None,
+        Item::Answer(_) | Item::Line(_) | Item::Last(_) => None,
+    }
+}
+
+fn answer_of(item: &Item) -> Option<&super::Answered> {
+    match item {
+        Item::Answer(answered) => Some(answered),
+        Item::Call(_) | Item::Line(_) | Item::Last(_) => None,
     }
 }
 
 fn line_of(item: &Item) -> Option<&super::Line> {
     match item {
         Item::Line(line) => Some(line),
-        Item::Call(_) | Item::Last(_) => None,
+        Item::Call(_) | Item::Answer(_) | Item::Last(_) => None,
     }
 }

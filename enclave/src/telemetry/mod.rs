@@ -8,6 +8,7 @@
 //! | [`prometheus`] | those as text |
 //! | [`otlp`] | spans, metrics and log records as OTLP messages, by [`protobuf`] |
 //! | [`courier`] | sends them, and drops what it cannot send |
+//! | [`headers`] | what shows the endpoint who sends |
 //!
 //! In: calls that have ended, lines of the gateway's log, events. Out: OTLP over HTTP to one endpoint, if the settings
 //! name one; text for whoever asks. **Never** arguments, results, tokens or names from requests: a span says what its
@@ -19,6 +20,7 @@
 //! Spec: `docs/telemetry.md`. Why this is not a library: decision 0030.
 
 pub mod courier;
+mod headers;
 pub mod heard;
 mod metrics;
 mod otlp;
@@ -32,6 +34,7 @@ pub use prometheus::MEDIA_TYPE;
 use crate::calls::Timings;
 use crate::clock::Clock;
 use crate::serve::Gateway;
+use countersign_gateway::request::parse_traceparent;
 use countersign_gateway::security::SecurityEvent;
 use countersign_policies::Content;
 use countersign_policies::site::telemetry::{Collector, TelemetrySettings};
@@ -55,6 +58,7 @@ pub const QUEUE: usize = 8192;
 /// What waits to be sent.
 enum Item {
     Call(Box<Ended>),
+    Answer(Box<Answered>),
     Line(Line),
     /// Nothing comes after this; whoever stops the gateway waits for the answer.
     Last(oneshot::Sender<()>),
@@ -113,6 +117,22 @@ pub struct Ended {
     tool_error: bool,
     /// Where it went.
     went: Vec<EgressConnection>,
+    /// How long it took, in microseconds.
+    total: u64,
+    /// When it ended, in microseconds since 1970.
+    at: u64,
+}
+
+/// A message that was answered here, as telemetry sees it: it was no call, and left no record.
+#[derive(Debug)]
+struct Answered {
+    /// By what its span is known.
+    id: CallId,
+    method: &'static str,
+    heard: Heard,
+    claimed: Option<Trace>,
+    /// Status of the answer, where it is an error.
+    failed: Option<u16>,
     /// How long it took, in microseconds.
     total: u64,
     /// When it ended, in microseconds since 1970.
@@ -197,6 +217,7 @@ pub struct Telemetry {
 struct Sending {
     collector: Collector,
     ca: Option<PathBuf>,
+    headers: http::HeaderMap,
     queue: Arc<Queue>,
     /// Taken by whoever sends.
     waiting: Mutex<Option<mpsc::Receiver<Item>>>,
@@ -222,7 +243,7 @@ impl Queue {
 
     fn lose(&self, item: &Item) {
         let counter = match item {
-            Item::Call(_) => &self.lost_calls,
+            Item::Call(_) | Item::Answer(_) => &self.lost_calls,
             Item::Line(_) => &self.lost_lines,
             Item::Last(_) => return,
         };
@@ -253,13 +274,20 @@ impl Ended {
 
 impl Telemetry {
     /// As the settings say; paths begin at the site directory. Nothing is sent before [`courier::keep`] runs.
-    #[must_use]
+    ///
+    /// # Errors
+    /// If the endpoint's headers cannot be had.
     pub fn new(
         settings: &TelemetrySettings,
         site: &Path,
         content: &Content,
         clock: &Arc<Clock>,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
+        let wanted = settings.collector.as_ref().and_then(Collector::headers);
+        let headers = match wanted {
+            Some(file) => headers::read(&site.join(file))?,
+            None => http::HeaderMap::new(),
+        };
         let sending = settings.collector.as_ref().map(|collector| {
             let (sender, waiting) = mpsc::channel(QUEUE);
             let queue = Arc::new(Queue {
@@ -272,16 +300,17 @@ impl Telemetry {
             Sending {
                 ca: collector.ca().map(|ca| site.join(ca)),
                 collector: collector.clone(),
+                headers,
                 queue,
                 waiting: Mutex::new(Some(waiting)),
             }
         });
-        Self {
+        Ok(Self {
             metrics: Metrics::new(content),
             clock: Arc::clone(clock),
             scrape: settings.scrape,
             sending,
-        }
+        })
     }
 
     /// Where metrics can be fetched without showing who one is.
@@ -316,6 +345,30 @@ impl Telemetry {
             }
             sending.queue.put(Item::Call(Box::new(ended)));
         }
+    }
+
+    /// Takes note of a message that was answered here. `claimed` is the trace that it names.
+    pub fn answered(
+        &self,
+        method: &'static str,
+        (heard, claimed): (Heard, Option<&str>),
+        failed: Option<u16>,
+    ) {
+        let Some(sending) = &self.sending else { return };
+        // Without randomness there is no span; nothing depends on one.
+        let Ok(id) = crate::keys::random::<16>() else {
+            return;
+        };
+        let answered = Answered {
+            id: CallId(*id),
+            method,
+            claimed: claimed.and_then(parse_traceparent),
+            failed,
+            total: self.clock.micros().saturating_sub(heard.started()),
+            at: self.clock.unix_micros(),
+            heard,
+        };
+        sending.queue.put(Item::Answer(Box::new(answered)));
     }
 
     /// Takes note of a request that was refused before its caller was known.

@@ -6,13 +6,13 @@
 //! SPEC: opentelemetry-proto 1.9, `trace.proto`, `metrics.proto`, `logs.proto`, `common.proto`; names of attributes:
 //! the GenAI and MCP semantic conventions, and ours under `countersign.`.
 
-use super::heard::{Part, SpanId, trace_id};
+use super::heard::{Heard, Part, SpanId, trace_id};
 use super::metrics::{Counts, EDGES_MICROS};
 use super::protobuf::Message;
 use super::view::{CAPABILITY, Data, Metric, Point, View};
-use super::{Concerned, Ended, Happened, Line};
+use super::{Answered, Concerned, Ended, Happened, Line};
 use crate::calls::Timings;
-use countersign_record::body::Verdict;
+use countersign_record::body::{Trace, Verdict};
 use countersign_record::egress::EgressConnection;
 use std::time::Duration;
 
@@ -53,10 +53,15 @@ pub(super) enum Severity {
 }
 
 /// The body of `POST /v1/traces`.
-pub(super) fn traces<'e>(sender: &Sender, ended: impl Iterator<Item = &'e Ended>) -> Vec<u8> {
+pub(super) fn traces<'e>(
+    sender: &Sender,
+    ended: impl Iterator<Item = &'e Ended>,
+    answered: impl Iterator<Item = &'e Answered>,
+) -> Vec<u8> {
     let mut scope = scope();
     ended
         .flat_map(spans)
+        .chain(answered.map(answered_span))
         .for_each(|span| scope.message(2, span));
     envelope(sender, scope)
 }
@@ -173,20 +178,7 @@ fn server_span(ended: &Ended, start: u64) -> Message {
     span.number(6, SERVER);
     span.opt_fixed64(7, nanos(start));
     span.opt_fixed64(8, nanos(ended.at));
-    if let Some(mcp) = &heard.mcp {
-        put(&mut span, "mcp.method.name", Value::Text(mcp.method));
-        put(&mut span, "mcp.protocol.version", Value::Text(mcp.version));
-        if let Some(session) = &mcp.session {
-            put(&mut span, "mcp.session.id", Value::Text(session.as_str()));
-        }
-        if let Some(request) = &mcp.request {
-            put(
-                &mut span,
-                "jsonrpc.request.id",
-                Value::Text(request.as_str()),
-            );
-        }
-    }
+    put_mcp(&mut span, heard);
     if ended.method == CALL {
         put(
             &mut span,
@@ -232,15 +224,58 @@ fn server_span(ended: &Ended, start: u64) -> Message {
     if let Some(error) = error {
         put(&mut span, "error.type", Value::Text(error));
     }
-    // Where the body names a trace, that of the HTTP request beside it is a link.
-    if let (Some(_), Some(ambient)) = (&ended.claimed, &heard.ambient) {
+    put_link(&mut span, heard, ended.claimed.as_ref());
+    status(&mut span, error);
+    span
+}
+
+/// A message that was answered here, under the client's span if it named one.
+fn answered_span(answered: &Answered) -> Message {
+    let Answered {
+        id, method, heard, ..
+    } = answered;
+    let (claimed, ambient) = (answered.claimed.as_ref(), heard.ambient.as_ref());
+    let mut span = Message::default();
+    span.bytes(1, &trace_id(*id, claimed, ambient));
+    span.bytes(2, &SpanId::of(*id, Part::Call).0);
+    if let Some(parent) = claimed.or(ambient) {
+        span.bytes(4, &parent.span);
+    }
+    span.text(5, method);
+    span.number(6, SERVER);
+    span.opt_fixed64(7, nanos(answered.at.saturating_sub(answered.total)));
+    span.opt_fixed64(8, nanos(answered.at));
+    put_mcp(&mut span, heard);
+    let failed = answered.failed.map(|status| status.to_string());
+    if let Some(failed) = &failed {
+        put(&mut span, "error.type", Value::Text(failed));
+    }
+    put_link(&mut span, heard, claimed);
+    status(&mut span, failed.as_deref());
+    span
+}
+
+/// What the message says of itself.
+fn put_mcp(span: &mut Message, heard: &Heard) {
+    let Some(mcp) = &heard.mcp else { return };
+    put(span, "mcp.method.name", Value::Text(mcp.method));
+    put(span, "mcp.protocol.version", Value::Text(mcp.version));
+    if let Some(session) = &mcp.session {
+        put(span, "mcp.session.id", Value::Text(session.as_str()));
+    }
+    if let Some(request) = &mcp.request {
+        put(span, "jsonrpc.request.id", Value::Text(request.as_str()));
+    }
+}
+
+/// Where the body names a trace, that of the HTTP request beside it is a link.
+fn put_link(span: &mut Message, heard: &Heard, claimed: Option<&Trace>) {
+    if let (Some(_), Some(ambient)) = (claimed, &heard.ambient) {
         let mut link = Message::default();
         link.bytes(1, &ambient.id);
         link.bytes(2, &ambient.span);
         span.message(13, link);
     }
-    status(&mut span, error);
-    span
 }
 
 fn child_span(ended: &Ended, part: Part, kind: u64, from: u64, until: u64) -> Message {

@@ -27,6 +27,7 @@ pub struct Collector {
     url: String,
     path: String,
     ca: Option<PathBuf>,
+    headers: Option<PathBuf>,
     interval: Duration,
 }
 
@@ -49,6 +50,12 @@ impl Collector {
         self.ca.as_ref()
     }
 
+    /// File of the headers that it wants, such as one with a key; begins at the site directory if not absolute.
+    #[must_use]
+    pub fn headers(&self) -> Option<&PathBuf> {
+        self.headers.as_ref()
+    }
+
     /// Time between two sets of metrics.
     #[must_use]
     pub fn interval(&self) -> Duration {
@@ -61,6 +68,7 @@ impl Collector {
 pub(crate) struct TelemetrySection {
     endpoint: Option<Spanned<String>>,
     ca: Option<Spanned<String>>,
+    headers: Option<Spanned<String>>,
     interval_seconds: Option<Spanned<u64>>,
     scrape: Option<Spanned<String>>,
 }
@@ -93,8 +101,9 @@ pub(crate) fn telemetry(
 }
 
 fn without_endpoint(source: Source<'_>, section: &TelemetrySection, report: &mut Report) {
-    let lonely = match (&section.ca, &section.interval_seconds, &section.scrape) {
-        (Some(ca), _, _) => ca.span(),
+    let file = section.ca.as_ref().or(section.headers.as_ref());
+    let lonely = match (file, &section.interval_seconds, &section.scrape) {
+        (Some(file), _, _) => file.span(),
         (None, Some(interval), _) => interval.span(),
         (None, None, None) => 0..0,
         (None, None, Some(_)) => return,
@@ -145,8 +154,18 @@ fn collector(
         let expected = "nothing, because an http endpoint has no certificate";
         report.value(source, ca.span(), "telemetry.ca", ca.get_ref(), expected);
     }
-    if let Some(ca) = section.ca.as_ref().filter(|ca| ca.get_ref().is_empty()) {
-        report.value(source, ca.span(), "telemetry.ca", "", "path of a PEM file");
+    let files = [
+        ("telemetry.ca", &section.ca, "path of a PEM file"),
+        (
+            "telemetry.headers",
+            &section.headers,
+            "path of a file of headers",
+        ),
+    ];
+    for (key, file, expected) in files {
+        if let Some(file) = file.as_ref().filter(|file| file.get_ref().is_empty()) {
+            report.value(source, file.span(), key, "", expected);
+        }
     }
     let interval = section.interval_seconds.as_ref();
     if let Some(seconds) = interval.filter(|s| !INTERVAL_RANGE.contains(s.get_ref())) {
@@ -169,6 +188,10 @@ fn collector(
         url: format!("{}{authority}", way.prefix()),
         path: path.trim_end_matches('/').to_owned(),
         ca: section.ca.as_ref().map(|ca| PathBuf::from(ca.get_ref())),
+        headers: section
+            .headers
+            .as_ref()
+            .map(|headers| PathBuf::from(headers.get_ref())),
         interval: Duration::from_secs(interval.map_or(INTERVAL_SECONDS, |s| *s.get_ref())),
     })
 }

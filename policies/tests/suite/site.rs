@@ -833,6 +833,11 @@ fn telemetry_to_nowhere_or_for_others_to_read_is_refused_with_its_line() {
             "telemetry.endpoint is missing, expected http://127.0.0.1:4318",
         ),
         ("ca = \"ca.pem\"", "telemetry.endpoint is missing"),
+        ("headers = \"key\"", "telemetry.endpoint is missing"),
+        (
+            "endpoint = \"http://127.0.0.1:4318\"\nheaders = \"\"",
+            "expected path of a file of headers",
+        ),
         ("interval_seconds = 15", "telemetry.endpoint is missing"),
         (
             "endpoint = \"http://192.0.2.1:4318\"",

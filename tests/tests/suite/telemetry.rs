@@ -7,6 +7,8 @@ use countersign_tests::machine::{Gateway, Machine};
 use countersign_tests::process::{outcome, run};
 use countersign_tests::program;
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -81,9 +83,13 @@ fn spans_of_a_call_say_what_its_record_says_and_no_more() {
     let answer = alpha.mcp(&carried, &headers).unwrap().json();
     let audit = &answer["result"]["_meta"]["dev.countersign/decision"];
     assert_eq!(audit["verdict"], "allow", "{answer}");
+    let about = json!({ "_meta": { "traceparent": format!("00-{TRACE}-{SPAN}-01") } });
+    let list = json!({ "jsonrpc": "2.0", "id": CANARY, "method": "tools/list", "params": about });
+    assert_eq!(alpha.mcp(&list, &headers).unwrap().status, 200);
     // In places where a client may write what it likes.
     let odd = [("mcp-session-id", CANARY)];
     assert_eq!(alpha.mcp(&carried, &odd).unwrap().status, 404);
+    assert_eq!(alpha.mcp(&list, &odd).unwrap().status, 404);
     let unknown = tools_call(json!(CANARY), CANARY, CANARY, json!({}));
     assert_eq!(alpha.mcp(&unknown, &[]).unwrap().status, 200);
     let refused = alpha
@@ -108,12 +114,38 @@ fn spans_of_a_call_say_what_its_record_says_and_no_more() {
     the_carried_call_fits(&spans, audit, &session, &export);
     the_upstream_was_told(&spans, &machine);
     the_refused_calls_fit(&spans);
+    the_messages_that_were_no_calls_fit(&spans, &session);
     the_metrics_fit(&of(&items, "metric"));
     let logs = of(&items, "log");
     let event = one(&logs, |l| l["event"] == "countersign.unauthenticated");
     assert_eq!(attribute(event, "countersign.event.count"), 1);
     let closed = one(&logs, |l| l["body"] == "epoch closed");
     assert_eq!(closed["severity"], "INFO");
+}
+
+/// What was answered at once, beside calls.
+fn the_messages_that_were_no_calls_fit(spans: &[&Value], session: &str) {
+    let hello = one(spans, |s| s["name"] == "initialize");
+    assert_eq!(hello["parent"], "");
+    assert_eq!(attribute(hello, "jsonrpc.request.id"), "1");
+    let listed = one(spans, |s| {
+        s["name"] == "tools/list" && s["status"] != "STATUS_CODE_ERROR"
+    });
+    assert_eq!(
+        (&listed["trace"], &listed["parent"], &listed["kind"]),
+        (&json!(TRACE), &json!(SPAN), &json!("SPAN_KIND_SERVER"))
+    );
+    assert_eq!(listed["links"], json!([[AMBIENT_TRACE, AMBIENT_SPAN]]));
+    let about = json!({
+        "mcp.method.name": "tools/list",
+        "mcp.protocol.version": "2025-11-25",
+        "mcp.session.id": session,
+    });
+    assert_eq!(listed["attributes"], about);
+    let gone = one(spans, |s| {
+        s["name"] == "tools/list" && s["status"] == "STATUS_CODE_ERROR"
+    });
+    assert_eq!(attribute(gone, "error.type"), "404");
 }
 
 /// The span of the call that was carried out, and those below it.
@@ -383,6 +415,44 @@ fn what_an_endpoint_refuses_is_counted() {
             .take(100_000)
             .any(|found| found)
     );
+}
+
+#[test]
+fn an_endpoint_that_wants_a_key_gets_it_from_a_file_that_nobody_else_can_read() {
+    let key = "Bearer the-key-of-the-endpoint";
+    let collector = Collector::wanting(key);
+    let machine = Machine::enrolled();
+    let site = machine.site();
+    site.append_settings(&format!(
+        "{}headers = \"otlp.headers\"\n",
+        collector.settings()
+    ));
+    let file = site.file("otlp.headers");
+    let write = |text: &str, mode| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+    };
+    for (text, mode, said) in [
+        (format!("authorization: {key}"), 0o644, "readable by others"),
+        (key.to_owned(), 0o600, "line 1: expected a name"),
+    ] {
+        write(&text, mode);
+        let refused = machine.boot_with(&mut machine.serve_command());
+        let (_, error) = refused.err().unwrap();
+        assert!(error.contains(said), "{error}");
+        assert!(!error.contains("the-key"), "{error}");
+    }
+    write(&format!("authorization: {key}"), 0o600);
+    let mut gateway = machine.start();
+    let called = gateway
+        .alpha()
+        .call("effects.append", json!({ "line": "x" }));
+    assert!(called.unwrap().is_ok());
+    assert!(gateway.stop().success());
+    assert!(!gateway.process.said().contains("the-key"));
+    let items = collector.all();
+    assert!(!of(&items, "span").is_empty());
+    assert!(of(&items, "refused").is_empty());
 }
 
 /// Where the gateway says that metrics are.

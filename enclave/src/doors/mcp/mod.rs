@@ -28,10 +28,11 @@ mod session;
 mod stream;
 mod tasks;
 
-use super::{Taken, text};
+use super::{TRACEPARENT, Taken, text};
 use crate::serve::Gateway;
 use crate::talk::Principal;
 use crate::talk::questions::Answered;
+use crate::telemetry::Heard;
 use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -82,6 +83,8 @@ struct Asking {
     era: Era,
     place: Place,
     started: u64,
+    /// The trace that it claims to belong to.
+    trace: Option<String>,
 }
 
 impl Asking {
@@ -124,6 +127,7 @@ async fn post(gateway: Arc<Gateway>, place: Place, request: HttpRequest) -> Resp
             method,
             version,
             declares,
+            trace,
         }) => {
             let said = (version.as_deref(), declares);
             let era = match era(&taken, &id, said, &method) {
@@ -135,6 +139,7 @@ async fn post(gateway: Arc<Gateway>, place: Place, request: HttpRequest) -> Resp
                 era,
                 place,
                 started,
+                trace,
             };
             asked(gateway, taken, asking, method).await
         }
@@ -226,10 +231,48 @@ async fn asked(gateway: Arc<Gateway>, taken: Taken, asking: Asking, method: Meth
     if let Method::Task(asked) = method {
         return tasks::task(gateway, taken, asking, *asked).await;
     }
-    match gateway.recognize(&taken, &gateway.callers) {
-        Ok(who) => answer(&gateway, &taken, &who, method, &asking),
-        Err(refusal) => reply::unknown_caller(&asking.id, &refusal),
+    let who = match gateway.recognize(&taken, &gateway.callers) {
+        Ok(who) => who,
+        Err(refusal) => return reply::unknown_caller(&asking.id, &refusal),
+    };
+    let name = answered_here(&method);
+    let response = answer(&gateway, &taken, &who, method, &asking);
+    if let Some(name) = name {
+        note(&gateway, &taken, &asking, (name, response.status()));
     }
+    response
+}
+
+/// The name of a method that is answered at once, from what is known here.
+fn answered_here(method: &Method) -> Option<&'static str> {
+    match method {
+        Method::Initialize { .. } => Some("initialize"),
+        Method::Discover => Some("server/discover"),
+        Method::ToolsList => Some("tools/list"),
+        // One that only shows that somebody is there tells nobody anything, and a subscription has no end to tell of.
+        Method::Ping | Method::Listen(_) => None,
+        Method::Task(_) | Method::Call(_) | Method::Other(_) => None,
+    }
+}
+
+/// A span of what was answered here; of a call there is more to say.
+fn note(
+    gateway: &Gateway,
+    taken: &Taken,
+    asking: &Asking,
+    (name, status): (&'static str, StatusCode),
+) {
+    let session = match asking.era {
+        Era::Initialize => text(&taken.headers, &SESSION),
+        Era::Stateless => None,
+    };
+    let heard = Heard::at(asking.started)
+        .mcp(name, asking.revision(), session, &asking.id)
+        .ambient(text(&taken.headers, &TRACEPARENT));
+    let failed = (!status.is_success()).then(|| status.as_u16());
+    gateway
+        .telemetry
+        .answered(name, (heard, asking.trace.as_deref()), failed);
 }
 
 fn answer(

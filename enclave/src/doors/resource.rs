@@ -16,7 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_tokens::jws::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -49,16 +49,25 @@ fn metadata(gateway: &Gateway, path: &str) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     };
     let urls: Vec<&str> = issuers.values().map(|i| i.url.as_str()).collect();
-    let scopes = scopes(gateway);
-    let document = json!({
-        "resource": format!("{resource}{path}"),
-        "resource_name": gateway.engine.content().head.name,
-        "authorization_servers": urls,
+    let name = &gateway.engine.content().head.name;
+    let described = document(&format!("{resource}{path}"), name, &urls, &scopes(gateway));
+    json(StatusCode::OK, described.to_string().into_bytes())
+}
+
+/// The metadata of a resource. SPEC: RFC 9728 2, and 3.2: what has no values is left out. Of an empty list of scopes a
+/// client makes an empty scope, which its issuer refuses.
+fn document(resource: &str, name: &str, issuers: &[&str], scopes: &BTreeSet<&str>) -> Value {
+    let mut document = json!({
+        "resource": resource,
+        "resource_name": name,
+        "authorization_servers": issuers,
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": algorithms(),
-        "scopes_supported": scopes,
     });
-    json(StatusCode::OK, document.to_string().into_bytes())
+    if let (Some(members), false) = (document.as_object_mut(), scopes.is_empty()) {
+        members.insert("scopes_supported".to_owned(), json!(scopes));
+    }
+    document
 }
 
 /// Algorithms of proofs of possession, by the names that RFC 9449 clients know.
@@ -131,4 +140,29 @@ fn words(gateway: &Gateway, path: &str, refusal: &Refusal) -> Option<String> {
         "resource_metadata=\"{resource}{WELL_KNOWN}{path}\""
     ));
     Some(format!("{scheme} {}", words.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::document;
+    use serde_json::json;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn scopes_are_named_where_there_are_any_and_no_list_of_the_metadata_is_empty() {
+        let of = |scopes: &[&'static str]| {
+            let scopes = BTreeSet::from_iter(scopes.iter().copied());
+            document(
+                "https://g.example/mcp/a",
+                "site",
+                &["https://i.example"],
+                &scopes,
+            )
+        };
+        assert_eq!(of(&["tools"])["scopes_supported"], json!(["tools"]));
+        let none = of(&[]);
+        assert_eq!(none.get("scopes_supported"), None);
+        let empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
+        assert!(!none.as_object().unwrap().values().any(empty), "{none}");
+    }
 }

@@ -279,7 +279,7 @@ class Story:
                 403,
                 f'{narrow}"the token lacks the scope that is needed here", {end}',
             ),
-            "for none": (token("night", scope=SCOPE), 401, f"Bearer {end}"),
+            "for none": (token("night", scope=SCOPE), 401, f'Bearer error="invalid_token", {end}'),
         }
         for name, (sent, *wanted) in rows.items():
             same(f"answer to a token {name}", answered(self.door, sent), tuple(wanted))

@@ -30,11 +30,12 @@ def need_programs() -> None:
 class Machine:
     """One site on one software TPM."""
 
-    def __init__(self, site, directory: pathlib.Path, children: Children):
+    def __init__(self, site, directory: pathlib.Path, children: Children, listen: int | None = None):
         self.site, self.directory, self.children = site, directory, children
         self.state = directory / "state"
+        self.export = directory / "export.cbor"
         self.url = ""
-        tpm, listen = free_ports(2), free_ports(1)
+        tpm, listen = free_ports(2), listen or free_ports(1)
         site.edit("device:/dev/tpmrm0", f"swtpm:127.0.0.1:{tpm}")
         site.edit("127.0.0.1:0", f"127.0.0.1:{listen}")
         swtpm = [PROGRAM, "swtpm", "--dir", directory / "tpm", "--port", tpm]
@@ -68,16 +69,19 @@ class Machine:
 
     def verdict(self) -> dict:
         """Exports the whole log and has it judged; the report."""
-        export = self.directory / "export.cbor"
-        export.unlink(missing_ok=True)
-        self._as_officer("export", "--out", export)
-        command = [VERIFIER, export, "--trust", self._trust(), "--json"]
+        self.export.unlink(missing_ok=True)
+        self._as_officer("export", "--out", self.export)
+        command = [VERIFIER, self.export, "--trust", self._trust(), "--json"]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=SECONDS, check=False)
         report = json.loads(done.stdout)
         # An auditor without reference values: genuine, and what ran is not compared with anything.
         if done.returncode != 0 or report.get("first_failure"):
             raise RuntimeError(f"exit code {done.returncode} of the verifier: {report.get('first_failure')}\n{done.stderr}")
         return report
+
+    def replayed(self) -> dict:
+        """Runs the gateway's stages again on what was exported; the report."""
+        return json.loads(self._run("replay", self.export, "--trust", self._trust(), "--json"))
 
     def _trust(self) -> pathlib.Path:
         path = self.directory / "trust.toml"

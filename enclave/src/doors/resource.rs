@@ -11,12 +11,12 @@
 use super::{Refusing, json};
 use crate::serve::Gateway;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use countersign_gateway::refusal::{Code, Refusal};
 use countersign_tokens::jws::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -49,22 +49,30 @@ fn metadata(gateway: &Gateway, path: &str) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     };
     let urls: Vec<&str> = issuers.values().map(|i| i.url.as_str()).collect();
-    let scopes = scopes(gateway);
-    let document = json!({
-        "resource": format!("{resource}{path}"),
-        "resource_name": gateway.engine.content().head.name,
-        "authorization_servers": urls,
+    let name = &gateway.engine.content().head.name;
+    let described = document(&format!("{resource}{path}"), name, &urls, &scopes(gateway));
+    json(StatusCode::OK, described.to_string().into_bytes())
+}
+
+/// The metadata of a resource. SPEC: RFC 9728 2, and 3.2: what has no values is left out. Of an empty list of scopes a
+/// client makes an empty scope, which its issuer refuses.
+fn document(resource: &str, name: &str, issuers: &[&str], scopes: &BTreeSet<&str>) -> Value {
+    let mut document = json!({
+        "resource": resource,
+        "resource_name": name,
+        "authorization_servers": issuers,
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": algorithms(),
-        "scopes_supported": scopes,
     });
-    json(StatusCode::OK, document.to_string().into_bytes())
+    if let (Some(members), false) = (document.as_object_mut(), scopes.is_empty()) {
+        members.insert("scopes_supported".to_owned(), json!(scopes));
+    }
+    document
 }
 
 /// Algorithms of proofs of possession, by the names that RFC 9449 clients know.
 fn algorithms() -> Vec<&'static str> {
-    let names: BTreeSet<&str> = Algorithm::NAMES.iter().map(|(_, a)| a.name()).collect();
-    names.into_iter().collect()
+    Algorithm::NAMES.iter().map(|(name, _)| *name).collect()
 }
 
 /// Scopes that some issuer's tokens need here.
@@ -82,9 +90,10 @@ pub(super) async fn challenge(
     next: Next,
 ) -> Response {
     let path = request.uri().path().to_owned();
+    let shown = Shown::of(request.headers());
     let mut response = next.run(request).await;
     let refusal = response.extensions_mut().remove::<Refusing>();
-    let told = refusal.and_then(|Refusing(refusal)| words(&gateway, &path, &refusal));
+    let told = refusal.and_then(|Refusing(refusal)| words(&gateway, &path, shown, &refusal));
     if let Some(value) = told.and_then(|words| HeaderValue::from_str(&words).ok()) {
         response
             .headers_mut()
@@ -93,8 +102,57 @@ pub(super) async fn challenge(
     response
 }
 
+/// How a request shows a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// It shows none.
+    None,
+    /// As whoever has it.
+    Bearer,
+    /// As who holds its key.
+    Proved,
+}
+
+impl Shown {
+    fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return Self::None;
+        };
+        let (scheme, _) = value
+            .to_str()
+            .unwrap_or_default()
+            .split_once(' ')
+            .unwrap_or_default();
+        match scheme.eq_ignore_ascii_case("dpop") {
+            true => Self::Proved,
+            false => Self::Bearer,
+        }
+    }
+}
+
+/// Scheme and error of a challenge. SPEC: RFC 6750 3.1: who shows nothing is told of no error; RFC 9449 7.1.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "no other refusal is cured by a token"
+)]
+fn error(code: Code, shown: Shown) -> Option<(&'static str, Option<&'static str>)> {
+    let scheme = match shown {
+        Shown::None | Shown::Bearer => "Bearer",
+        Shown::Proved => "DPoP",
+    };
+    Some(match code {
+        Code::Unauthenticated if shown != Shown::None => (scheme, Some("invalid_token")),
+        // A connection may have a certificate for other reasons, and its client a token still to come.
+        Code::Unauthenticated | Code::CertificateInvalid => ("Bearer", None),
+        Code::TokenInvalid => (scheme, Some("invalid_token")),
+        Code::InsufficientScope => (scheme, Some("insufficient_scope")),
+        Code::ProofInvalid => ("DPoP", Some("invalid_dpop_proof")),
+        _ => return None,
+    })
+}
+
 /// A challenge. SPEC: RFC 6750 3, RFC 9449 7.1, RFC 9728 5.1.
-fn words(gateway: &Gateway, path: &str, refusal: &Refusal) -> Option<String> {
+fn words(gateway: &Gateway, path: &str, shown: Shown, refusal: &Refusal) -> Option<String> {
     let issuers = &gateway.engine.content().issuers;
     let resource = issuers.values().next().map(|i| &i.audience)?;
     let is_resource = matches!(path, "/v1/calls" | "/mcp") || path.starts_with("/mcp/");
@@ -102,23 +160,12 @@ fn words(gateway: &Gateway, path: &str, refusal: &Refusal) -> Option<String> {
         return None;
     }
     let mut words = Vec::new();
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "no other refusal is cured by a token"
-    )]
-    let (scheme, error) = match refusal.code() {
-        // A connection may have a certificate for other reasons, and its client a token still to come.
-        Code::Unauthenticated | Code::CertificateInvalid => ("Bearer", None),
-        Code::TokenInvalid => ("Bearer", Some("invalid_token")),
-        Code::InsufficientScope => ("Bearer", Some("insufficient_scope")),
-        Code::ProofInvalid => ("DPoP", Some("invalid_dpop_proof")),
-        _ => return None,
-    };
+    let (scheme, error) = error(refusal.code(), shown)?;
     if let Some(error) = error {
         words.push(format!("error=\"{error}\""));
         // The reason is one of a closed list of sentences and repeats nothing that was sent.
-        let reason = refusal.rule().unwrap_or_default();
-        words.push(format!("error_description=\"{reason}\""));
+        let reason = refusal.rule().into_iter();
+        words.extend(reason.map(|reason| format!("error_description=\"{reason}\"")));
     }
     if scheme == "DPoP" {
         words.push(format!("algs=\"{}\"", algorithms().join(" ")));
@@ -131,4 +178,55 @@ fn words(gateway: &Gateway, path: &str, refusal: &Refusal) -> Option<String> {
         "resource_metadata=\"{resource}{WELL_KNOWN}{path}\""
     ));
     Some(format!("{scheme} {}", words.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Shown, document, error};
+    use axum::http::{HeaderMap, HeaderValue, header};
+    use countersign_gateway::refusal::Code;
+    use serde_json::json;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn scopes_are_named_where_there_are_any_and_no_list_of_the_metadata_is_empty() {
+        let of = |scopes: &[&'static str]| {
+            let scopes = BTreeSet::from_iter(scopes.iter().copied());
+            document(
+                "https://g.example/mcp/a",
+                "site",
+                &["https://i.example"],
+                &scopes,
+            )
+        };
+        assert_eq!(of(&["tools"])["scopes_supported"], json!(["tools"]));
+        let none = of(&[]);
+        assert_eq!(none.get("scopes_supported"), None);
+        let empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
+        assert!(!none.as_object().unwrap().values().any(empty), "{none}");
+    }
+
+    #[test]
+    fn who_shows_a_token_is_told_of_an_error_in_its_own_scheme_and_who_shows_none_of_no_error() {
+        let shown = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            Shown::of(&headers)
+        };
+        assert_eq!(Shown::of(&HeaderMap::new()), Shown::None);
+        assert_eq!(shown("Bearer a"), Shown::Bearer);
+        assert_eq!(shown("dPoP a"), Shown::Proved);
+        assert_eq!(shown("x"), Shown::Bearer);
+        let invalid = Some("invalid_token");
+        for (code, of, expected) in [
+            (Code::Unauthenticated, Shown::None, ("Bearer", None)),
+            (Code::Unauthenticated, Shown::Bearer, ("Bearer", invalid)),
+            (Code::Unauthenticated, Shown::Proved, ("DPoP", invalid)),
+            (Code::TokenInvalid, Shown::Bearer, ("Bearer", invalid)),
+            (Code::TokenInvalid, Shown::Proved, ("DPoP", invalid)),
+        ] {
+            assert_eq!(error(code, of), Some(expected));
+        }
+        assert_eq!(error(Code::PolicyDenied, Shown::Bearer), None);
+    }
 }

@@ -6,6 +6,7 @@
 //! Spec: `docs/errors.md`, which a test compares with [`Code::ALL`].
 
 use crate::call::Progress;
+use countersign_policies::content::Content;
 use serde_json::{Value, json};
 
 /// Declares the codes, their words and their sentences in one table.
@@ -233,6 +234,12 @@ impl Refused {
     pub fn refusal(&self) -> &Refusal {
         &self.refusal
     }
+
+    /// Whether it was found out whose call it is.
+    #[must_use]
+    pub fn is_of_a_known_caller(&self) -> bool {
+        self.progress.who.is_some()
+    }
 }
 
 /// How often the same refusal came before it tells the model to stop.
@@ -240,6 +247,27 @@ pub const REPEATS_BEFORE_STOP: u32 = 3;
 
 /// Added to the sentence from the third repeat on.
 const STOP: &str = " This was refused several times: stop, and ask a person.";
+
+/// What the bundle has a refused caller told besides the refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Besides<'c> {
+    pub(crate) contact: Option<&'c str>,
+}
+
+impl<'c> Besides<'c> {
+    /// To somebody who is not known: nothing of the bundle.
+    pub const STRANGER: Self = Self { contact: None };
+
+    /// To a known caller, of the capability that the record names. Without one, what holds for the whole site.
+    #[must_use]
+    pub fn of(content: &'c Content, capability: Option<&str>) -> Self {
+        let capability = capability.and_then(|id| content.capabilities.get(id));
+        let own = capability.and_then(|c| c.contact.as_deref());
+        Self {
+            contact: own.or(content.contact.as_deref()),
+        }
+    }
+}
 
 /// What a caller is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,7 +291,7 @@ impl Told {
         refusal: &Refusal,
         repeats: u32,
         record: Option<String>,
-        contact: Option<String>,
+        besides: Besides<'_>,
     ) -> Self {
         let mut message = refusal.code.sentence().to_owned();
         if let Retry::WithChanges(argument) = &refusal.retry {
@@ -274,13 +302,17 @@ impl Told {
         }
         if repeats.saturating_add(1) >= REPEATS_BEFORE_STOP {
             message.push_str(STOP);
+            // A model reads the sentence, and seldom what stands beside it.
+            if let Some(contact) = besides.contact {
+                message.push_str(&format!(" Whom to ask: {contact}"));
+            }
         }
         Self {
             message,
             code: refusal.code,
             retry: refusal.retry.clone(),
             record,
-            contact,
+            contact: besides.contact.map(str::to_owned),
         }
     }
 

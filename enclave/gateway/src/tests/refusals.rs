@@ -1,19 +1,19 @@
 //! What agents are told, word by word.
 
-use super::world::{DELETE, ERASURE, READER, SELECT, World, answered, body};
+use super::world::{DELETE, ERASURE, READER, SELECT, World, answered, body, engine, site};
 use crate::decision::Answer;
-use crate::refusal::{Code, Refusal, Retry, Told};
+use crate::refusal::{Besides, Code, Refusal, Retry, Told};
 use crate::state::{MatchKey, REPEAT_MILLIS};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
+/// What is told by a site that names somebody to ask.
 fn told(code: Code, retry: Retry, repeats: u32) -> Told {
-    Told::new(
-        &Refusal::new(code, retry),
-        repeats,
-        Some("0123".into()),
-        Some("desk@example.org".into()),
-    )
+    let besides = Besides {
+        contact: Some("desk@example.org"),
+    };
+    let refusal = Refusal::new(code, retry);
+    Told::new(&refusal, repeats, Some("0123".into()), besides)
 }
 
 #[test]
@@ -76,6 +76,48 @@ fn the_third_repeat_tells_the_model_to_stop_and_ask() {
 }
 
 #[test]
+fn from_the_third_repeat_on_the_sentence_says_whom_to_ask() {
+    let message = |repeats| told(Code::PolicyDenied, Retry::Never, repeats).message;
+    let asks = |repeats| message(repeats).ends_with(" Whom to ask: desk@example.org");
+    assert_eq!([asks(0), asks(1), asks(2)], [false, false, true]);
+    let refusal = Refusal::never(Code::PolicyDenied);
+    let nobody = Told::new(&refusal, 2, None, Besides::STRANGER).message;
+    assert!(nobody.ends_with(" stop, and ask a person."), "{nobody}");
+}
+
+#[test]
+fn a_known_caller_is_told_to_ask_whom_the_capability_names_or_else_the_site() {
+    let mut files = site();
+    let few = files.0.get_mut("capabilities/few.toml").unwrap();
+    *few = format!("contact = \"few@example.org\"\n{few}");
+    let contact = |files: &countersign_policies::SiteFiles, capability| {
+        let (engine, _) = engine(files);
+        let refusal = Refusal::never(Code::PolicyDenied);
+        let besides = Besides::of(engine.content(), capability);
+        Told::new(&refusal, 0, None, besides).contact
+    };
+    let few = Some("customers.few");
+    let typed = Some("customers.typed");
+    assert_eq!(contact(&files, few).as_deref(), Some("few@example.org"));
+    assert_eq!(contact(&files, typed), None);
+    assert_eq!(contact(&files, None), None);
+    let text = "contact = \"desk@example.org\"";
+    files.0.insert("refusals.toml".into(), text.into());
+    assert_eq!(contact(&files, few).as_deref(), Some("few@example.org"));
+    for capability in [typed, None, Some("customers.nothing")] {
+        let found = contact(&files, capability);
+        assert_eq!(found.as_deref(), Some("desk@example.org"));
+    }
+}
+
+#[test]
+fn a_stranger_is_told_of_nobody() {
+    let refusal = Refusal::never(Code::Unauthenticated);
+    let json = Told::new(&refusal, 0, None, Besides::STRANGER).to_json();
+    assert!(json["contact"].is_null(), "{json}");
+}
+
+#[test]
 fn repeats_are_counted_by_request_and_code_and_end_with_silence() {
     let mut world = World::new();
     let key = |tool| MatchKey::new(super::world::DEMO, "a", tool, b"");
@@ -103,7 +145,7 @@ fn text_of(world: &mut World, token: &str, call: &str) -> Option<String> {
     match &done.answer {
         Answer::Result(_) => None,
         Answer::Refused(refusal) => {
-            let told = Told::new(refusal, 5, None, None);
+            let told = Told::new(refusal, 5, None, Besides::STRANGER);
             Some(format!("{} {refusal:?}", told.to_json()))
         }
     }

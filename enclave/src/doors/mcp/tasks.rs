@@ -11,7 +11,7 @@
 //! [0048]: ../../../../docs/decisions/0048-tasks.md
 
 use super::{Asking, Place, approval, call, reply};
-use crate::calls::{Reply, carry_out};
+use crate::calls::{self, Reply, Timings, carry_out};
 use crate::doors::{Taken, seed};
 use crate::serve::Gateway;
 use crate::talk::tasks::{Ending, How, NoTask, Owner, Retained, Said, State, View};
@@ -226,8 +226,8 @@ fn go_on(
                 Some(_) => gateway.tasks.end(&id, gone(ANEW), now),
                 None => gateway.tasks.end(&id, reply::ending(reply), now),
             },
-            Ok(Err(refusal)) => gateway.tasks.end(&id, unrecorded(&refusal), now),
-            Err(_) => gateway.tasks.end(&id, broken(), now),
+            Ok(Err(refusal)) => gateway.tasks.end(&id, unrecorded(&gateway, &refusal), now),
+            Err(_) => gateway.tasks.end(&id, broken(&gateway), now),
         }
     });
 }
@@ -266,20 +266,14 @@ async fn again(
 }
 
 /// The end of a task whose call could not even be looked at.
-fn unrecorded(refusal: &Refusal) -> Ending {
-    let sentence = refusal.code().sentence();
-    let error = json!({ "code": reply::REFUSED, "message": sentence });
-    Ending {
-        how: How::Failed,
-        object: Bytes::from(error.to_string()),
-        meta: None,
-        sentence: Some(sentence.to_owned()),
-    }
+fn unrecorded(gateway: &Gateway, refusal: &Refusal) -> Ending {
+    let besides = gateway.besides(None);
+    reply::ending(calls::unrecorded(refusal, besides, Timings::default()))
 }
 
 /// The end of a task whose call broke off inside the gateway.
-pub(super) fn broken() -> Ending {
-    unrecorded(&Refusal::never(Code::ResultWithheld))
+pub(super) fn broken(gateway: &Gateway) -> Ending {
+    unrecorded(gateway, &Refusal::never(Code::ResultWithheld))
 }
 
 /// Gives answers to the questions of a task. What was not asked, or is answered already, is left alone.

@@ -105,6 +105,9 @@ fn capability(content: &Content, tenant: &str, c: &Capability) -> Vec<String> {
     if let Some(contact) = &c.contact {
         out.push(format!("  Whoever is refused it is told to ask: {contact}"));
     }
+    if c.tell_rules {
+        out.push("  Whoever is refused it is told which rules fired.".to_owned());
+    }
     let adapter = content.adapters.get(&c.adapter);
     if let Some(name) = adapter.and_then(|a| a.sandbox()) {
         out.push(format!("  Its program runs in the sandbox {name}."));

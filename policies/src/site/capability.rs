@@ -85,6 +85,8 @@ pub struct Capability {
     pub approvers: Option<String>,
     /// Whom a refused caller is told to ask, where it is somebody else than the site's.
     pub contact: Option<String>,
+    /// Whether a refused caller is told which rules fired.
+    pub tell_rules: bool,
     /// Rules for results.
     pub redactions: Vec<Redaction>,
     /// Rules for arguments, by path.
@@ -324,6 +326,8 @@ struct File {
     scopes: Vec<Spanned<String>>,
     approvers: Option<Spanned<String>>,
     contact: Option<Spanned<String>>,
+    #[serde(default)]
+    tell_rules: bool,
     num_calls: Option<NumCallsSection>,
     #[serde(default)]
     arguments: BTreeMap<String, Spanned<ArgumentSection>>,
@@ -466,6 +470,7 @@ pub(crate) fn capability(
         scopes,
         approvers: file.approvers.map(Spanned::into_inner),
         contact,
+        tell_rules: file.tell_rules,
         redactions,
         arguments,
         fields,

@@ -100,3 +100,18 @@ fn who_signs_a_bundle_reads_whom_refused_callers_are_told_to_ask() {
     }
     assert!(!sentences(&example()).join("\n").contains("told to ask"));
 }
+
+#[test]
+fn rules_are_told_only_where_a_capability_says_so() {
+    let told = |files: &SiteFiles| {
+        let content = Site::parse(files).unwrap().content;
+        content.capabilities["customers.read_query"].tell_rules
+    };
+    assert!(!told(&example()));
+    assert!(!told(&capability("tell_rules = false")));
+    assert!(told(&capability("tell_rules = true")));
+    let said = "  Whoever is refused it is told which rules fired.";
+    let count = |files: &SiteFiles| sentences(files).iter().filter(|l| *l == said).count();
+    assert_eq!(count(&capability("tell_rules = true")), 1);
+    assert_eq!(count(&example()), 0);
+}

@@ -191,6 +191,37 @@ fn every_refusal_of_a_known_caller_says_whom_to_ask_and_none_of_a_stranger_does(
 }
 
 #[test]
+fn an_agent_sees_which_rules_fired_where_the_bundle_says_so_and_nowhere_else() {
+    let machine = Machine::enrolled();
+    let site = machine.site();
+    site.extend_capability("northern", "tell_rules = true");
+    site.extend_capability("append", "tell_rules = true");
+    site.build();
+    let gateway = machine.start();
+    let mut beta = gateway.beta();
+    let secret = "sesame-7f3a";
+    let denied = beta
+        .call("effects.northern", json!({ "line": secret }))
+        .unwrap();
+    let rules = &denied.body["refusal"]["rules"];
+    assert_eq!(rules, &json!(["builtin:default-deny"]), "{}", denied.body);
+    let broken = json!({ "line": format!("{secret}\n") });
+    let told = beta.call("effects.append", broken.clone()).unwrap();
+    let rules = &told.body["refusal"]["rules"];
+    assert_eq!(rules, &json!(["constraint:alphabet"]), "{}", told.body);
+    let quiet = beta.call("effects.slow", broken).unwrap();
+    assert_eq!(quiet.code(), "invalid_arguments");
+    assert!(
+        quiet.body["refusal"].get("rules").is_none(),
+        "{}",
+        quiet.body
+    );
+    for answer in [denied, told, quiet] {
+        assert!(!answer.body["refusal"].to_string().contains(secret));
+    }
+}
+
+#[test]
 fn strangers_are_refused_counted_in_one_event_and_leave_nothing_else() {
     let (machine, mut gateway) = started();
     let mut stranger = gateway.stranger();

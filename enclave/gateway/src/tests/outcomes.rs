@@ -261,4 +261,5 @@ fn a_denied_call_records_which_rule_fired_and_tells_the_agent_nothing_of_it() {
     let besides = Besides::of(world.engine.content(), Some("customers.read_query"));
     let told = Told::new(refusal, 0, Some("r".into()), besides).to_json();
     assert!(!told.to_string().contains("constraint"), "{told}");
+    assert!(told.get("rules").is_none(), "{told}");
 }

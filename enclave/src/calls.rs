@@ -18,7 +18,7 @@ use countersign_gateway::execute::{NotSent, Outcome as Carried};
 use countersign_gateway::identity::Identified;
 use countersign_gateway::policy::Duty;
 use countersign_gateway::policy::{self, Judgement};
-use countersign_gateway::refusal::{Code, Refusal, Refused, Retry, Told};
+use countersign_gateway::refusal::{Besides, Code, Refusal, Refused, Retry, Told};
 use countersign_gateway::seal::{Committed, CosignedSize, Durable, IntentReceipt, Sealed};
 use countersign_gateway::state::{MatchKey, Owned, Run, State};
 use countersign_gateway::{budget, surface};
@@ -107,7 +107,8 @@ pub async fn carry_out(
 ) -> Reply {
     let _under_way = gateway.under_way();
     let Some(serving) = &gateway.serving else {
-        return unrecorded(Refusal::never(Code::GatewayHeld), Timings::default());
+        let refusal = Refusal::never(Code::GatewayHeld);
+        return unrecorded(&refusal, gateway.besides(None), Timings::default());
     };
     let mut client = client;
     let called = surface::called(&identified, &gateway.engine);
@@ -132,9 +133,9 @@ pub async fn carry_out(
 
 /// A reply to a caller about whom nothing can be recorded.
 #[must_use]
-pub fn unrecorded(refusal: Refusal, timings: Timings) -> Reply {
+pub fn unrecorded(refusal: &Refusal, besides: Besides<'_>, timings: Timings) -> Reply {
     Reply {
-        outcome: Outcome::Refused(Box::new(Told::new(&refusal, 0, None, None))),
+        outcome: Outcome::Refused(Box::new(Told::new(refusal, 0, None, besides))),
         audit: None,
         timings,
     }
@@ -168,7 +169,9 @@ impl Way<'_> {
     async fn go(&mut self, identified: Identified) -> Reply {
         let owner = match self.owner(&identified) {
             Ok(owner) => owner,
-            Err(refusal) => return unrecorded(refusal, self.timings),
+            Err(refusal) => {
+                return unrecorded(&refusal, self.gateway.besides(None), self.timings);
+            }
         };
         let agent = identified.who().agent.clone();
         let decided = self.decide(identified.in_run(owner.run), owner);
@@ -292,7 +295,10 @@ impl Way<'_> {
         };
         let durable = match sealed.commit(receipt) {
             Ok(durable) => durable,
-            Err(_) => return unrecorded(Refusal::never(Code::AuditUnavailable), self.timings),
+            Err(_) => {
+                let refusal = Refusal::never(Code::AuditUnavailable);
+                return unrecorded(&refusal, self.gateway.besides(None), self.timings);
+            }
         };
         let committed = self.witnessed(durable, expected).await;
         self.timings.seal = self.since(from);
@@ -424,11 +430,7 @@ impl Way<'_> {
         let seen = Seen::of(&body, &self.heard)
             .failed(self.tool_error)
             .went(std::mem::take(&mut self.went));
-        let capability = body
-            .capability
-            .as_ref()
-            .map(|c| c.id.clone())
-            .unwrap_or_default();
+        let capability = body.capability.as_ref().map(|c| c.id.clone());
         let draft = self.draft(Body::Decision(body), Some(owner), disclosures);
         let appended = self.append(draft).await;
         self.timings.release = self.since(from);
@@ -437,8 +439,8 @@ impl Way<'_> {
                 let audit = self.audit((call, verdict, action), &appended);
                 let seen = seen.recorded(appended.index, appended.digest);
                 self.gateway.telemetry.ended(seen, self.timings);
-                let outcome =
-                    self.outcome(answer, kind, (owner.tenant, agent, &capability), &audit);
+                let what = (owner.tenant, agent, capability.as_deref());
+                let outcome = self.outcome(answer, kind, what, &audit);
                 Reply {
                     outcome,
                     audit: Some(audit),
@@ -460,7 +462,8 @@ impl Way<'_> {
                 };
                 let seen = seen.unrecorded(refusal.code().name());
                 self.gateway.telemetry.ended(seen, self.timings);
-                unrecorded(refusal, self.timings)
+                let besides = self.gateway.besides(capability.as_deref());
+                unrecorded(&refusal, besides, self.timings)
             }
         }
     }
@@ -469,17 +472,18 @@ impl Way<'_> {
         &self,
         answer: Answer,
         kind: ResultKind,
-        what: (TenantId, &str, &str),
+        what: (TenantId, &str, Option<&str>),
         audit: &Audit,
     ) -> Outcome {
         match answer {
             Answer::Result(bytes) => Outcome::Result(bytes, kind),
             Answer::Refused(refusal) => {
                 let (tenant, agent, capability) = what;
-                let key = MatchKey::new(tenant, agent, capability, b"");
+                let key = MatchKey::new(tenant, agent, capability.unwrap_or_default(), b"");
                 let repeats = self.gateway.state().repeat(key, refusal.code());
                 let record = Some(audit.digest.to_string());
-                Outcome::Refused(Box::new(Told::new(&refusal, repeats, record, None)))
+                let besides = self.gateway.besides(capability);
+                Outcome::Refused(Box::new(Told::new(&refusal, repeats, record, besides)))
             }
         }
     }

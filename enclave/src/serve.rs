@@ -37,6 +37,7 @@ use anyhow::Context as _;
 use countersign_adapters::Event as Changed;
 use countersign_gateway::call::Who;
 use countersign_gateway::identity::{Callers, Nonces};
+use countersign_gateway::refusal::Besides;
 use countersign_gateway::state::State;
 use countersign_journal::{Draft, Journal};
 use countersign_policies::{Capability, Engine, Viewer};
@@ -161,6 +162,11 @@ impl Gateway {
     /// The control state, for whoever folds an entry once it is durable.
     pub(crate) fn shared_state(&self) -> Arc<Mutex<State>> {
         Arc::clone(&self.state)
+    }
+
+    /// What a known caller is told besides a refusal, of a capability where the record names one.
+    pub(crate) fn besides(&self, capability: Option<&str>) -> Besides<'_> {
+        Besides::of(self.engine.content(), capability)
     }
 
     /// Capabilities that policy could permit a caller, computed once for each agent and level of assurance.

@@ -310,6 +310,10 @@ fn the_page_of_the_configuration_has_every_key_of_every_file_and_no_other() {
             "issuers/*.toml",
             complaint_about("issuers/corp.toml", &format!("{FOREIGN} = 1\n")),
         ),
+        (
+            "refusals.toml",
+            complaint_about("refusals.toml", &format!("{FOREIGN} = 1\n")),
+        ),
     ];
     let page = sections(&page("configuration.md"));
     for (heading, message) in said {

@@ -16,6 +16,7 @@ use crate::site::people::{
     Adapter, Agent, Approver, Credential, ReadApprover, adapter, agent, approver,
 };
 use crate::site::profiles::Profile;
+use crate::site::refusals::{REFUSALS_FILE, refusals};
 use crate::site::sandbox::{self, sandbox};
 use crate::site::settings::Tenant;
 use crate::site::workloads::trust_domain;
@@ -60,6 +61,8 @@ pub struct Content {
     pub trust_domains: BTreeMap<String, TrustDomain>,
     /// Approvers by id.
     pub approvers: BTreeMap<String, Approver>,
+    /// Whom a refused caller is told to ask.
+    pub contact: Option<String>,
     /// Policies, in order of file and line.
     pub policies: Vec<LoadedPolicy>,
     /// The generated schema.
@@ -110,6 +113,8 @@ impl Content {
             approver(s, &tenants, &names, &head.profiles, r)
         })
         .unique("approver", report, |(_, a)| a.approver.id.clone());
+        let told = files.source(REFUSALS_FILE);
+        let contact = told.and_then(|source| refusals(source, report));
         // A file that could not be read would make every mention of what it declares look wrong.
         if report.count() == before {
             check_adapters(&capabilities, (&adapters, &sandboxes), report);
@@ -162,6 +167,7 @@ impl Content {
                 .into_iter()
                 .map(|(id, a)| (id, a.approver))
                 .collect(),
+            contact,
             policies,
             schema_text,
             schema,

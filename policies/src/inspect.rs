@@ -33,6 +33,9 @@ pub fn inspect(content: &Content) -> Vec<String> {
         ));
     }
     out.extend(head.profiles.iter().map(Profile::sentence));
+    if let Some(contact) = &content.contact {
+        out.push(format!("Whoever is refused is told to ask: {contact}"));
+    }
     for person in content.approvers.values() {
         if let Some(profiles) = &person.profiles {
             out.push(format!(
@@ -98,6 +101,12 @@ fn capability(content: &Content, tenant: &str, c: &Capability) -> Vec<String> {
             "  It acts for a person whose token has: {}.",
             c.scopes.join(", ")
         ));
+    }
+    if let Some(contact) = &c.contact {
+        out.push(format!("  Whoever is refused it is told to ask: {contact}"));
+    }
+    if c.tell_rules {
+        out.push("  Whoever is refused it is told which rules fired.".to_owned());
     }
     let adapter = content.adapters.get(&c.adapter);
     if let Some(name) = adapter.and_then(|a| a.sandbox()) {

@@ -10,6 +10,7 @@
 //! descriptors/*.json    what tools said of themselves when they were pinned
 //! sandboxes/*.toml      what programs that are upstreams may touch
 //! trust-domains/*.toml  whose certificates name workloads
+//! refusals.toml         whom refused callers are told to ask
 //! ```
 //!
 //! In: files. Out: a [`Site`], or all its problems with file and line. [`read`] is the only
@@ -23,6 +24,7 @@ pub mod issuers;
 pub mod method;
 pub mod people;
 pub mod profiles;
+pub mod refusals;
 pub mod sandbox;
 pub mod settings;
 pub mod telemetry;
@@ -31,6 +33,7 @@ pub mod workloads;
 
 use crate::content::{Content, Head};
 use crate::problem::{Problem, Problems, Report, Source};
+use refusals::REFUSALS_FILE;
 use settings::{SETTINGS_FILE, Settings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,6 +45,9 @@ pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Most files of a site.
 pub const MAX_FILES: usize = 20_000;
+
+/// Files of a site that stand in none of its directories.
+const SINGLE: [&str; 2] = [SETTINGS_FILE, REFUSALS_FILE];
 
 /// Directories of a site and what their files are called.
 const DIRECTORIES: [(&str, &str); 12] = [
@@ -89,7 +95,7 @@ impl SiteFiles {
 
     /// Notes every file that a site does not have.
     pub(crate) fn check_places(&self, report: &mut Report) {
-        for path in self.0.keys().filter(|p| *p != SETTINGS_FILE) {
+        for path in self.0.keys().filter(|p| !SINGLE.contains(&p.as_str())) {
             let fits = DIRECTORIES.iter().any(|(directory, extension)| {
                 path.strip_prefix(directory)
                     .and_then(|rest| rest.strip_prefix('/'))
@@ -98,7 +104,7 @@ impl SiteFiles {
                     .is_some_and(|stem| !stem.is_empty() && !stem.contains('/'))
             });
             if !fits {
-                let expected = "countersign.toml, adapters/*.toml, agents/*.toml, approvers/*.toml, \
+                let expected = "countersign.toml, refusals.toml, adapters/*.toml, agents/*.toml, approvers/*.toml, \
                                 capabilities/*.toml, descriptors/*.json, issuers/*.toml, jwks/*.json, policies/*.cedar, \
                                 roots/*.pem, sandboxes/*.toml, schemas/*.json or trust-domains/*.toml";
                 report.file(path, Problem::UnexpectedFile { expected });
@@ -208,12 +214,11 @@ pub enum ReadError {
 /// If a file is unreadable, too large or no text.
 pub fn read(directory: &Path) -> Result<SiteFiles, ReadError> {
     let mut files = BTreeMap::new();
-    let settings = directory.join(SETTINGS_FILE);
-    if settings.is_file() {
-        files.insert(
-            SETTINGS_FILE.to_owned(),
-            read_text(&settings, SETTINGS_FILE)?,
-        );
+    for name in SINGLE {
+        let file = directory.join(name);
+        if file.is_file() {
+            files.insert(name.to_owned(), read_text(&file, name)?);
+        }
     }
     for (name, _) in DIRECTORIES {
         let inner = directory.join(name);

@@ -238,6 +238,16 @@ impl Site {
         );
     }
 
+    /// Puts a line into a tool's file. The bundle is to be built anew.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn extend_capability(&self, tool: &str, line: &str) {
+        let file = format!("capabilities/{tool}.toml");
+        let text = fs::read_to_string(self.file(&file)).expect("a capability is there");
+        self.write(&file, &format!("{line}\n{text}"));
+    }
+
     /// An Ed25519 key of `keys/`.
     ///
     /// # Panics

@@ -11,6 +11,8 @@ use crate::report::{CheckResult, Report};
 use crate::time;
 use countersign_record::digest::UnixMillis;
 
+pub use countersign_record::preview::is_hostile;
+
 /// How much of a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
@@ -18,17 +20,6 @@ pub enum Detail {
     Full,
     /// The verdict, the counts, and checks that stand in its way.
     Brief,
-}
-
-/// Whether a character can change how the text around it is shown.
-#[must_use]
-pub fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Soft hyphen, Arabic letter mark, zero-width and direction marks, line and paragraph separators,
-            // direction embeddings and isolates, invisible operators, byte order mark, interlinear and tag characters.
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Text with hostile characters as `\u{…}`, and backslashes doubled so that nothing can look like an escape.

@@ -9,7 +9,7 @@ use crate::call::{Judged, Moment, Progress, Who};
 use crate::policy::{Decided, Duty, Escalated, Permitted};
 use crate::refusal::{Code, Refusal, Refused};
 use crate::state::keys::Owner;
-use crate::state::{Given, Halted, Spent, State};
+use crate::state::{Behind, Given, Halted, Spent, State};
 use bytes::Bytes;
 use countersign_policies::engine::Engine;
 use countersign_policies::site::capability::Capability;
@@ -172,9 +172,10 @@ fn halt(
     }
     let owner = Owner::new(surfaced.who.tenant, &surfaced.who.agent);
     let (action, disclosures) = fresh_action(&decided, judged, state.gateway());
+    let behind = Behind::of(&surfaced.who);
     let bytes = disclosures
         .iter()
-        .fold(0usize, |n, d| n.saturating_add(d.value.0.len()));
+        .fold(behind.bytes(), |n, d| n.saturating_add(d.value.0.len()));
     if !state.may_halt(owner, bytes) {
         return refuse(decided, Code::TooManyWaiting);
     }
@@ -187,6 +188,7 @@ fn halt(
         approvals: Vec::new(),
         refused: false,
         given_back: 0,
+        behind,
         owner,
     };
     state.halt(key, halted);

@@ -135,7 +135,7 @@ fn not_stopped(surfaced: &Surfaced, state: &State) -> Result<(), Refusal> {
     };
     match state.stops().over(called) {
         None => Ok(()),
-        Some(id) => Err(Refusal::never(Code::Stopped).by_rule(format!("stop:{id}"))),
+        Some(id) => Err(Refusal::never(Code::Stopped).by_order(format!("stop:{id}"))),
     }
 }
 

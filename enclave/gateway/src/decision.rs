@@ -161,7 +161,10 @@ pub fn settle_halted(halt: Halt, in_force: EntryRef, now: Moment) -> Record {
             .disclosures
             .extend(halt.disclosures().iter().cloned());
     }
-    record.answer = Answer::Refused(Refusal::new(Code::ApprovalRequired, Retry::AfterApproval));
+    let judged = record.body.policy.as_ref();
+    let fired = judged.map_or_else(Vec::new, |policy| policy.fired.clone());
+    let refusal = Refusal::new(Code::ApprovalRequired, Retry::AfterApproval).under(fired);
+    record.answer = Answer::Refused(refusal);
     record.halted = Some(halt);
     record
 }

@@ -427,12 +427,13 @@ impl Request {
         subject: Option<SubjectId>,
     ) -> Result<Identified, Box<Refused>> {
         let Recognized(mut who) = recognized;
-        if subject.is_none() {
-            // A call that could not be found again by whom it is about is not taken.
-            return Err(self.refuse(Refusal::never(Code::AuditUnavailable)));
-        }
         who.subject = subject;
-        Ok(known(self, who))
+        let identified = known(self, who);
+        match subject {
+            Some(_) => Ok(identified),
+            // A call that could not be found again by whom it is about is not taken.
+            None => Err(identified.refuse(Refusal::never(Code::AuditUnavailable))),
+        }
     }
 
     /// Refuses the request of an unknown caller.

@@ -132,7 +132,8 @@ pub fn decide(
             }))
         }
         Outcome::Defer => {
-            let refusal = Refusal::new(Code::Deferred, Retry::After(DEFER_SECONDS));
+            let refusal =
+                Refusal::new(Code::Deferred, Retry::After(DEFER_SECONDS)).under(decision.policies);
             Err(Box::new(Refused {
                 progress: budgeted.surfaced.progress,
                 refusal,
@@ -224,4 +225,5 @@ fn denial(decision: &PolicyDecision) -> Refusal {
     } else {
         Code::PolicyDenied
     })
+    .under(decision.policies.clone())
 }

@@ -11,7 +11,7 @@ use crate::identity::{
     ASSURANCE_BOUND, ASSURANCE_ISSUED, ASSURANCE_SIGNED, ASSURANCE_TOKEN, Identified, known,
 };
 use crate::request::{MAX_TOKENS, Request};
-use crate::state::{Halted, MatchKey, State, idempotency_slot};
+use crate::state::{Behind, Halted, MatchKey, State, idempotency_slot};
 use crate::surface::Surfaced;
 use countersign_policies::Content;
 use countersign_policies::site::people::{Agent, Credential};
@@ -275,6 +275,7 @@ impl Held {
             approvals: Vec::new(),
             refused: false,
             given_back: 0,
+            behind: Behind::of(who),
             owner: crate::state::keys::Owner::new(who.tenant, &who.agent),
             action,
         };

@@ -6,6 +6,7 @@
 //! Spec: `docs/errors.md`, which a test compares with [`Code::ALL`].
 
 use crate::call::Progress;
+use countersign_policies::content::Content;
 use serde_json::{Value, json};
 
 /// Declares the codes, their words and their sentences in one table.
@@ -173,7 +174,17 @@ impl std::fmt::Display for Retry {
 pub struct Refusal {
     code: Code,
     retry: Retry,
-    rule: Option<String>,
+    cause: Option<Cause>,
+    policies: Vec<String>,
+}
+
+/// What a refusal comes from, besides policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Cause {
+    /// A rule of the bundle.
+    Rule(String),
+    /// The order of a person, under the name that they gave it.
+    Order(String),
 }
 
 impl Refusal {
@@ -183,7 +194,8 @@ impl Refusal {
         Self {
             code,
             retry,
-            rule: None,
+            cause: None,
+            policies: Vec::new(),
         }
     }
 
@@ -193,10 +205,24 @@ impl Refusal {
         Self::new(code, Retry::Never)
     }
 
-    /// Names the rule that fired, for the operator; the agent does not see it.
+    /// Names the rule that fired: for the record, and for agents where the bundle says so.
     #[must_use]
     pub fn by_rule(mut self, rule: String) -> Self {
-        self.rule = Some(rule);
+        self.cause = Some(Cause::Rule(rule));
+        self
+    }
+
+    /// Names the order of a person: for the record alone. People name orders in a hurry, and for each other.
+    #[must_use]
+    pub fn by_order(mut self, order: String) -> Self {
+        self.cause = Some(Cause::Order(order));
+        self
+    }
+
+    /// Names the policies that led here: for agents where the bundle says so. The record has them in its verdict.
+    #[must_use]
+    pub fn under(mut self, policies: Vec<String>) -> Self {
+        self.policies = policies;
         self
     }
 
@@ -212,10 +238,21 @@ impl Refusal {
         &self.retry
     }
 
-    /// The rule that fired.
+    /// The rule that fired, or the order, as the record names it.
     #[must_use]
     pub fn rule(&self) -> Option<&str> {
-        self.rule.as_deref()
+        self.cause.as_ref().map(|cause| match cause {
+            Cause::Rule(name) | Cause::Order(name) => name.as_str(),
+        })
+    }
+
+    /// Ids of the bundle's rules that led here: policies, then the rule of an argument or a budget.
+    fn rules(&self) -> Vec<String> {
+        let rule = self.cause.as_ref().and_then(|cause| match cause {
+            Cause::Rule(name) => Some(name.clone()),
+            Cause::Order(_) => None,
+        });
+        self.policies.iter().cloned().chain(rule).collect()
     }
 }
 
@@ -233,6 +270,12 @@ impl Refused {
     pub fn refusal(&self) -> &Refusal {
         &self.refusal
     }
+
+    /// Whether it was found out whose call it is.
+    #[must_use]
+    pub fn is_of_a_known_caller(&self) -> bool {
+        self.progress.who.is_some()
+    }
 }
 
 /// How often the same refusal came before it tells the model to stop.
@@ -240,6 +283,32 @@ pub const REPEATS_BEFORE_STOP: u32 = 3;
 
 /// Added to the sentence from the third repeat on.
 const STOP: &str = " This was refused several times: stop, and ask a person.";
+
+/// What the bundle has a refused caller told besides the refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Besides<'c> {
+    pub(crate) contact: Option<&'c str>,
+    pub(crate) rules: bool,
+}
+
+impl<'c> Besides<'c> {
+    /// To somebody who is not known: nothing of the bundle.
+    pub const STRANGER: Self = Self {
+        contact: None,
+        rules: false,
+    };
+
+    /// To a known caller, of the capability that the record names. Without one, what holds for the whole site.
+    #[must_use]
+    pub fn of(content: &'c Content, capability: Option<&str>) -> Self {
+        let capability = capability.and_then(|id| content.capabilities.get(id));
+        let own = capability.and_then(|c| c.contact.as_deref());
+        Self {
+            contact: own.or(content.contact.as_deref()),
+            rules: capability.is_some_and(|c| c.tell_rules),
+        }
+    }
+}
 
 /// What a caller is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,6 +323,8 @@ pub struct Told {
     pub record: Option<String>,
     /// Whom to ask.
     pub contact: Option<String>,
+    /// Ids of the rules that fired, where the bundle says that agents see them.
+    pub rules: Option<Vec<String>>,
 }
 
 impl Told {
@@ -263,7 +334,7 @@ impl Told {
         refusal: &Refusal,
         repeats: u32,
         record: Option<String>,
-        contact: Option<String>,
+        besides: Besides<'_>,
     ) -> Self {
         let mut message = refusal.code.sentence().to_owned();
         if let Retry::WithChanges(argument) = &refusal.retry {
@@ -274,25 +345,34 @@ impl Told {
         }
         if repeats.saturating_add(1) >= REPEATS_BEFORE_STOP {
             message.push_str(STOP);
+            // A model reads the sentence, and seldom what stands beside it.
+            if let Some(contact) = besides.contact {
+                message.push_str(&format!(" Whom to ask: {contact}"));
+            }
         }
         Self {
             message,
             code: refusal.code,
             retry: refusal.retry.clone(),
             record,
-            contact,
+            contact: besides.contact.map(str::to_owned),
+            rules: besides.rules.then(|| refusal.rules()),
         }
     }
 
-    /// The one shape: message, code, retry, record, contact.
+    /// The one shape: message, code, retry, record, contact; and rules, where agents may see them.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut told = json!({
             "message": self.message,
             "code": self.code.name(),
             "retry": self.retry.to_string(),
             "record": self.record,
             "contact": self.contact,
-        })
+        });
+        if let (Some(rules), Value::Object(members)) = (&self.rules, &mut told) {
+            members.insert("rules".to_owned(), json!(rules));
+        }
+        told
     }
 }

@@ -11,6 +11,7 @@
 //! Memory: [`keys`] and [`windows`] are bounded by themselves, halted actions by number, by
 //! bytes and by age, runs by agent.
 
+mod behind;
 pub mod holds;
 pub mod keys;
 pub mod runs;
@@ -35,6 +36,7 @@ use countersign_record::statement::Choice;
 use countersign_tokens::dpop::signed_part;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+pub use behind::Behind;
 use holds::Holds;
 pub use keys::Earlier;
 use keys::{Keys, Owner};
@@ -115,14 +117,16 @@ pub struct Halted {
     pub refused: bool,
     /// How often a call that had taken its approvals gave them back. Not folded: it says no more than to try again.
     pub given_back: u64,
+    /// For whom the agent asks. No part of the action, so of nothing that people sign: shown beside it.
+    pub behind: Behind,
     pub(crate) owner: Owner,
 }
 
 impl Halted {
     fn bytes(&self) -> usize {
-        self.disclosures
-            .iter()
-            .fold(0, |n, d| n.saturating_add(d.value.0.len()))
+        self.disclosures.iter().fold(self.behind.bytes(), |n, d| {
+            n.saturating_add(d.value.0.len())
+        })
     }
 
     /// Whether it still waits.
@@ -481,6 +485,7 @@ impl State {
             approvals: Vec::new(),
             refused: false,
             given_back: 0,
+            behind: Behind::recorded(&decision.caller, disclosures),
             owner: Owner::new(tenant, &agent),
         };
         self.forget_outdated();

@@ -1,7 +1,7 @@
 //! `countersign approve …`: a person's word on an action, signed here with their own key.
 //!
-//! Nothing that the gateway sends is taken on trust: the action's digest, every commitment and
-//! the preview are computed here from what is signed.
+//! Nothing of what is signed is taken on trust from the gateway: the action's digest, every commitment and
+//! the preview are computed here. For whom the agent asks is no part of it, and shown as the gateway says it.
 
 use super::client::{Ask, Reach, ask_json, block_on};
 use crate::keys::{public, random, read_signing_key, sign_statement};
@@ -67,6 +67,57 @@ struct Waiting {
     action: Action,
     preview: String,
     agent: String,
+    behind: Behind,
+}
+
+/// For whom the agent asks. The action names the call, and the record of the call commits to this; the action does not.
+struct Behind {
+    user: Option<String>,
+    /// The chain of its token, each as `<issuer's url>#<name there>`; absent where the gateway cannot open it.
+    principals: Option<Vec<String>>,
+}
+
+impl Behind {
+    fn read(item: &Value) -> anyhow::Result<Self> {
+        let said = |key| item.get(key).with_context(|| format!("no {key}"));
+        let (user, chain) = (said("user")?, said("principals")?);
+        let user = (!user.is_null()).then(|| user.as_str().context("the user is not text"));
+        let chain = (!chain.is_null()).then(|| {
+            let chain = chain.as_array().context("the principals are no list")?;
+            chain.iter().map(principal).collect()
+        });
+        Ok(Self {
+            user: user.transpose()?.map(str::to_owned),
+            principals: chain.transpose()?,
+        })
+    }
+
+    /// `  for <person>`, or nothing.
+    fn in_short(&self) -> String {
+        let user = self.user.as_ref();
+        user.map_or_else(String::new, |user| format!("  for {}", visible(user)))
+    }
+
+    /// Lines for a person who decides. No name can begin a line of its own.
+    fn lines(&self) -> Vec<String> {
+        let Self { user, principals } = self;
+        let nobody = "nobody: the agent asks for itself";
+        let user = user.as_deref().map(visible);
+        let mut out = vec![format!("for         {}", user.as_deref().unwrap_or(nobody))];
+        match principals {
+            Some(chain) => out.extend(chain.iter().map(|p| format!("behind it   {}", visible(p)))),
+            None => out.push("behind it   a chain that the gateway cannot open".to_owned()),
+        }
+        out
+    }
+}
+
+fn principal(named: &Value) -> anyhow::Result<String> {
+    let text = |key| {
+        let value = named.get(key).and_then(Value::as_str);
+        value.context("a principal without issuer or name")
+    };
+    Ok(format!("{}#{}", text("issuer")?, text("subject")?))
 }
 
 impl Approve {
@@ -93,10 +144,11 @@ fn list(who: &Who) -> anyhow::Result<()> {
         let id = w.action.digest().to_string();
         let short = id.get(..32).unwrap_or(&id);
         println!(
-            "{short}  {}  {}  {}",
+            "{short}  {}  {}  {}{}",
             w.action.capability.id,
             w.action.mode,
-            visible(&w.agent)
+            visible(&w.agent),
+            w.behind.in_short()
         );
     }
     Ok(())
@@ -104,6 +156,8 @@ fn list(who: &Who) -> anyhow::Result<()> {
 
 fn show(waiting: &Waiting) {
     print!("{}", waiting.preview);
+    println!("\nAs the gateway says, beside what is signed:");
+    waiting.behind.lines().iter().for_each(|l| println!("{l}"));
     println!("\ngateway     {}", waiting.gateway);
     println!("bundle      {}", waiting.action.bundle);
     println!("action      {}", waiting.action.digest());
@@ -236,5 +290,70 @@ fn recompute(gateway: GatewayId, item: &Value) -> anyhow::Result<Waiting> {
         action,
         preview,
         agent,
+        behind: Behind::read(item)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn behind(item: &Value) -> Behind {
+        Behind::read(item).unwrap()
+    }
+
+    #[test]
+    fn for_whom_an_agent_asks_stands_beside_what_is_signed() {
+        let chain = [
+            json!({ "issuer": "https://login.example", "subject": "ada" }),
+            json!({ "issuer": "https://login.example", "subject": "desk" }),
+        ];
+        let found = behind(&json!({ "user": "ada", "principals": chain }));
+        assert_eq!(found.in_short(), "  for ada");
+        assert_eq!(
+            found.lines(),
+            [
+                "for         ada",
+                "behind it   https://login.example#ada",
+                "behind it   https://login.example#desk",
+            ]
+        );
+        let nobody = behind(&json!({ "user": null, "principals": [] }));
+        assert_eq!(nobody.in_short(), "");
+        assert_eq!(
+            nobody.lines(),
+            ["for         nobody: the agent asks for itself"]
+        );
+        let closed = behind(&json!({ "user": "ada", "principals": null }));
+        assert_eq!(
+            closed.lines()[1],
+            "behind it   a chain that the gateway cannot open"
+        );
+    }
+
+    #[test]
+    fn a_name_begins_no_line_and_steers_no_terminal() {
+        let hostile = "ada\ngateway     \u{1b}[2J\u{202e}\u{430}";
+        let chain = [json!({ "issuer": hostile, "subject": hostile })];
+        let found = behind(&json!({ "user": hostile, "principals": chain }));
+        let shown = [found.lines().join("|"), found.in_short()].concat();
+        assert!(shown.chars().all(|c| matches!(c, ' '..='~')), "{shown}");
+        assert_eq!(found.lines().len(), 2);
+        assert!(shown.contains("\\u{a}gateway"), "{shown}");
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_say_for_whom_is_not_taken_to_say_nobody() {
+        for item in [
+            json!({}),
+            json!({ "user": null }),
+            json!({ "principals": [] }),
+            json!({ "user": 1, "principals": [] }),
+            json!({ "user": "ada", "principals": [{ "issuer": "x" }] }),
+            json!({ "user": "ada", "principals": "x" }),
+        ] {
+            assert!(Behind::read(&item).is_err(), "{item}");
+        }
+    }
 }

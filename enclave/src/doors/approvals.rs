@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_gateway::call::Seed;
 use countersign_gateway::refusal::Refusal;
+use countersign_gateway::state::{Behind, Halted};
 use countersign_journal::Draft;
 use countersign_policies::site::people::Approver;
 use countersign_record::body::Approval;
@@ -47,20 +48,33 @@ pub(super) async fn waiting(State(gateway): State<Arc<Gateway>>, request: Reques
         .waiting()
         .into_iter()
         .filter(|h| may_approve(&gateway, person, h.action.tenant, &h.action.capability.id))
-        .map(|halted| {
-            object!({
-                "action": halted.digest.to_string(),
-                "statement": STANDARD.encode(halted.action.to_bytes()),
-                "at": halted.at.0,
-                "approvals": halted.approvals.len(),
-                "refused": halted.refused,
-                "disclosures": halted.disclosures.iter().map(|d| STANDARD.encode(d.to_bytes())).collect::<Vec<_>>(),
-            })
-        })
+        .map(shown)
         .collect();
     drop(state);
     let body = object!({ "gateway": gateway.id.to_string(), "waiting": waiting });
     json(StatusCode::OK, body.to_string().into_bytes())
+}
+
+/// An action with what opens it; beside it, and no part of it, for whom the agent asks.
+fn shown(halted: &Halted) -> serde_json::Value {
+    let Behind { user, principals } = &halted.behind;
+    let principals = principals.as_ref().map(|chain| {
+        let named = chain.iter();
+        let named = named.map(|p| object!({ "issuer": p.issuer, "subject": p.subject }));
+        named.collect::<Vec<_>>()
+    });
+    let opening = halted.disclosures.iter();
+    let opening = opening.map(|d| STANDARD.encode(d.to_bytes()));
+    object!({
+        "action": halted.digest.to_string(),
+        "statement": STANDARD.encode(halted.action.to_bytes()),
+        "at": halted.at.0,
+        "approvals": halted.approvals.len(),
+        "refused": halted.refused,
+        "user": user,
+        "principals": principals,
+        "disclosures": opening.collect::<Vec<_>>(),
+    })
 }
 
 fn may_approve(

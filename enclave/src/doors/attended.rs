@@ -85,11 +85,12 @@ impl Drop for Attended {
 mod tests {
     use super::*;
     use crate::calls::{Timings, unrecorded};
-    use countersign_gateway::refusal::{Code, Refusal};
+    use countersign_gateway::refusal::{Besides, Code, Refusal};
     use tokio::sync::oneshot;
 
     fn reply() -> Reply {
-        unrecorded(Refusal::never(Code::GatewayHeld), Timings::default())
+        let refusal = Refusal::never(Code::GatewayHeld);
+        unrecorded(&refusal, Besides::STRANGER, Timings::default())
     }
 
     /// A call that waits to be told, and tells that it is done.

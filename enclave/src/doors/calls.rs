@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_gateway::refusal::Refusal;
+use countersign_gateway::refusal::{Besides, Refusal};
 use countersign_gateway::request::{Request, Untrusted};
 use serde_json::json;
 use std::sync::Arc;
@@ -32,12 +32,18 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, request: HttpReque
     };
     let request = match parse(&gateway, &taken) {
         Ok(request) => request,
-        Err(refusal) => return refused(&gateway, refusal),
+        Err(refusal) => return refused(&gateway, &refusal, Besides::STRANGER),
     };
     let identified = gateway.identify(request, &taken).await;
     let identified = match identified {
         Ok(identified) => identified,
-        Err(refused_call) => return refused(&gateway, refused_call.refusal().clone()),
+        Err(refused_call) => {
+            let besides = match refused_call.is_of_a_known_caller() {
+                true => gateway.besides(None),
+                false => Besides::STRANGER,
+            };
+            return refused(&gateway, refused_call.refusal(), besides);
+        }
     };
     let heard = heard.ambient(text(&taken.headers, &TRACEPARENT));
     drop(taken);
@@ -58,12 +64,12 @@ fn parse(gateway: &Gateway, taken: &Taken) -> Result<Request, Refusal> {
     Request::parse_call(untrusted).map_err(|refused| refused.refusal().clone())
 }
 
-/// A refusal before the caller is known: counted, not recorded.
-fn refused(gateway: &Gateway, refusal: Refusal) -> Response {
+/// A refusal of a request that is no call of anybody's: counted, not recorded.
+fn refused(gateway: &Gateway, refusal: &Refusal, besides: Besides<'_>) -> Response {
     gateway.count_unknown();
     let status = status_of(refusal.code());
     let told = Refusing(refusal.clone());
-    let mut response = respond(unrecorded(refusal, Timings::default()));
+    let mut response = respond(unrecorded(refusal, besides, Timings::default()));
     response.extensions_mut().insert(told);
     *response.status_mut() = status;
     response

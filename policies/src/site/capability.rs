@@ -17,6 +17,7 @@ use crate::site::descriptor::Keys;
 use crate::site::egress::endpoint_list;
 use crate::site::method::{Ask, Method};
 use crate::site::people::known_tenant;
+use crate::site::refusals::contact;
 use crate::site::text::{is_plain_name, plain_name, toml_file, word};
 use countersign_json::descriptor::RawTool;
 use countersign_record::body::{Classification, Mode};
@@ -82,6 +83,10 @@ pub struct Capability {
     pub scopes: Vec<String>,
     /// Group whose members approve it, where it says so.
     pub approvers: Option<String>,
+    /// Whom a refused caller is told to ask, where it is somebody else than the site's.
+    pub contact: Option<String>,
+    /// Whether a refused caller is told which rules fired.
+    pub tell_rules: bool,
     /// Rules for results.
     pub redactions: Vec<Redaction>,
     /// Rules for arguments, by path.
@@ -110,6 +115,15 @@ pub enum Idempotency {
     Optional,
     /// The same; whoever signs says that carrying a call out twice does no more than once.
     NotNeeded,
+}
+
+impl Idempotency {
+    /// Each and its word in a site file.
+    const WORDS: [(&'static str, Self); 3] = [
+        ("required", Self::Required),
+        ("optional", Self::Optional),
+        ("not_needed", Self::NotNeeded),
+    ];
 }
 
 /// A budget of calls.
@@ -311,6 +325,9 @@ struct File {
     #[serde(default)]
     scopes: Vec<Spanned<String>>,
     approvers: Option<Spanned<String>>,
+    contact: Option<Spanned<String>>,
+    #[serde(default)]
+    tell_rules: bool,
     num_calls: Option<NumCallsSection>,
     #[serde(default)]
     arguments: BTreeMap<String, Spanned<ArgumentSection>>,
@@ -385,16 +402,11 @@ pub(crate) fn capability(
         &classes,
         report,
     );
-    let keys = [
-        ("required", Idempotency::Required),
-        ("optional", Idempotency::Optional),
-        ("not_needed", Idempotency::NotNeeded),
-    ];
     let idempotency = word(
         source,
         "idempotency_key",
         &file.idempotency_key,
-        &keys,
+        &Idempotency::WORDS,
         report,
     );
     let keys = Keys {
@@ -408,6 +420,8 @@ pub(crate) fn capability(
     if let Some(group) = &file.approvers {
         let _ = plain_name(source, "approvers", group, report);
     }
+    let asked = file.contact.as_ref();
+    let contact = asked.and_then(|asked| contact(source, asked, report));
     for tenant in file.tenants.iter().flatten() {
         known_tenant(source, tenant, tenants, report);
     }
@@ -455,6 +469,8 @@ pub(crate) fn capability(
         },
         scopes,
         approvers: file.approvers.map(Spanned::into_inner),
+        contact,
+        tell_rules: file.tell_rules,
         redactions,
         arguments,
         fields,

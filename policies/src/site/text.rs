@@ -2,6 +2,7 @@
 
 use crate::problem::{Problem, Report, Source};
 use countersign_record::digest::PublicKey;
+use countersign_record::preview::is_hostile;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
@@ -78,6 +79,26 @@ pub(crate) fn plain_name(
     }
     let expected = format!("1 to {MAX_NAME_BYTES} lower-case letters, digits and hyphens");
     report.value(source, name.span(), key, name.get_ref(), expected);
+    None
+}
+
+/// One line that is shown as it stands: none of its characters changes how those around it look.
+pub(crate) fn shown_line(
+    source: Source<'_>,
+    key: &str,
+    text: &Spanned<String>,
+    most: usize,
+    report: &mut Report,
+) -> Option<String> {
+    let line = text.get_ref();
+    let length = line.chars().count();
+    if (1..=most).contains(&length) && line.trim() == line && !line.chars().any(is_hostile) {
+        return Some(line.clone());
+    }
+    let expected = format!(
+        "1 to {most} characters on one line, none of them invisible, and no space at either end"
+    );
+    report.value(source, text.span(), key, line, expected);
     None
 }
 

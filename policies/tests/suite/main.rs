@@ -15,6 +15,7 @@ mod facts;
 mod fixture;
 mod issuers;
 mod profiles;
+mod refusals;
 mod site;
 mod visible;
 mod workloads;

@@ -42,14 +42,15 @@ fn nothing_of_the_template_is_left_in_the_example() {
 #[test]
 fn a_directory_reads_as_its_files() {
     let directory = tempfile::tempdir().unwrap();
-    for (path, text) in &example().0 {
+    let files = plus("refusals.toml", "contact = \"desk@example.org\"");
+    for (path, text) in &files.0 {
         let file = directory.path().join(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
     }
     std::fs::create_dir(directory.path().join("journal")).unwrap();
     std::fs::write(directory.path().join("policies/.customers.cedar.swp"), "x").unwrap();
-    assert_eq!(site::read(directory.path()).unwrap(), example());
+    assert_eq!(site::read(directory.path()).unwrap(), files);
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn many_problems_are_shown_at_once() {
             "agents/bad.toml:1: urn is \"bob\", expected agent:<namespace>/<name>@<version>",
             "agents/bad.toml:2: tenant \"x\" is not declared in this site",
             "agents/bad.toml:3: token_digest is \"00\", expected 32 bytes in hexadecimal",
-            "policies/customers.cedar.bak: this file has no place in a site, expected countersign.toml, adapters/*.toml, \
+            "policies/customers.cedar.bak: this file has no place in a site, expected countersign.toml, refusals.toml, adapters/*.toml, \
              agents/*.toml, approvers/*.toml, capabilities/*.toml, descriptors/*.json, issuers/*.toml, jwks/*.json, policies/*.cedar, roots/*.pem, sandboxes/*.toml, schemas/*.json or trust-domains/*.toml",
         ]
     );

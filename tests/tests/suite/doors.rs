@@ -136,6 +136,91 @@ fn refusals_of_known_callers_are_recorded_with_their_code() {
     );
 }
 
+/// A machine whose site names somebody to ask, and for one tool somebody else.
+fn with_contacts() -> (Machine, Gateway) {
+    let machine = Machine::enrolled();
+    let site = machine.site();
+    site.write("refusals.toml", "contact = \"desk@north.example\"\n");
+    site.extend_capability("erase", "contact = \"officers@north.example\"");
+    site.build();
+    let gateway = machine.start();
+    (machine, gateway)
+}
+
+#[test]
+fn every_refusal_of_a_known_caller_says_whom_to_ask_and_none_of_a_stranger_does() {
+    let (machine, gateway) = with_contacts();
+    let mut alpha = gateway.alpha();
+    let line = json!({ "line": "a" });
+    for (capability, arguments, contact) in [
+        ("effects.nothing", line.clone(), "desk@north.example"),
+        ("effects.append", json!({}), "desk@north.example"),
+        ("effects.erase", json!({}), "officers@north.example"),
+        ("effects.erase", line.clone(), "officers@north.example"),
+    ] {
+        let answer = alpha.call(capability, arguments).unwrap();
+        let refusal = &answer.body["refusal"];
+        assert_eq!(refusal["contact"], contact, "{refusal}");
+        assert_eq!(refusal.as_object().unwrap().len(), 5, "{refusal}");
+    }
+    let call = |arguments: Value| {
+        let params = json!({ "name": "erase", "arguments": arguments });
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
+    };
+    let told = alpha.mcp(&call(json!({})), &[]).unwrap().json();
+    let result = &told["result"];
+    let refusal = &result["_meta"]["dev.countersign/refusal"];
+    assert_eq!(refusal["contact"], "officers@north.example", "{told}");
+    // It is the third refusal of this kind, and the sentence is what a model reads.
+    let told = alpha.mcp(&call(json!({})), &[]).unwrap().json();
+    let text = told["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(
+        text.ends_with(" Whom to ask: officers@north.example"),
+        "{told}"
+    );
+    let halted = alpha.mcp(&call(line.clone()), &[]).unwrap().json();
+    let refusal = &halted["result"]["_meta"]["dev.countersign/refusal"];
+    assert_eq!(refusal["code"], "approval_required", "{halted}");
+    assert_eq!(refusal["contact"], "officers@north.example", "{halted}");
+    let stranger = gateway.stranger().call("effects.append", line).unwrap();
+    assert!(stranger.body["refusal"]["contact"].is_null());
+    let malformed = alpha.call_bytes(b"{}").unwrap();
+    assert_eq!(malformed.code(), "malformed_request");
+    assert!(malformed.body["refusal"]["contact"].is_null());
+    machine.expect_replay(&gateway.export());
+}
+
+#[test]
+fn an_agent_sees_which_rules_fired_where_the_bundle_says_so_and_nowhere_else() {
+    let machine = Machine::enrolled();
+    let site = machine.site();
+    site.extend_capability("northern", "tell_rules = true");
+    site.extend_capability("append", "tell_rules = true");
+    site.build();
+    let gateway = machine.start();
+    let mut beta = gateway.beta();
+    let secret = "sesame-7f3a";
+    let denied = beta
+        .call("effects.northern", json!({ "line": secret }))
+        .unwrap();
+    let rules = &denied.body["refusal"]["rules"];
+    assert_eq!(rules, &json!(["builtin:default-deny"]), "{}", denied.body);
+    let broken = json!({ "line": format!("{secret}\n") });
+    let told = beta.call("effects.append", broken.clone()).unwrap();
+    let rules = &told.body["refusal"]["rules"];
+    assert_eq!(rules, &json!(["constraint:alphabet"]), "{}", told.body);
+    let quiet = beta.call("effects.slow", broken).unwrap();
+    assert_eq!(quiet.code(), "invalid_arguments");
+    assert!(
+        quiet.body["refusal"].get("rules").is_none(),
+        "{}",
+        quiet.body
+    );
+    for answer in [denied, told, quiet] {
+        assert!(!answer.body["refusal"].to_string().contains(secret));
+    }
+}
+
 #[test]
 fn strangers_are_refused_counted_in_one_event_and_leave_nothing_else() {
     let (machine, mut gateway) = started();

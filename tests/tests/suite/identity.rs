@@ -467,6 +467,57 @@ fn a_signed_request_says_by_a_token_for_whom_it_is() {
 }
 
 #[test]
+fn who_approves_is_shown_for_whom_the_agent_asks() {
+    let (machine, issuer, mut gateway) = started();
+    let erase = json!({ "capability": "effects.erase", "arguments": { "line": "gone" } });
+    // The second letter of the name is U+0430, Cyrillic, and a direction mark follows.
+    let person = "a\u{430}\u{202e}a";
+    let token = |who: &str| issuer.token(json!({ "sub": who, "act": { "sub": "planner" } }));
+    let halted = bearer(&gateway, &token(person), &erase);
+    assert_eq!(code(&halted), "approval_required");
+    let itself = gateway
+        .alpha()
+        .call("effects.erase", json!({ "line": "own" }));
+    assert_eq!(itself.unwrap().code(), "approval_required");
+    for _ in 0..2 {
+        let listed = gateway.officer().get("/v1/approvals").unwrap().json();
+        let waiting = &listed["waiting"];
+        assert_eq!(waiting[0]["user"], format!("corp:{person}"), "{listed}");
+        let chain = [person, "planner"].map(|n| json!({ "issuer": ISSUER, "subject": n }));
+        assert_eq!(waiting[0]["principals"], json!(chain), "{listed}");
+        assert_eq!(waiting[1]["user"], Value::Null, "{listed}");
+        assert_eq!(waiting[1]["principals"], json!([]), "{listed}");
+        // What waits is known from the log again.
+        gateway.kill();
+        gateway = machine.start();
+    }
+    let visible = "corp:a\\u{430}\\u{202e}a";
+    let list = gateway.approve(&["list"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[0].ends_with(&format!("  for {visible}")), "{list}");
+    assert!(lines[1].ends_with("agent:tests/alpha@1"), "{list}");
+    let id = list.split_whitespace().next().unwrap().to_owned();
+    let shown = gateway.approve(&["yes", &id]);
+    for line in [
+        format!("for         {visible}"),
+        format!("behind it   {ISSUER}#a\\u{{430}}\\u{{202e}}a"),
+        format!("behind it   {ISSUER}#planner"),
+    ] {
+        assert_eq!(shown.lines().filter(|l| *l == line).count(), 1, "{shown}");
+    }
+    assert!(shown.is_ascii(), "{shown}");
+    // What was approved for one person is not carried out for another.
+    let other = bearer(&gateway, &token("bob"), &erase);
+    assert_eq!(code(&other), "approval_required");
+    let done = bearer(&gateway, &token(person), &erase).json();
+    assert_eq!(done["status"], "ok", "{done}");
+    assert_eq!(machine.effects(), ["gone"]);
+    let export = gateway.export();
+    machine.auditor().verify(&export).assert_verified();
+    machine.expect_replay(&export);
+}
+
+#[test]
 fn a_tool_that_asks_for_a_bound_token_is_not_shown_to_a_free_one() {
     let (machine, issuer, gateway) = started_with(&SiteOptions::default(), |machine| {
         let file = "capabilities/append.toml";

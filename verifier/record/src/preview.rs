@@ -3,7 +3,8 @@
 //! In: the facts of an action. Out: the same text on every machine, so that what a person
 //! was shown can be recomputed from a disclosed record. Characters that could make a screen
 //! show something else (controls, direction marks, anything outside printable ASCII) are
-//! written as `\u{…}`, so a look-alike letter is visible.
+//! written as `\u{…}`, so a look-alike letter is visible. What may keep its letters is held
+//! against [`is_hostile`].
 //!
 //! Spec: `docs/spec/record.md`, "Preview".
 
@@ -53,6 +54,17 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// Whether a character can change how the text around it is shown.
+#[must_use]
+pub fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            // Soft hyphen, Arabic letter mark, zero-width and direction marks, line and paragraph separators,
+            // direction embeddings and isolates, invisible operators, byte order mark, interlinear and tag characters.
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +73,27 @@ mod tests {
     fn a_look_alike_letter_is_visible() {
         // The second letter of the address is U+0430, Cyrillic.
         assert_eq!(visible("c\u{430}t@example.com"), "c\\u{430}t@example.com");
+    }
+
+    #[test]
+    fn a_character_that_changes_how_others_are_shown_is_hostile_and_no_other() {
+        let ranges = [
+            ('\0', '\u{1f}'),
+            ('\u{7f}', '\u{9f}'),
+            ('\u{ad}', '\u{ad}'),
+            ('\u{61c}', '\u{61c}'),
+            ('\u{180e}', '\u{180e}'),
+            ('\u{200b}', '\u{200f}'),
+            ('\u{2028}', '\u{202e}'),
+            ('\u{2060}', '\u{206f}'),
+            ('\u{feff}', '\u{feff}'),
+            ('\u{fff9}', '\u{fffb}'),
+            ('\u{e0000}', '\u{e007f}'),
+        ];
+        for c in '\0'..=char::MAX {
+            let expected = ranges.iter().any(|(a, b)| (*a..=*b).contains(&c));
+            assert_eq!(is_hostile(c), expected, "{c:?}");
+        }
     }
 
     #[test]

@@ -66,6 +66,9 @@ fn a_halted_call_opens_what_its_approver_has_to_see() {
     );
     assert_eq!(open(Field::Forwarded).value.0, DELETE.as_bytes());
     assert_eq!(open(Field::Agent).commitment(), waiting.action.agent);
+    // This agent asks for nobody, and no token says who stands behind it.
+    assert_eq!(waiting.behind.user, None);
+    assert_eq!(waiting.behind.principals, Some(Vec::new()));
 }
 
 #[test]

@@ -73,6 +73,29 @@ fn bearer(value: &str) -> Headers {
 }
 
 #[test]
+fn a_call_without_a_pseudonym_is_refused_and_still_a_known_callers() {
+    let mut world = World::new();
+    let text = body("read_query", SELECT, "");
+    let mut go = |value: &str| {
+        let request = Request::parse_call(world.untrusted(&text)).unwrap();
+        let headers = [Header {
+            name: "authorization",
+            value: value.as_bytes(),
+        }];
+        let shown = presented(&headers, &text);
+        let shown = Presented::without_certificates(&shown);
+        let clock = world.clock();
+        let (callers, nonces) = (&world.callers, &mut world.nonces);
+        let refused = identify(request, shown, callers, nonces, clock, |_| None).unwrap_err();
+        (refused.refusal().code(), refused.is_of_a_known_caller())
+    };
+    let known = go(&format!("Bearer {READER}"));
+    assert_eq!(known, (Code::AuditUnavailable, true));
+    let stranger = go("Bearer nobody-nobody-nobody-nobody-nobody");
+    assert_eq!(stranger, (Code::Unauthenticated, false));
+}
+
+#[test]
 fn a_token_calls_at_assurance_0() {
     let mut world = World::new();
     assert_eq!(

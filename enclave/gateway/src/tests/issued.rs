@@ -524,6 +524,32 @@ fn an_approval_for_one_person_is_not_spent_by_another() {
 }
 
 #[test]
+fn a_halted_call_says_for_whom_the_agent_asks_also_after_a_restart() {
+    let mut world = world();
+    let delete = body("write_query", DELETE, r#","idempotency_key":"k""#);
+    let claims = json!({ "sub": "ada", "act": { "sub": "planner" } });
+    let identified = call(&mut world, &bearer(&token(claims)), &delete).unwrap();
+    let cleared = world.clear(identified);
+    let halted = world.finish(cleared, answered("{}"));
+    let action = halted.decision.action.unwrap();
+    let behind = |world: &World| world.state.halted_action(&action).unwrap().behind.clone();
+    let found = behind(&world);
+    assert_eq!(found.user.as_deref(), Some("corp:ada"));
+    let chain = found.principals.clone().unwrap();
+    let names: Vec<&str> = chain.iter().map(|p| p.subject.as_str()).collect();
+    assert_eq!(names, ["ada", "planner"]);
+    assert_eq!(world.state.folded(), world.refolded().folded());
+    world.restart();
+    assert_eq!(behind(&world), found);
+    // An opening that is gone is no chain of nobody.
+    let (_, disclosures) = world.log.last_mut().unwrap();
+    disclosures.retain(|d| d.field != Field::PrincipalChain);
+    world.restart();
+    assert_eq!(behind(&world).user.as_deref(), Some("corp:ada"));
+    assert_eq!(behind(&world).principals, None);
+}
+
+#[test]
 fn a_person_cannot_approve_a_call_for_an_account_of_theirs() {
     let mut world = world();
     let delete = body("write_query", DELETE, r#","idempotency_key":"k""#);

@@ -3,7 +3,7 @@
 use super::world::{READER, SELECT, World, answered, body};
 use crate::approval::Clearance;
 use crate::execute::{NoAnswer, NotSent, Report, ToolError};
-use crate::refusal::Code;
+use crate::refusal::{Besides, Code, Told};
 use crate::release::MAX_RESULT_BYTES;
 use bytes::Bytes;
 use countersign_record::body::{Effect, Verdict};
@@ -258,6 +258,8 @@ fn a_denied_call_records_which_rule_fired_and_tells_the_agent_nothing_of_it() {
     let crate::decision::Answer::Refused(refusal) = &done.answer else {
         panic!("answered");
     };
-    let told = crate::refusal::Told::new(refusal, 0, Some("r".into()), None);
-    assert!(!told.to_json().to_string().contains("constraint"));
+    let besides = Besides::of(world.engine.content(), Some("customers.read_query"));
+    let told = Told::new(refusal, 0, Some("r".into()), besides).to_json();
+    assert!(!told.to_string().contains("constraint"), "{told}");
+    assert!(told.get("rules").is_none(), "{told}");
 }

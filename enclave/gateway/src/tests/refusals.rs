@@ -1,19 +1,20 @@
 //! What agents are told, word by word.
 
-use super::world::{DELETE, ERASURE, READER, SELECT, World, answered, body};
+use super::world::{DELETE, ERASURE, READER, SELECT, World, answered, body, engine, site};
 use crate::decision::Answer;
-use crate::refusal::{Code, Refusal, Retry, Told};
+use crate::refusal::{Besides, Code, Refusal, Retry, Told};
 use crate::state::{MatchKey, REPEAT_MILLIS};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
+/// What is told by a site that names somebody to ask.
 fn told(code: Code, retry: Retry, repeats: u32) -> Told {
-    Told::new(
-        &Refusal::new(code, retry),
-        repeats,
-        Some("0123".into()),
-        Some("desk@example.org".into()),
-    )
+    let besides = Besides {
+        contact: Some("desk@example.org"),
+        ..Besides::STRANGER
+    };
+    let refusal = Refusal::new(code, retry);
+    Told::new(&refusal, repeats, Some("0123".into()), besides)
 }
 
 #[test]
@@ -76,6 +77,134 @@ fn the_third_repeat_tells_the_model_to_stop_and_ask() {
 }
 
 #[test]
+fn from_the_third_repeat_on_the_sentence_says_whom_to_ask() {
+    let message = |repeats| told(Code::PolicyDenied, Retry::Never, repeats).message;
+    let asks = |repeats| message(repeats).ends_with(" Whom to ask: desk@example.org");
+    assert_eq!([asks(0), asks(1), asks(2)], [false, false, true]);
+    let refusal = Refusal::never(Code::PolicyDenied);
+    let nobody = Told::new(&refusal, 2, None, Besides::STRANGER).message;
+    assert!(nobody.ends_with(" stop, and ask a person."), "{nobody}");
+}
+
+#[test]
+fn a_known_caller_is_told_to_ask_whom_the_capability_names_or_else_the_site() {
+    let mut files = site();
+    let few = files.0.get_mut("capabilities/few.toml").unwrap();
+    *few = format!("contact = \"few@example.org\"\n{few}");
+    let contact = |files: &countersign_policies::SiteFiles, capability| {
+        let (engine, _) = engine(files);
+        let refusal = Refusal::never(Code::PolicyDenied);
+        let besides = Besides::of(engine.content(), capability);
+        Told::new(&refusal, 0, None, besides).contact
+    };
+    let few = Some("customers.few");
+    let typed = Some("customers.typed");
+    assert_eq!(contact(&files, few).as_deref(), Some("few@example.org"));
+    assert_eq!(contact(&files, typed), None);
+    assert_eq!(contact(&files, None), None);
+    let text = "contact = \"desk@example.org\"";
+    files.0.insert("refusals.toml".into(), text.into());
+    assert_eq!(contact(&files, few).as_deref(), Some("few@example.org"));
+    for capability in [typed, None, Some("customers.nothing")] {
+        let found = contact(&files, capability);
+        assert_eq!(found.as_deref(), Some("desk@example.org"));
+    }
+}
+
+#[test]
+fn a_stranger_is_told_of_nobody() {
+    let refusal = Refusal::never(Code::Unauthenticated);
+    let json = Told::new(&refusal, 0, None, Besides::STRANGER).to_json();
+    assert!(json["contact"].is_null(), "{json}");
+}
+
+/// The refusals of one site's calls that fail in many ways, with what is told of them.
+fn told_of_all(tell: bool) -> Vec<(Code, Told)> {
+    let mut files = site();
+    if tell {
+        for (path, text) in &mut files.0 {
+            if path.starts_with("capabilities/") {
+                *text = format!("tell_rules = true\n{text}");
+            }
+        }
+    }
+    let mut world = World::of(&files);
+    let calls = [
+        body("read_query", "{}", ""),
+        body("write_query", DELETE, ""),
+        body("deferred", SELECT, ""),
+        body("two", SELECT, ""),
+        body("faulty", SELECT, ""),
+        body("nothing", SELECT, ""),
+    ];
+    let mut out = Vec::new();
+    for call in calls {
+        let done = world.go(READER, &call, answered("{}"));
+        let Answer::Refused(refusal) = &done.answer else {
+            panic!("answered: {call}");
+        };
+        let capability = done.decision.capability.as_ref().map(|c| c.id.as_str());
+        let besides = Besides::of(world.engine.content(), capability);
+        out.push((refusal.code(), Told::new(refusal, 0, None, besides)));
+    }
+    out
+}
+
+#[test]
+fn rules_are_told_where_the_bundle_says_so() {
+    let found: Vec<(Code, Option<String>)> = told_of_all(true)
+        .into_iter()
+        .map(|(code, told)| {
+            let json = told.to_json();
+            (code, json.get("rules").map(ToString::to_string))
+        })
+        .collect();
+    let expected = [
+        (Code::InvalidArguments, Some("[\"constraint:required\"]")),
+        (Code::PolicyDenied, Some("[\"builtin:default-deny\"]")),
+        (Code::Deferred, Some("[\"later\"]")),
+        (Code::ApprovalRequired, Some("[\"both\"]")),
+        (Code::PolicyError, Some("[\"builtin:evaluation-error\"]")),
+        // What does not exist has no file that could say so.
+        (Code::UnknownCapability, None),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(code, rules)| (code, rules.map(str::to_owned)))
+    );
+}
+
+#[test]
+fn no_rule_is_told_where_the_bundle_says_nothing() {
+    for (code, told) in told_of_all(false) {
+        let json = told.to_json();
+        let mut keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+        keys.sort();
+        let shape = ["code", "contact", "message", "record", "retry"];
+        assert_eq!(keys, shape, "{code:?}");
+        for id in ["constraint:", "builtin:", "\"later\"", "\"both\""] {
+            assert!(!json.to_string().contains(id), "{json}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_that_no_rule_led_to_tells_none_and_the_order_of_a_person_is_none() {
+    let besides = Besides {
+        contact: None,
+        rules: true,
+    };
+    let rules = |refusal: Refusal| {
+        let json = Told::new(&refusal, 0, None, besides).to_json();
+        json["rules"].to_string()
+    };
+    assert_eq!(rules(Refusal::never(Code::UpstreamUnavailable)), "[]");
+    let stopped = Refusal::never(Code::Stopped).by_order("stop:ada".into());
+    assert_eq!(stopped.rule(), Some("stop:ada"));
+    assert_eq!(rules(stopped), "[]");
+}
+
+#[test]
 fn repeats_are_counted_by_request_and_code_and_end_with_silence() {
     let mut world = World::new();
     let key = |tool| MatchKey::new(super::world::DEMO, "a", tool, b"");
@@ -103,7 +232,11 @@ fn text_of(world: &mut World, token: &str, call: &str) -> Option<String> {
     match &done.answer {
         Answer::Result(_) => None,
         Answer::Refused(refusal) => {
-            let told = Told::new(refusal, 5, None, None);
+            let besides = Besides {
+                contact: None,
+                rules: true,
+            };
+            let told = Told::new(refusal, 5, None, besides);
             Some(format!("{} {refusal:?}", told.to_json()))
         }
     }

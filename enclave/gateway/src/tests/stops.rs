@@ -3,7 +3,8 @@
 use super::world::{
     DELETE, DEMO, ERASURE, EVE, OTHER, PRIVACY, READER, SELECT, World, answered, body, public,
 };
-use crate::refusal::Code;
+use crate::decision::Answer;
+use crate::refusal::{Besides, Code, Told};
 use crate::state::stops::{Called, Covers};
 use countersign_record::body::{Effect, Stop, StopAct, Verdict};
 use countersign_record::cbor::Bytes;
@@ -122,6 +123,16 @@ fn a_stopped_call_is_a_denial_that_names_the_stop_and_its_basis() {
     );
     assert!(decision.controls.contains(&"stop:wild".to_owned()));
     assert!(decision.policy.is_none(), "policy was asked");
+    let Answer::Refused(refusal) = &done.answer else {
+        panic!("answered");
+    };
+    // Also where a bundle tells rules, the name of a stop is the people's own.
+    let besides = Besides {
+        contact: None,
+        rules: true,
+    };
+    let told = Told::new(refusal, 0, None, besides);
+    assert_eq!(told.rules, Some(Vec::new()));
 }
 
 #[test]

@@ -369,7 +369,7 @@ impl Going {
         tokio::spawn(async move {
             let ending = match call.await {
                 Some(reply) => reply::ending(reply),
-                None => tasks::broken(),
+                None => tasks::broken(&gateway),
             };
             gateway.tasks.end(&id, ending, gateway.clock.now().at);
         });

@@ -11,7 +11,7 @@
 //! [0048]: ../../../../docs/decisions/0048-tasks.md
 
 use super::{Asking, Place, approval, call, reply};
-use crate::calls::{Reply, carry_out};
+use crate::calls::{self, Reply, Timings, carry_out};
 use crate::doors::{Taken, seed};
 use crate::serve::Gateway;
 use crate::talk::tasks::{Ending, How, NoTask, Owner, Retained, Said, State, View};
@@ -225,10 +225,8 @@ fn go_on(
                 Some(_) => gateway.tasks.end(&id, failed(ANEW), now),
                 None => gateway.tasks.end(&id, reply::ending(reply), now),
             },
-            Ok(Err(refusal)) => gateway
-                .tasks
-                .end(&id, failed(refusal.code().sentence()), now),
-            Err(_) => gateway.tasks.end(&id, broken(), now),
+            Ok(Err(refusal)) => gateway.tasks.end(&id, unrecorded(&gateway, &refusal), now),
+            Err(_) => gateway.tasks.end(&id, broken(&gateway), now),
         }
     });
 }
@@ -266,9 +264,15 @@ async fn again(
     Ok(carry_out(gateway, identified, client, heard).await)
 }
 
+/// The end of a task whose call could not even be looked at.
+fn unrecorded(gateway: &Gateway, refusal: &Refusal) -> Ending {
+    let besides = gateway.besides(None);
+    reply::ending(calls::unrecorded(refusal, besides, Timings::default()))
+}
+
 /// The end of a task whose call broke off inside the gateway.
-pub(super) fn broken() -> Ending {
-    failed(Code::ResultWithheld.sentence())
+pub(super) fn broken(gateway: &Gateway) -> Ending {
+    unrecorded(gateway, &Refusal::never(Code::ResultWithheld))
 }
 
 /// Gives answers to the questions of a task. What was not asked, or is answered already, is left alone.

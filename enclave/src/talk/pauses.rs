@@ -68,18 +68,22 @@ impl<R> Default for Pauses<R> {
 }
 
 impl<R> Pauses<R> {
-    /// Keeps a call, and says by which state it is found. `None` if too many pause, or there is no randomness.
+    /// Keeps a call, and says by which state it is found. `None` if too many pause, or there is no randomness: nobody
+    /// could answer the call, so it is taken back.
     pub fn keep(&self, pause: Pause<R>) -> Option<String> {
-        let bytes = crate::keys::random::<16>().ok()?;
-        let state = format!("{PAUSE_STATE}{}", hex::encode(*bytes));
+        let bytes = crate::keys::random::<16>().ok();
         let mut pauses = self.locked();
-        let theirs = pauses
-            .values()
-            .filter(|p| p.owner.of == pause.owner.of)
-            .count();
-        if pauses.len() >= MAX_PAUSES || theirs >= MAX_OF_ONE {
+        let of = &pause.owner.of;
+        let theirs = pauses.values().filter(|p| p.owner.of == *of).count();
+        let fits = pauses.len() < MAX_PAUSES && theirs < MAX_OF_ONE;
+        let Some(bytes) = bytes.filter(|_| fits) else {
+            drop(pauses);
+            if let Some(token) = &pause.token {
+                token.take_back();
+            }
             return None;
-        }
+        };
+        let state = format!("{PAUSE_STATE}{}", hex::encode(*bytes));
         pauses.insert(state.clone(), pause);
         Some(state)
     }
@@ -108,6 +112,7 @@ impl<R> Pauses<R> {
 mod tests {
     use super::*;
     use crate::talk::Principal;
+    use crate::talk::running::Running;
     use countersign_record::digest::TenantId;
 
     fn owner(agent: &str, place: &str) -> Owner {
@@ -175,7 +180,16 @@ mod tests {
     async fn calls_that_pause_are_bounded_for_each_and_for_all() {
         let pauses = Pauses::default();
         let states: Vec<_> = (0..16).map(|_| pauses.keep(pause("a")).unwrap()).collect();
-        assert!(pauses.keep(pause("a")).is_none());
+        // What nobody could answer does not go on.
+        let running = std::sync::Arc::new(Running::default());
+        let of = owner("a", "notes").of;
+        let (token, gone) = running.begin(of, None, "1".to_owned());
+        let one_more = Pause {
+            token: Some(token),
+            ..pause("a")
+        };
+        assert!(pauses.keep(one_more).is_none());
+        assert!(*gone.borrow());
         assert!(pauses.keep(pause("b")).is_some());
         pauses.forget(&states[0]);
         assert!(pauses.keep(pause("a")).is_some());

@@ -306,14 +306,21 @@ impl Going {
                     self.over(end).map(|(message, ..)| Bytes::from(message))
                 })
             }
-            end = self.end() => match self.over(end) {
-                Some((message, status, timings)) => {
-                    let mut response = json(status, message.into_bytes());
-                    server_timing(response.headers_mut(), timings);
-                    response
+            end = self.end() => {
+                // What was told in the same moment comes before the answer.
+                if let Ok(first) = told.try_recv() {
+                    let message = self.over(end).map(|(message, ..)| Bytes::from(message));
+                    return stream::response(Some(first), told, async move { message });
                 }
-                None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            },
+                match self.over(end) {
+                    Some((message, status, timings)) => {
+                        let mut response = json(status, message.into_bytes());
+                        server_timing(response.headers_mut(), timings);
+                        response
+                    }
+                    None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                }
+            }
         }
     }
 

@@ -230,6 +230,37 @@ impl Client {
         self.request("POST", "/mcp/effects", &all, message.to_string().as_bytes())
     }
 
+    /// A message of the revision without sessions, from a client that can do this, with further headers.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    ///
+    /// # Panics
+    /// If the message has no method.
+    pub fn stateless(
+        &mut self,
+        path: &str,
+        abilities: &Value,
+        mut message: Value,
+        headers: &[(&str, &str)],
+    ) -> io::Result<Response> {
+        message["jsonrpc"] = "2.0".into();
+        let meta = &mut message["params"]["_meta"];
+        meta["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
+        meta["io.modelcontextprotocol/clientCapabilities"] = abilities.clone();
+        let params = &message["params"];
+        let name = params["name"].as_str().or(params["taskId"].as_str());
+        let mut all = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", message["method"].as_str().expect("a method")),
+        ];
+        all.extend(name.map(|name| ("mcp-name", name)));
+        all.extend_from_slice(headers);
+        self.request("POST", path, &all, message.to_string().as_bytes())
+    }
+
     /// A request without a body.
     ///
     /// # Errors

@@ -15,23 +15,30 @@ use bytes::Bytes;
 use countersign_gateway::mcp::PAUSE_STATE;
 use countersign_policies::site::method::Method;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Most calls that pause. Each has at most one answer of 4 MiB, once it is over.
 const MAX_PAUSES: usize = 256;
 /// Most of one principal.
 const MAX_OF_ONE: usize = 16;
 /// How long one can be found again. Its call is over by then: none takes longer than a minute.
-pub const KEPT: Duration = Duration::from_secs(120);
+const KEPT: Duration = Duration::from_secs(120);
 /// Most questions of one call that wait.
 pub const MAX_QUESTIONS: usize = 64;
 
 /// All calls that pause; `R` is what they come to.
 #[derive(Debug)]
-pub struct Pauses<R>(Mutex<HashMap<String, Pause<R>>>);
+pub struct Pauses<R>(Mutex<HashMap<String, Kept<R>>>);
+
+#[derive(Debug)]
+struct Kept<R> {
+    pause: Pause<R>,
+    /// Forgets it. Ends with it, so that nobody has more of these than calls that pause, however often they come back.
+    timer: AbortHandle,
+}
 
 /// A call that pauses.
 #[derive(Debug)]
@@ -67,14 +74,14 @@ impl<R> Default for Pauses<R> {
     }
 }
 
-impl<R> Pauses<R> {
+impl<R: Send + 'static> Pauses<R> {
     /// Keeps a call, and says by which state it is found. `None` if too many pause, or there is no randomness: nobody
     /// could answer the call, so it is taken back.
-    pub fn keep(&self, pause: Pause<R>) -> Option<String> {
+    pub fn keep(self: &Arc<Self>, pause: Pause<R>) -> Option<String> {
         let bytes = crate::keys::random::<16>().ok();
         let mut pauses = self.locked();
         let of = &pause.owner.of;
-        let theirs = pauses.values().filter(|p| p.owner.of == *of).count();
+        let theirs = pauses.values().filter(|k| k.pause.owner.of == *of).count();
         let fits = pauses.len() < MAX_PAUSES && theirs < MAX_OF_ONE;
         let Some(bytes) = bytes.filter(|_| fits) else {
             drop(pauses);
@@ -84,26 +91,38 @@ impl<R> Pauses<R> {
             return None;
         };
         let state = format!("{PAUSE_STATE}{}", hex::encode(*bytes));
-        pauses.insert(state.clone(), pause);
+        let timer = self.timer(state.clone());
+        pauses.insert(state.clone(), Kept { pause, timer });
         Some(state)
     }
 
     /// The call of this state, if it is theirs and the request is the same. Of two who ask at once, one gets it.
     pub fn take(&self, state: &str, owner: &Owner, wanted: &Wanted) -> Option<Pause<R>> {
         let mut pauses = self.locked();
-        let found = pauses.get(state)?;
+        let found = &pauses.get(state)?.pause;
         let same = found.owner == *owner && found.wanted == *wanted;
-        same.then(|| pauses.remove(state)).flatten()
+        let kept = same.then(|| pauses.remove(state)).flatten()?;
+        kept.timer.abort();
+        Some(kept.pause)
+    }
+
+    fn timer(self: &Arc<Self>, state: String) -> AbortHandle {
+        let pauses = Arc::clone(self);
+        let forgets = async move {
+            tokio::time::sleep(KEPT).await;
+            pauses.forget(&state);
+        };
+        tokio::spawn(forgets).abort_handle()
     }
 
     /// Its time is over.
-    pub fn forget(&self, state: &str) {
+    fn forget(&self, state: &str) {
         let forgotten = self.locked().remove(state);
         // What it still knows goes without the lock.
         drop(forgotten);
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<String, Pause<R>>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Kept<R>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -147,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_pauses_is_found_once_by_the_same_request_of_its_own_client() {
-        let pauses = Pauses::default();
+        let pauses = Arc::new(Pauses::default());
         let state = pauses.keep(pause("a")).unwrap();
         assert_ne!(state, pauses.keep(pause("a")).unwrap());
         for (of, wants) in [
@@ -178,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn calls_that_pause_are_bounded_for_each_and_for_all() {
-        let pauses = Pauses::default();
+        let pauses = Arc::new(Pauses::default());
         let states: Vec<_> = (0..16).map(|_| pauses.keep(pause("a")).unwrap()).collect();
         // What nobody could answer does not go on.
         let running = std::sync::Arc::new(Running::default());
@@ -195,5 +214,20 @@ mod tests {
         assert!(pauses.keep(pause("a")).is_some());
         let many = (0..).take_while(|n| pauses.keep(pause(&format!("{n}"))).is_some());
         assert_eq!(many.count(), 256 - 17);
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_again_and_again_leaves_nothing_behind() {
+        let pauses = Arc::new(Pauses::default());
+        for _ in 0..1000 {
+            let state = pauses.keep(pause("a")).unwrap();
+            let taken = pauses.take(&state, &owner("a", "notes"), &wanted("{}"));
+            taken.unwrap().call.await.unwrap();
+        }
+        tokio::task::yield_now().await;
+        let alive = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        assert!(alive < 10, "{alive}");
     }
 }

@@ -42,17 +42,10 @@ fn in_session(client: &mut Client, session: &str, message: &Value) -> Response {
     client.mcp(message, &[("mcp-session-id", session)]).unwrap()
 }
 
-fn without_session(client: &mut Client, tool: &str, mut message: Value) -> Value {
-    message["params"]["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": { "elicitation": { "url": {} } },
-    });
-    let headers = [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", tool),
-    ];
-    client.mcp(&message, &headers).unwrap().json()
+fn without_session(client: &mut Client, message: Value) -> Value {
+    let able = json!({ "elicitation": { "url": {} } });
+    let answer = client.stateless("/mcp/effects", &able, message, &[]);
+    answer.unwrap().json()
 }
 
 /// What the page of an address says, to somebody who is nobody here.
@@ -73,7 +66,7 @@ fn approve(gateway: &Gateway) {
 fn a_halted_call_is_told_by_an_address_inside_its_result_and_goes_on_once_approved() {
     let (machine, gateway) = started();
     let mut alpha = gateway.alpha();
-    let halted = without_session(&mut alpha, "erase", call(1, "erase", "gone"));
+    let halted = without_session(&mut alpha, call(1, "erase", "gone"));
     let result = &halted["result"];
     assert_eq!(result["resultType"], "input_required", "{halted}");
     let asked = &result["inputRequests"]["approval"];
@@ -89,7 +82,7 @@ fn a_halted_call_is_told_by_an_address_inside_its_result_and_goes_on_once_approv
     let mut again = call(2, "erase", "gone");
     again["params"]["requestState"] = result["requestState"].clone();
     again["params"]["inputResponses"] = json!({ "approval": { "action": "accept" } });
-    let done = without_session(&mut alpha, "erase", again);
+    let done = without_session(&mut alpha, again);
     assert_eq!(done["result"]["content"][0]["text"], "gone", "{done}");
     assert_eq!(machine.effects(), ["gone"]);
     assert_eq!(page(&gateway, &url).0, 404);

@@ -46,23 +46,9 @@ fn call(tool: &str, line: &str) -> Value {
 }
 
 fn post(client: &mut Client, path: &str, abilities: &Value, mut params: Value) -> Response {
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": abilities,
-        "progressToken": "mine",
-    });
-    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-    let headers = [
-        ("content-type", "application/json"),
-        ("accept", "application/json, text/event-stream"),
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", params["name"].as_str().unwrap()),
-    ];
-    let body = message.to_string();
-    client
-        .request("POST", path, &headers, body.as_bytes())
-        .unwrap()
+    params["_meta"] = json!({ "progressToken": "mine" });
+    let message = json!({ "id": 1, "method": "tools/call", "params": params });
+    client.stateless(path, abilities, message, &[]).unwrap()
 }
 
 fn send(client: &mut Client, params: Value) -> Value {

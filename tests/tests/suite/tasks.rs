@@ -29,36 +29,8 @@ fn takes_tasks() -> Value {
     json!({ "extensions": { EXTENSION: {} }, "elicitation": { "url": {} } })
 }
 
-/// A message of the revision without sessions, from a client that can do this.
 fn send(client: &mut Client, path: &str, abilities: &Value, message: Value) -> Response {
-    send_with(client, path, abilities, (message, &[]))
-}
-
-/// The same, with further headers.
-fn send_with(
-    client: &mut Client,
-    path: &str,
-    abilities: &Value,
-    (mut message, more): (Value, &[(&str, &str)]),
-) -> Response {
-    message["jsonrpc"] = "2.0".into();
-    message["params"]["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": abilities,
-    });
-    let params = &message["params"];
-    let name = params["name"].as_str().or(params["taskId"].as_str());
-    let headers = [
-        ("content-type", "application/json"),
-        ("accept", "application/json, text/event-stream"),
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", message["method"].as_str().unwrap()),
-        ("mcp-name", name.unwrap()),
-    ];
-    let headers = [&headers[..], more].concat();
-    client
-        .request("POST", path, &headers, message.to_string().as_bytes())
-        .unwrap()
+    client.stateless(path, abilities, message, &[]).unwrap()
 }
 
 fn call_at(client: &mut Client, path: &str, tool: &str, line: &str) -> Value {
@@ -397,7 +369,8 @@ fn a_call_by_a_bound_token_goes_on_by_the_proof_of_the_poll_and_its_record_has_t
         let authorization = format!("DPoP {token}");
         let shown = [("authorization", authorization.as_str()), ("dpop", proof)];
         let client = &mut gateway.stranger();
-        send_with(client, "/mcp/effects", &takes_tasks(), (message, &shown))
+        let sent = client.stateless("/mcp/effects", &takes_tasks(), message, &shown);
+        sent.unwrap()
     };
     let token = issuer.bound(&held, json!({}));
     let prove = || held.proof(&url, &token, json!({}));

@@ -547,6 +547,11 @@ fn a_halted_call_says_for_whom_the_agent_asks_also_after_a_restart() {
     world.restart();
     assert_eq!(behind(&world).user.as_deref(), Some("corp:ada"));
     assert_eq!(behind(&world).principals, None);
+    // A person whom nobody can name is never shown as nobody: the action is not there.
+    let (_, disclosures) = world.log.last_mut().unwrap();
+    disclosures.retain(|d| d.field != Field::User);
+    world.restart();
+    assert!(world.state.halted_action(&action).is_none());
 }
 
 #[test]

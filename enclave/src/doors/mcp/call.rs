@@ -399,7 +399,7 @@ impl Going {
             token: self.guard.token.take(),
         };
         let id = &self.asking.id;
-        let message = match pause::keep(&self.gateway, pause) {
+        let message = match self.gateway.pauses.keep(pause) {
             Some(state) => reply::asks(id, &state, &open),
             None => reply::failure(id, pause::TOO_MANY),
         };

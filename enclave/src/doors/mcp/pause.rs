@@ -10,11 +10,9 @@
 
 use super::call::{Going, wanted};
 use super::{Asking, reply};
-use crate::calls::Reply;
 use crate::doors::Taken;
 use crate::serve::Gateway;
 use crate::talk::Principal;
-use crate::talk::pauses::{KEPT, Pause};
 use crate::talk::tasks::Owner;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -63,15 +61,4 @@ pub(super) async fn go_on(
         }
     }
     Going::resumed(gateway, asking, pause).answer_alone().await
-}
-
-/// Keeps a call that pauses, for as long as its client may come back.
-pub(super) fn keep(gateway: &Gateway, pause: Pause<Reply>) -> Option<String> {
-    let state = gateway.pauses.keep(pause)?;
-    let (pauses, kept) = (Arc::clone(&gateway.pauses), state.clone());
-    tokio::spawn(async move {
-        tokio::time::sleep(KEPT).await;
-        pauses.forget(&kept);
-    });
-    Some(state)
 }

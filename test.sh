@@ -39,6 +39,39 @@ cargo_tool() {
   [[ $(cargo "${name#cargo-}" --version 2>/dev/null) == *"$version"* ]] || run cargo install "$name" --locked --quiet --version "$version"
 }
 
+# What needs no quiet and no program of ours goes on beside the tests, which mostly wait: it has what they leave of the
+# processors. Its output comes when it is awaited.
+beside_log=target/beside.log
+start_beside() {
+  # A group of its own, which ends as a whole if a test fails.
+  set -m
+  printf '\n==> [%4d s] beside the tests, told after them: documentation, dependencies, fuzz targets\n' $((SECONDS - started))
+  (
+    renice -n 19 "$BASHPID" >/dev/null
+    cargo_tool cargo-deny 0.20.2
+    run cargo fetch --locked --quiet
+    in_verifier cargo fetch --locked --quiet
+    run cargo deny --offline check licenses bans sources
+    in_verifier cargo deny --offline check licenses bans sources
+    cargo_tool cargo-fuzz 0.13.2
+    run verifier/fuzz/run build
+    # Links to private items lead whoever reads the source; the published pages show them as text.
+    rustdoc='-D warnings -A rustdoc::private_intra_doc_links'
+    run env RUSTDOCFLAGS="$rustdoc" cargo doc --workspace --no-deps --locked
+    in_verifier env RUSTDOCFLAGS="$rustdoc" cargo doc --workspace --no-deps --locked
+  ) >"$beside_log" 2>&1 &
+  beside=$!
+  set +m
+  trap 'kill -- "-$beside" 2>/dev/null || true' EXIT
+}
+await_beside() {
+  local failed=0
+  wait "$beside" || failed=$?
+  trap - EXIT
+  cat "$beside_log"
+  return "$failed"
+}
+
 install_packages
 if [[ $mode == all ]]; then
   run cargo fmt --all --check
@@ -54,6 +87,10 @@ run tests/python/setup
 run cargo build --locked --bins
 in_verifier cargo build --locked --bins
 in_verifier cargo test --workspace --locked
+run cargo test --workspace --locked --no-run
+if [[ $mode == all ]]; then
+  start_beside
+fi
 run cargo test --workspace --locked
 run tests/python/.venv/bin/python -m unittest discover -s clients/python/tests
 run node --test clients/typescript/test/index.test.js
@@ -68,16 +105,7 @@ if [[ $mode == all ]]; then
 fi
 
 if [[ $mode == all ]]; then
-  # Links to private items lead whoever reads the source; the published pages show them as text.
-  rustdoc='-D warnings -A rustdoc::private_intra_doc_links'
-  run env RUSTDOCFLAGS="$rustdoc" cargo doc --workspace --no-deps --locked
-  in_verifier env RUSTDOCFLAGS="$rustdoc" cargo doc --workspace --no-deps --locked
-  cargo_tool cargo-deny 0.20.2
-  run cargo fetch --locked --quiet
-  in_verifier cargo fetch --locked --quiet
-  run cargo deny --offline check licenses bans sources
-  in_verifier cargo deny --offline check licenses bans sources
-  cargo_tool cargo-fuzz 0.13.2
+  run await_beside
   run verifier/fuzz/run 3
   run verifier/independent/run
 fi

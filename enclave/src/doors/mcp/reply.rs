@@ -297,9 +297,12 @@ fn refused(told: &Told, ours: &Value) -> Value {
 /// Adds our entries to the result's `_meta`, and what the revision of the client needs where the upstream speaks
 /// another; every other byte of the result stays as it came.
 fn with_ours(result: &[u8], ours: &Value, method: Method, era: Era) -> String {
-    let text = String::from_utf8_lossy(result);
-    let Ok(document) = scan(result, &Limits::of_bytes(result.len())) else {
-        return text.into_owned();
+    let read = (
+        scan(result, &Limits::of_bytes(result.len())),
+        std::str::from_utf8(result),
+    );
+    let (Ok(document), Ok(text)) = read else {
+        return String::from_utf8_lossy(result).into_owned();
     };
     let object = ours.to_string();
     // The members of an object that is never empty, without its braces; the last member may end with one, too.
@@ -321,22 +324,22 @@ fn with_ours(result: &[u8], ours: &Value, method: Method, era: Era) -> String {
         let at = document.root().range.start.saturating_add(1);
         insertions.push((at, before(&members.join(","), document.root().text)));
     }
-    // From the back, so that places stay where they are.
-    insertions.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    insertions
-        .iter()
-        .fold(text.into_owned(), |text, (at, inserted)| {
-            match (text.get(..*at), text.get(*at..)) {
-                (Some(head), Some(tail)) => format!("{head}{inserted}{tail}"),
-                _ => text,
-            }
-        })
+    insertions.sort_by_key(|(at, _)| *at);
+    let mut pieces = Vec::with_capacity(5);
+    let mut from = 0;
+    for (at, inserted) in &insertions {
+        pieces.extend([text.get(from..*at).unwrap_or_default(), inserted]);
+        from = *at;
+    }
+    pieces.push(text.get(from..).unwrap_or_default());
+    pieces.concat()
 }
 
 /// New members in front of those of an object.
 fn before(members: &str, object: &str) -> String {
-    let inside = object.bytes().filter(|b| !b.is_ascii_whitespace()).count();
-    match inside > 2 {
+    let mut inside = object.bytes().filter(|b| !b.is_ascii_whitespace());
+    // More than its braces.
+    match inside.nth(2).is_some() {
         true => format!("{members},"),
         false => members.to_owned(),
     }
@@ -370,7 +373,9 @@ fn needed(document: &Document<'_>, method: Method, era: Era) -> Vec<String> {
 }
 
 fn message(id: &str, member: &str, object: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{object}}}")
+    // One allocation for a result of any size.
+    let begun = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":");
+    [&begun, object, "}"].concat()
 }
 
 pub(super) fn unknown_caller(id: &str, refusal: &Refusal) -> Response {

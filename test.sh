@@ -3,7 +3,7 @@
 # tests, a short run of each fuzz target, the second verifier, the demo, and clients and servers
 # of others. Installs what it needs. Prints what it runs.
 #
-#   ./test.sh          everything (about 25 minutes on two cores the first time)
+#   ./test.sh          everything (25 to 50 minutes on two cores the first time)
 #   ./test.sh quick    only tests of the code: no lints, dependency checks, fuzzing or demo
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

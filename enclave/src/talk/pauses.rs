@@ -31,7 +31,10 @@ pub const MAX_QUESTIONS: usize = 64;
 
 /// All calls that pause; `R` is what they come to.
 #[derive(Debug)]
-pub struct Pauses<R>(Mutex<HashMap<String, Kept<R>>>);
+pub struct Pauses<R> {
+    by_state: Mutex<HashMap<String, Kept<R>>>,
+    kept_for: Duration,
+}
 
 #[derive(Debug)]
 struct Kept<R> {
@@ -70,7 +73,10 @@ pub struct Wanted {
 
 impl<R> Default for Pauses<R> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self {
+            by_state: Mutex::default(),
+            kept_for: KEPT,
+        }
     }
 }
 
@@ -109,7 +115,7 @@ impl<R: Send + 'static> Pauses<R> {
     fn timer(self: &Arc<Self>, state: String) -> AbortHandle {
         let pauses = Arc::clone(self);
         let forgets = async move {
-            tokio::time::sleep(KEPT).await;
+            tokio::time::sleep(pauses.kept_for).await;
             pauses.forget(&state);
         };
         tokio::spawn(forgets).abort_handle()
@@ -123,7 +129,7 @@ impl<R: Send + 'static> Pauses<R> {
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, Kept<R>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,6 +220,27 @@ mod tests {
         assert!(pauses.keep(pause("a")).is_some());
         let many = (0..).take_while(|n| pauses.keep(pause(&format!("{n}"))).is_some());
         assert_eq!(many.count(), 256 - 17);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_comes_back_for_is_forgotten_and_makes_room() {
+        let pauses = Arc::new(Pauses {
+            kept_for: Duration::from_millis(1),
+            ..Pauses::default()
+        });
+        let states: Vec<_> = (0..16).map(|_| pauses.keep(pause("a")).unwrap()).collect();
+        let forgotten = async {
+            while !pauses.locked().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, forgotten).await.unwrap();
+        for state in states {
+            let found = pauses.take(&state, &owner("a", "notes"), &wanted("{}"));
+            assert!(found.is_none());
+        }
+        assert!(pauses.keep(pause("a")).is_some());
     }
 
     #[tokio::test]

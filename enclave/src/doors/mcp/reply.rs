@@ -373,7 +373,7 @@ fn needed(document: &Document<'_>, method: Method, era: Era) -> Vec<String> {
 }
 
 fn message(id: &str, member: &str, object: &str) -> String {
-    // One allocation for a result of any size.
+    // A result of any size is copied once.
     let begun = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":");
     [&begun, object, "}"].concat()
 }
@@ -436,6 +436,18 @@ mod tests {
 
     #[test]
     fn what_the_newer_revision_needs_is_added_where_it_is_absent() {
+        for (result, with) in [
+            (
+                r#"{"a":1,"_meta":{"x":1},"b":2}"#,
+                r#"{"resultType":"complete","a":1,"_meta":{"o":1,"x":1},"b":2}"#,
+            ),
+            (
+                r#" {"_meta":{ }} "#,
+                r#" {"resultType":"complete","_meta":{"o":1 }} "#,
+            ),
+        ] {
+            assert_eq!(ours(result, Method::CallTool, Era::Stateless), with);
+        }
         assert_eq!(
             ours(r#"{"a":1}"#, Method::CallTool, Era::Stateless),
             r#"{"resultType":"complete","_meta":{"o":1},"a":1}"#

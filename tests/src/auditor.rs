@@ -18,6 +18,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
+
+/// Digest of the gateway's program, which each test would otherwise read anew.
+static BUILD: LazyLock<String> = LazyLock::new(|| {
+    let read = fs::File::open(program("countersign"))
+        .and_then(|mut program| ArtifactDigest::of_reader(&mut program));
+    read.expect("the gateway's program can be read").to_string()
+});
 
 /// Somebody who trusts a machine's governance and bundle keys, and has copies of its files.
 #[derive(Debug, Clone)]
@@ -133,7 +141,7 @@ impl Auditor {
             directory: machine.path().to_owned(),
             governance: site.public_key("governance.key").to_string(),
             bundle_signer: site.public_key("bundle.key").to_string(),
-            build: digest(&read(&program("countersign"))),
+            build: BUILD.clone(),
             configurations: settings.map(|s| digest(s)).collect(),
             extra: String::new(),
             processors: None,

@@ -261,8 +261,9 @@ fn bind(opened: &Opened, epoch_key: PublicKey, counter: u64) -> anyhow::Result<B
 /// # Errors
 /// If the program's file cannot be read.
 pub fn build_digest() -> anyhow::Result<ArtifactDigest> {
-    let program = std::fs::read("/proc/self/exe").context("the program cannot read itself")?;
-    Ok(ArtifactDigest::of(&program))
+    std::fs::File::open("/proc/self/exe")
+        .and_then(|mut program| ArtifactDigest::of_reader(&mut program))
+        .context("the program cannot read itself")
 }
 
 /// Appends an entry that belongs to no tenant, and waits for it.

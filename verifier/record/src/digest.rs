@@ -9,14 +9,25 @@
 use crate::cbor::{Cbor, CborError, Reader, Writer};
 use sha2::{Digest as _, Sha256, Sha512};
 
+/// Domain of artifacts.
+const ARTIFACT: &str = "countersign/artifact/v1";
+/// Bytes of a large artifact that are held at a time.
+const PIECE: usize = 1 << 16;
+
 /// SHA-256 of `domain || 0x00 || parts…`.
 #[must_use]
 pub fn sha256_in(domain: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut h = begun(domain);
+    parts.iter().for_each(|p| h.update(p));
+    h.finalize().into()
+}
+
+/// SHA-256 that has taken `domain || 0x00`.
+fn begun(domain: &str) -> Sha256 {
     let mut h = Sha256::new();
     h.update(domain.as_bytes());
     h.update([0]);
-    parts.iter().for_each(|p| h.update(p));
-    h.finalize().into()
+    h
 }
 
 /// SHA-512 of `domain || 0x00 || bytes`.
@@ -120,7 +131,25 @@ impl ArtifactDigest {
     /// The digest of an artifact's bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(sha256_in("countersign/artifact/v1", &[bytes]))
+        Self(sha256_in(ARTIFACT, &[bytes]))
+    }
+
+    /// The digest of an artifact that is too large to be held: all that `reader` has, a piece at a time.
+    ///
+    /// # Errors
+    /// If it cannot be read to its end.
+    pub fn of_reader(reader: &mut impl std::io::Read) -> std::io::Result<Self> {
+        let mut h = begun(ARTIFACT);
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = match reader.read(&mut piece) {
+                Ok(0) => return Ok(Self(h.finalize().into())),
+                Ok(read) => read,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            h.update(piece.get(..read).unwrap_or_default());
+        }
     }
 }
 

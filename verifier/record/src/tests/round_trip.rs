@@ -3,7 +3,7 @@
 use super::schema::{Choices, MAPS, made_up, made_up_payload};
 use crate::cbor::{Bytes, Cbor, Writer};
 use crate::cose::Unsigned;
-use crate::digest::{KeyId, NodeHash, Signature};
+use crate::digest::{ArtifactDigest, KeyId, NodeHash, Signature};
 use crate::entry::{Entry, Kind};
 use crate::export::{ExportWriter, Framer, ItemKind, Timestamp};
 use proptest::collection::vec;
@@ -143,4 +143,47 @@ pub(super) fn apply((place, byte, what): (u16, u8, u8), bytes: &mut Vec<u8>) {
         2 => drop(bytes.remove(at)),
         _ => bytes[at] ^= 1 << (byte % 8),
     }
+}
+
+/// Gives one byte, is interrupted, gives the rest, and may fail then.
+struct Stutters<'a> {
+    left: &'a [u8],
+    read: usize,
+    fails: bool,
+}
+
+impl std::io::Read for Stutters<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.read += 1;
+        match self.read {
+            1 => self.left.read(&mut into[..1]),
+            2 => Err(std::io::ErrorKind::Interrupted.into()),
+            _ if self.fails && self.left.is_empty() => Err(std::io::ErrorKind::Other.into()),
+            _ => self.left.read(into),
+        }
+    }
+}
+
+#[test]
+fn an_artifact_has_one_digest_whether_it_is_held_or_read_in_pieces() {
+    for length in [0, 1, 65_535, 65_536, 65_537, 200_000] {
+        let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+        let mut reader = Stutters {
+            left: &bytes,
+            read: 0,
+            fails: false,
+        };
+        let read = ArtifactDigest::of_reader(&mut reader).unwrap();
+        assert_eq!(read, ArtifactDigest::of(&bytes), "{length} bytes");
+    }
+}
+
+#[test]
+fn an_artifact_that_cannot_be_read_to_its_end_has_no_digest() {
+    let mut reader = Stutters {
+        left: &[1; 100],
+        read: 0,
+        fails: true,
+    };
+    assert!(ArtifactDigest::of_reader(&mut reader).is_err());
 }

@@ -64,7 +64,12 @@ impl Response {
     /// A header field.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(n, _)| n == name);
+        self.all(name).next()
+    }
+
+    /// All header fields of a name, in their order.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.headers.iter().filter(move |(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
     }
 

@@ -93,11 +93,13 @@ pub(super) async fn challenge(
     let shown = Shown::of(request.headers());
     let mut response = next.run(request).await;
     let refusal = response.extensions_mut().remove::<Refusing>();
-    let told = refusal.and_then(|Refusing(refusal)| words(&gateway, &path, shown, &refusal));
-    if let Some(value) = told.and_then(|words| HeaderValue::from_str(&words).ok()) {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, value);
+    let told = refusal.map(|Refusing(refusal)| words(&gateway, &path, shown, &refusal));
+    for words in told.unwrap_or_default() {
+        if let Ok(value) = HeaderValue::from_str(&words) {
+            response
+                .headers_mut()
+                .append(header::WWW_AUTHENTICATE, value);
+        }
     }
     response
 }
@@ -130,54 +132,55 @@ impl Shown {
     }
 }
 
-/// Scheme and error of a challenge. SPEC: RFC 6750 3.1: who shows nothing is told of no error; RFC 9449 7.1.
+/// Schemes and error of what a caller is told. SPEC: RFC 6750 3.1: who shows nothing is told of no error; RFC 9449 7.1.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "no other refusal is cured by a token"
 )]
-fn error(code: Code, shown: Shown) -> Option<(&'static str, Option<&'static str>)> {
-    let scheme = match shown {
-        Shown::None | Shown::Bearer => "Bearer",
-        Shown::Proved => "DPoP",
+fn error(code: Code, shown: Shown) -> Option<(&'static [&'static str], Option<&'static str>)> {
+    let scheme: &[&str] = match shown {
+        Shown::None | Shown::Bearer => &["Bearer"],
+        Shown::Proved => &["DPoP"],
     };
     Some(match code {
         Code::Unauthenticated if shown != Shown::None => (scheme, Some("invalid_token")),
-        // A connection may have a certificate for other reasons, and its client a token still to come.
-        Code::Unauthenticated | Code::CertificateInvalid => ("Bearer", None),
+        // A connection may have a certificate for other reasons, and its client a token still to come. Clients that know
+        // one scheme alone look at the first challenge.
+        Code::Unauthenticated | Code::CertificateInvalid => (&["Bearer", "DPoP"], None),
         Code::TokenInvalid => (scheme, Some("invalid_token")),
         Code::InsufficientScope => (scheme, Some("insufficient_scope")),
-        Code::ProofInvalid => ("DPoP", Some("invalid_dpop_proof")),
+        Code::ProofInvalid => (&["DPoP"], Some("invalid_dpop_proof")),
         _ => return None,
     })
 }
 
-/// A challenge. SPEC: RFC 6750 3, RFC 9449 7.1, RFC 9728 5.1.
-fn words(gateway: &Gateway, path: &str, shown: Shown, refusal: &Refusal) -> Option<String> {
+/// The challenges, one for each scheme. SPEC: RFC 6750 3, RFC 9449 7.1, RFC 9728 5.1.
+fn words(gateway: &Gateway, path: &str, shown: Shown, refusal: &Refusal) -> Vec<String> {
     let issuers = &gateway.engine.content().issuers;
-    let resource = issuers.values().next().map(|i| &i.audience)?;
+    let resource = issuers.values().next().map(|i| &i.audience);
     let is_resource = matches!(path, "/v1/calls" | "/mcp") || path.starts_with("/mcp/");
-    if !is_resource {
-        return None;
-    }
-    let mut words = Vec::new();
-    let (scheme, error) = error(refusal.code(), shown)?;
-    if let Some(error) = error {
-        words.push(format!("error=\"{error}\""));
-        // The reason is one of a closed list of sentences and repeats nothing that was sent.
-        let reason = refusal.rule().into_iter();
-        words.extend(reason.map(|reason| format!("error_description=\"{reason}\"")));
-    }
-    if scheme == "DPoP" {
-        words.push(format!("algs=\"{}\"", algorithms().join(" ")));
-    }
+    let (Some(resource), true, Some((schemes, error))) =
+        (resource, is_resource, error(refusal.code(), shown))
+    else {
+        return Vec::new();
+    };
+    // The reason is one of a closed list of sentences and repeats nothing that was sent.
+    let reason = refusal.rule().filter(|_| error.is_some());
     let scopes: Vec<&str> = scopes(gateway).into_iter().collect();
-    if !scopes.is_empty() {
-        words.push(format!("scope=\"{}\"", scopes.join(" ")));
-    }
-    words.push(format!(
-        "resource_metadata=\"{resource}{WELL_KNOWN}{path}\""
-    ));
-    Some(format!("{scheme} {}", words.join(", ")))
+    let of = |scheme: &&str| {
+        let said = [
+            error.map(|error| format!("error=\"{error}\"")),
+            reason.map(|reason| format!("error_description=\"{reason}\"")),
+            (*scheme == "DPoP").then(|| format!("algs=\"{}\"", algorithms().join(" "))),
+            (!scopes.is_empty()).then(|| format!("scope=\"{}\"", scopes.join(" "))),
+            Some(format!(
+                "resource_metadata=\"{resource}{WELL_KNOWN}{path}\""
+            )),
+        ];
+        let said: Vec<String> = said.into_iter().flatten().collect();
+        format!("{scheme} {}", said.join(", "))
+    };
+    schemes.iter().map(of).collect()
 }
 
 #[cfg(test)]
@@ -218,12 +221,14 @@ mod tests {
         assert_eq!(shown("dPoP a"), Shown::Proved);
         assert_eq!(shown("x"), Shown::Bearer);
         let invalid = Some("invalid_token");
+        let (both, bearer, proved): (&[&str], &[&str], &[&str]) =
+            (&["Bearer", "DPoP"], &["Bearer"], &["DPoP"]);
         for (code, of, expected) in [
-            (Code::Unauthenticated, Shown::None, ("Bearer", None)),
-            (Code::Unauthenticated, Shown::Bearer, ("Bearer", invalid)),
-            (Code::Unauthenticated, Shown::Proved, ("DPoP", invalid)),
-            (Code::TokenInvalid, Shown::Bearer, ("Bearer", invalid)),
-            (Code::TokenInvalid, Shown::Proved, ("DPoP", invalid)),
+            (Code::Unauthenticated, Shown::None, (both, None)),
+            (Code::Unauthenticated, Shown::Bearer, (bearer, invalid)),
+            (Code::Unauthenticated, Shown::Proved, (proved, invalid)),
+            (Code::TokenInvalid, Shown::Bearer, (bearer, invalid)),
+            (Code::TokenInvalid, Shown::Proved, (proved, invalid)),
         ] {
             assert_eq!(error(code, of), Some(expected));
         }

@@ -90,6 +90,16 @@ fn a_client_that_knows_nothing_finds_the_issuer_and_calls_with_its_token() {
         !challenge(&refused).contains("error="),
         "nothing was shown, nothing is wrong"
     );
+    let challenges: Vec<&str> = refused.all("www-authenticate").collect();
+    let [_, proved] = challenges[..] else {
+        panic!("{challenges:?}");
+    };
+    assert_eq!(
+        proved,
+        format!(
+            "DPoP algs=\"ES256 EdDSA Ed25519 RS256 PS256\", scope=\"tools\", resource_metadata=\"{url}\""
+        )
+    );
     let found = client.get(path).unwrap();
     assert_eq!(found.status, 200);
     let metadata = found.json();

@@ -3,7 +3,7 @@
 # tests, a short run of each fuzz target, the second verifier, the demo, and clients and servers
 # of others. Installs what it needs. Prints what it runs.
 #
-#   ./test.sh          everything (25 to 50 minutes on two cores the first time)
+#   ./test.sh          everything (20 to 40 minutes on two cores the first time)
 #   ./test.sh quick    only tests of the code: no lints, dependency checks, fuzzing or demo
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -72,6 +72,24 @@ await_beside() {
   return "$failed"
 }
 
+# Commands that wait for each other's processes more than for a processor, at once: each one's output comes as a whole.
+together() {
+  local command failed=0 at=0 jobs=() logs=()
+  for command in "$@"; do
+    printf '\n==> [%4d s] %s, beside others\n' $((SECONDS - started)) "$command"
+    logs+=("target/together-${#logs[@]}.log")
+    "$command" >"${logs[-1]}" 2>&1 &
+    jobs+=($!)
+  done
+  for command in "$@"; do
+    wait "${jobs[at]}" || { failed=1; printf '\n%s failed:\n' "$command"; }
+    printf '\n==> [%4d s] %s said:\n' $((SECONDS - started)) "$command"
+    cat "${logs[at]}"
+    at=$((at + 1))
+  done
+  return "$failed"
+}
+
 install_packages
 if [[ $mode == all ]]; then
   run cargo fmt --all --check
@@ -87,11 +105,12 @@ run tests/python/setup
 run cargo build --locked --bins
 in_verifier cargo build --locked --bins
 in_verifier cargo test --workspace --locked
-run cargo test --workspace --locked --no-run
+run cargo test --locked --no-run
 if [[ $mode == all ]]; then
   start_beside
 fi
-run cargo test --workspace --locked
+# Tests of whole systems mostly wait: for processes, disks and devices.
+run env RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --locked
 run tests/python/.venv/bin/python -m unittest discover -s clients/python/tests
 run node --test clients/typescript/test/index.test.js
 run python3 -m unittest discover -s verifier/mutants/tests
@@ -99,9 +118,7 @@ run python3 -m unittest discover -s tests/conformance
 if [[ $mode == all ]]; then
   run ./demo.sh
   run ./demo.sh --self-test
-  run tests/conformance/run
-  run tests/servers/run
-  run examples/run
+  together tests/conformance/run tests/servers/run examples/run
 fi
 
 if [[ $mode == all ]]; then

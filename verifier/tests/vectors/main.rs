@@ -214,7 +214,7 @@ fn names_of_cases_are_words_and_stand_once() {
 /// Checks that no case makes fail: nothing in this version can.
 const NEVER_FAIL: [&str; 4] = ["trust-anchor", "recovery-key", "extensions", "receipts"];
 
-/// Checks that a case of one export and no question does not call for; `tests/completeness.rs` plays them.
+/// Checks that a case of one export and no question does not call for; `tests/suite/completeness.rs` plays them.
 const OF_NO_CASE: [&str; 3] = ["query", "fleet", "histories"];
 
 #[test]

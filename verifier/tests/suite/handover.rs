@@ -7,13 +7,7 @@
     reason = "test code: a panic is a failed test, and numbers are small"
 )]
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use countersign_record::binding::{LogHead, Profile};
 use countersign_record::body::{Adopt, Enrol, Mode, Verdict};
 use countersign_record::cbor::{Bytes, Cbor as _};

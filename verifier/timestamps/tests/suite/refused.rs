@@ -6,13 +6,7 @@
     reason = "test code: a panic is a failed test"
 )]
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use countersign_timestamps::{
     Authority, CertificateError, DerError, Imprint, TimestampError, Token,
 };

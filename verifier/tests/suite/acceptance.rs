@@ -1,12 +1,6 @@
 //! What a genuine export looks like to the verifier, and what is missing when trust is.
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use countersign_record::binding::Profile;
 use countersign_record::body::AbandonedOpening;
 use countersign_record::digest::KeyId;
@@ -96,7 +90,7 @@ fn with_software_allowed_the_first_line_says_that_no_hardware_vouches() {
 
 #[test]
 fn a_plain_tpm_that_nobody_checked_is_not_hardware() {
-    let mut log = common::Mini::new(Profile::Tpm);
+    let mut log = crate::common::Mini::new(Profile::Tpm);
     log.open();
     log.decide(
         &call(1, countersign_record::body::Mode::Network),

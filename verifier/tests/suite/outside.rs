@@ -7,18 +7,12 @@
     reason = "test code: a panic is a failed test, and numbers are small"
 )]
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
 #[expect(dead_code, reason = "the tests of tokens use the rest")]
-#[path = "../timestamps/tests/common/mod.rs"]
+#[path = "../../timestamps/tests/common/mod.rs"]
 mod clock;
 
+use crate::common::*;
 use clock::{Forge, seq, tlv};
-use common::*;
 use countersign_record::binding::Profile;
 use countersign_record::body::{Mode, Verdict};
 use countersign_record::cbor::Bytes;

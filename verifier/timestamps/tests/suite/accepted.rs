@@ -6,14 +6,8 @@
     reason = "test code: a panic is a failed test"
 )]
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
+use crate::common::*;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use common::*;
 use countersign_timestamps::exchange::{Nonce, ReplyError, request, token_of};
 use countersign_timestamps::{
     Authority, CertificateError, Imprint, RootError, Stamped, TimestampError, Token,

@@ -8,13 +8,7 @@
     reason = "test code: a panic is a failed test, and numbers are small"
 )]
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use countersign_record::binding::Profile;
 use countersign_record::body::{Decision, Mode, Verdict};
 use countersign_record::entry::{Body, EntryRef};

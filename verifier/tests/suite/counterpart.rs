@@ -8,16 +8,12 @@
     reason = "tests"
 )]
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
-use common::platform::{
+use crate::common::platform::{
     endorsement_table, launch, trust_google, trust_intel, trust_platform, trust_snp,
 };
-use common::{Key, Mini, NOW, START, bundle_digest, epoch_key, gateway, governance, trust_text};
+use crate::common::{
+    Key, Mini, NOW, START, bundle_digest, epoch_key, gateway, governance, trust_text,
+};
 use countersign_record::binding::{FreshStatement, LogHead, Profile};
 use countersign_record::cbor::{Bytes, Cbor as _};
 use countersign_record::channel::{CHANNEL_TYP, ChannelStatement};
@@ -314,7 +310,7 @@ fn a_gateway_on_a_tpm_is_appraised_with_every_value_that_is_expected() {
         there.appraised(&tpm_trust()).unwrap().class(),
         EvidenceClass::HardwareTpm
     );
-    let register = common::device::Device::pcr_values().remove(0);
+    let register = crate::common::device::Device::pcr_values().remove(0);
     let line = format!(
         "{} = [\"{}\"]\n",
         register.index,
@@ -322,7 +318,7 @@ fn a_gateway_on_a_tpm_is_appraised_with_every_value_that_is_expected() {
     );
     let changed = format!("{} = [\"{}\"]\n", register.index, "ab".repeat(32));
     let release = hex::encode(countersign_record::digest::sha256(
-        &common::device::release_public(),
+        &crate::common::device::release_public(),
     ));
     for (from, to, what) in [
         ("b1".repeat(32), "ab".repeat(32), "program"),

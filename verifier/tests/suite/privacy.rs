@@ -5,13 +5,7 @@
     reason = "test code: a panic is a failed test"
 )]
 
-#[expect(
-    dead_code,
-    reason = "shared by several test programs, each of which uses a part"
-)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use countersign_record::binding::Profile;
 use countersign_record::body::{Classification, Erasure, Hold, HoldAct, IndexRange, Mode, Verdict};
 use countersign_record::cbor::Cbor as _;

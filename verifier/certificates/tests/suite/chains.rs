@@ -7,9 +7,9 @@ use countersign_certificates::{Certificate, CertificateError, pem};
 use proptest::prelude::*;
 
 /// Issuer and root of AMD's chips of the Genoa generation; see testdata/README.md.
-const GENOA: &str = include_str!("../testdata/google_ask_ark_genoa.pem");
-const ISSUER: &[u8] = include_bytes!("../testdata/issuer.der");
-const GOOD: &[u8] = include_bytes!("../testdata/good.der");
+const GENOA: &str = include_str!("../../testdata/google_ask_ark_genoa.pem");
+const ISSUER: &[u8] = include_bytes!("../../testdata/issuer.der");
+const GOOD: &[u8] = include_bytes!("../../testdata/good.der");
 
 fn genoa() -> Vec<Vec<u8>> {
     pem::blocks(GENOA, pem::CERTIFICATE).unwrap()
@@ -110,7 +110,7 @@ fn no_bit_of_a_certificate_can_be_changed() {
 }
 
 fn rsa() -> RsaKey {
-    let hex = include_str!("../testdata/modulus.hex").trim();
+    let hex = include_str!("../../testdata/modulus.hex").trim();
     let modulus: Vec<u8> = (0..hex.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
@@ -121,8 +121,8 @@ fn rsa() -> RsaKey {
 #[test]
 fn pss_of_another_implementation_holds_with_the_one_salt_length() {
     let (good, short) = (
-        include_bytes!("../testdata/pss-48.sig"),
-        include_bytes!("../testdata/pss-32.sig"),
+        include_bytes!("../../testdata/pss-48.sig"),
+        include_bytes!("../../testdata/pss-32.sig"),
     );
     assert!(rsa().verify_pss(Hash::Sha384, b"a message", good).is_ok());
     assert!(rsa().verify_pss(Hash::Sha384, b"a massage", good).is_err());

@@ -3,17 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[expect(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part"
-)]
-mod common;
-
-use common::platform::{
+use crate::common::platform::{
     endorsement_table, intel_answers, launch, trust_google, trust_google_intel, trust_intel,
     trust_platform as trust, trust_snp,
 };
-use common::{Mini, NOW, fill, sample};
+use crate::common::{Mini, NOW, fill, sample};
 use countersign_record::binding::Profile;
 use countersign_record::cbor::Bytes;
 use countersign_record::digest::UnixMillis;
@@ -471,7 +465,7 @@ fn a_statement_about_other_firmware_is_refused_whether_it_is_asked_for_or_not() 
     let old = google(|l| {
         l.platform.launch = Some(|e| {
             let mut measurement = [0; 48];
-            measurement.copy_from_slice(&hex::decode(common::platform::launch()).unwrap());
+            measurement.copy_from_slice(&hex::decode(crate::common::platform::launch()).unwrap());
             e.snp = countersign_devices::google::snp_measurements(4, &measurement);
         });
     });

@@ -1,0 +1,4 @@
+//! Certificates of others, and certificates that are made here with one thing changed.
+
+mod chains;
+mod made;

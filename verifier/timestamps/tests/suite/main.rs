@@ -1,0 +1,7 @@
+//! Tokens that hold, and tokens that do not.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod accepted;
+mod refused;

@@ -72,7 +72,7 @@ await_beside() {
   return "$failed"
 }
 
-# Commands that wait for each other's processes more than for a processor, at once: each one's output comes as a whole.
+# Commands that leave a processor to others, at once: each one's output comes as a whole.
 together() {
   local command failed=0 at=0 jobs=() logs=()
   for command in "$@"; do
@@ -123,7 +123,7 @@ fi
 
 if [[ $mode == all ]]; then
   run await_beside
-  run verifier/fuzz/run 3
-  run verifier/independent/run
+  short_fuzzing() { verifier/fuzz/run 3; }
+  together short_fuzzing verifier/independent/run
 fi
 printf '\nall passed in %d s\n' $((SECONDS - started))

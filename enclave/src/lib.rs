@@ -55,6 +55,7 @@ pub mod joint;
 pub mod keeper;
 pub mod keys;
 pub mod measures;
+pub mod output;
 pub mod plain_http;
 pub mod pull;
 pub mod renewal;

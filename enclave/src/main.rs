@@ -2,6 +2,7 @@
 
 use clap::Parser as _;
 use countersign::commands::{Cli, run, unreadable};
+use countersign::output;
 use std::process::ExitCode;
 
 /// A call's memory is asked for on one thread and given back on another, where the system's allocator makes them wait for
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         }
     };
     run(cli).unwrap_or_else(|error| {
-        eprintln!("countersign: {error:#}");
+        output::line(format_args!("countersign: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -624,7 +624,8 @@ fn keep_renewing(
 ) -> Renewer {
     let step = std::time::Duration::from_millis(50);
     let mut waited = std::time::Duration::ZERO;
-    while !*stop.borrow() {
+    // Whoever could say stop may be gone, which stops the rest, too.
+    while !*stop.borrow() && stop.has_changed().is_ok() {
         std::thread::sleep(step);
         waited = waited.saturating_add(step);
         if waited >= renewer.interval() {

@@ -8,7 +8,7 @@ const PER_MACHINE: u64 = 10;
 fn main() {
     let asked = std::env::args().nth(1).and_then(|n| n.parse::<u64>().ok());
     let Some(rounds) = asked else {
-        eprintln!("usage: crash_rounds N");
+        println!("usage: crash_rounds N");
         std::process::exit(4);
     };
     let mut left = rounds;

@@ -31,6 +31,7 @@ use crate::boot::boots::Boots;
 use crate::boot::platform::Platform;
 use crate::clock::Clock;
 use crate::keeper::{InMemory, InTpm, Keeper};
+use crate::output;
 use crate::ring::{Parts, StorageRing};
 use crate::site::{SiteDir, StateDir, StateFile};
 use anyhow::{Context as _, bail};
@@ -393,7 +394,7 @@ fn beside() -> Beside {
 
 /// One line of the gateway's log. It leaves the enclave, so it is public: no arguments, results, tokens or names.
 pub(crate) fn tracing_line(line: &str) {
-    eprintln!("countersign: {line}");
+    output::line(format_args!("countersign: {line}"));
     crate::telemetry::line(line);
 }
 

@@ -11,6 +11,7 @@
 use super::lines::{Line, MAX_LINE_BYTES, on_one_line};
 use super::message::{Kind, Message};
 use super::way::{Answer, Ask, Way, WayError};
+use crate::output;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -206,9 +207,9 @@ impl Relay {
         };
         if let Some(problem) = problem {
             // There is no id to answer to.
-            eprintln!(
+            output::line(format_args!(
                 "countersign bridge: a message that wants no answer was not taken: {problem}"
-            );
+            ));
         }
         let begun = matches!(&message.kind, Kind::Notification { method } if method == "notifications/initialized");
         if begun && message.version.is_none() {

@@ -3,6 +3,7 @@
 use super::appraise::{Trusted, sentence};
 use crate::bridge::{self, Trusting, Way};
 use crate::keys::{make_signing_key, read_signing_key};
+use crate::output;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -68,11 +69,14 @@ impl Bridge {
             Trusting::Evidence(Box::new(trust))
         };
         let way = Way::new(&gateway, ca, trusting, key, |counterpart| {
-            eprintln!("countersign bridge: {}", sentence(counterpart));
+            output::line(format_args!(
+                "countersign bridge: {}",
+                sentence(counterpart)
+            ));
         })?;
         if plain_http {
-            eprintln!(
-                "countersign bridge: in the clear on this machine: nothing vouches for the gateway"
+            output::line(
+                "countersign bridge: in the clear on this machine: nothing vouches for the gateway",
             );
         }
         tokio::runtime::Builder::new_current_thread()

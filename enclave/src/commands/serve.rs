@@ -1,6 +1,7 @@
 //! `countersign serve` and `swtpm`.
 
 use crate::boot::{self, Opened, Place, tracing_line};
+use crate::output;
 use crate::serve::{Gateway, run};
 use crate::site::tpm_address_text;
 use crate::transport::Transport;
@@ -96,7 +97,7 @@ pub(super) fn serve(place: &Place<'_>, around: Around<'_>) -> anyhow::Result<()>
             "ready"
         };
         let url = format!("{}{}", gateway.transport.prefix(), listener.local_addr()?);
-        println!("{word} {url} gateway {}", gateway.id);
+        output::word(format_args!("{word} {url} gateway {}", gateway.id));
         (around.ready)(&url);
         run(gateway, renewer, listener, stop).await
     })?;

@@ -20,6 +20,7 @@ pub mod intel;
 
 use crate::collateral::Collateral;
 use crate::fetch::{self, Answer, Question};
+use crate::output;
 use anyhow::{Context as _, bail, ensure};
 use countersign_record::digest::UnixMillis;
 use countersign_record::evidence::EndorsementKind;
@@ -91,10 +92,10 @@ impl Net for Network<'_> {
     }
 
     fn pause(&self, time: Duration) {
-        eprintln!(
+        output::line(format_args!(
             "countersign: the service is asked too often, by everybody behind this address; again in {} seconds",
             time.as_secs()
-        );
+        ));
         self.runtime.block_on(tokio::time::sleep(time));
     }
 }

@@ -46,6 +46,21 @@ fn judge(machine: &Machine, gateway: &Gateway, answers: &[Answer]) -> Log {
     log
 }
 
+#[test]
+fn a_gateway_whose_lines_nobody_takes_serves_and_stops_in_good_order() {
+    let machine = Machine::enrolled();
+    // Each line fails, as on a full disk, or where whoever read them has gone.
+    let mut command = machine.serve_under(&["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"]);
+    let mut gateway = machine.boot_with(&mut command).unwrap();
+    let answer = append(&gateway, "unheard");
+    assert_eq!(answer.status, 200);
+    assert!(gateway.stop().success());
+    let again = machine.start();
+    let said = again.process.said();
+    assert!(said.contains("its last epoch was closed"), "{said}");
+    assert_eq!(machine.effects(), ["unheard"]);
+}
+
 /// Calls with large arguments until one is refused, and a few more.
 fn fill(gateway: &Gateway) -> Vec<Answer> {
     let mut out = Vec::new();

@@ -110,7 +110,7 @@ fn announce(opened: &Opened) {
     tracing_line(&format!(
         "log has {} entries; {}",
         found.head.size,
-        if found.created {
+        if found.head.size == 0 {
             "it is new"
         } else if opened.ledger.closed {
             "its last epoch was closed"

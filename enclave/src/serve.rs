@@ -616,6 +616,11 @@ async fn keep_unknown(gateway: Arc<Gateway>) {
     }
 }
 
+/// Whether somebody said stop, or nobody is left who could: then the listener has stopped, too.
+fn is_over(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
 /// Renews until told to stop, on a thread of its own: a TPM takes its time, and calls do not wait for it.
 fn keep_renewing(
     mut renewer: Renewer,
@@ -624,8 +629,7 @@ fn keep_renewing(
 ) -> Renewer {
     let step = std::time::Duration::from_millis(50);
     let mut waited = std::time::Duration::ZERO;
-    // Whoever could say stop may be gone, which stops the rest, too.
-    while !*stop.borrow() && stop.has_changed().is_ok() {
+    while !is_over(stop) {
         std::thread::sleep(step);
         waited = waited.saturating_add(step);
         if waited >= renewer.interval() {
@@ -637,4 +641,20 @@ fn keep_renewing(
         }
     }
     renewer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_over_once_stop_was_said_or_nobody_can_say_it() {
+        let (say, hear) = watch::channel(false);
+        assert!(!is_over(&hear));
+        say.send(true).unwrap();
+        assert!(is_over(&hear));
+        let (say, hear) = watch::channel(false);
+        drop(say);
+        assert!(is_over(&hear));
+    }
 }

@@ -149,7 +149,7 @@ async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -
         Ok(Ok(line)) => text(StatusCode::OK, "text/plain; charset=utf-8", line),
         Ok(Err(Failed::Refused(refusal))) => refused(&refusal),
         Ok(Err(Failed::Store(error))) => {
-            // Whoever reads this may be gone; the answer says the same.
+            // Whoever reads this may be gone, and the witness goes on.
             let _unread = writeln!(std::io::stderr(), "countersign-witness: {error}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }

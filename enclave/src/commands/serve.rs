@@ -158,7 +158,7 @@ impl SoftwareTpm {
             .build()?
             .block_on(async {
                 let mut stop = stop_signal()?;
-                println!("ready {}", tpm_address_text(&tpm.address()));
+                output::word(format_args!("ready {}", tpm_address_text(&tpm.address())));
                 let _gone = stop.wait_for(|stopped| *stopped).await;
                 anyhow::Ok(())
             })

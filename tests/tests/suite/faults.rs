@@ -6,11 +6,13 @@ use countersign_tests::auditor::Log;
 use countersign_tests::client::Answer;
 use countersign_tests::gate::Gate;
 use countersign_tests::machine::{Gateway, Machine};
-use countersign_tests::process::outcome;
+use countersign_tests::process::{Process, outcome};
 use countersign_tests::site::SiteOptions;
 use countersign_tests::{PATIENCE, unique};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Instant;
 
@@ -59,6 +61,28 @@ fn a_gateway_whose_lines_nobody_takes_serves_and_stops_in_good_order() {
     let said = again.process.said();
     assert!(said.contains("its last epoch was closed"), "{said}");
     assert_eq!(machine.effects(), ["unheard"]);
+    drop(again);
+    // Nor is anything lost with the line that says where it listens.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    machine.site().edit("127.0.0.1:0", &address);
+    let mut command =
+        machine.serve_under(&["sh", "-c", "exec \"$@\" >/dev/full 2>/dev/full", "sh"]);
+    let mut process = Process::start(&mut command);
+    until("an answer", || is_well(&address));
+    assert!(process.stop().success());
+}
+
+fn is_well(address: &str) -> bool {
+    let Ok(mut gateway) = TcpStream::connect(address) else {
+        return false;
+    };
+    let ask = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    gateway.write_all(ask.as_bytes()).is_ok()
+        && gateway.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.1 200")
 }
 
 /// Calls with large arguments until one is refused, and a few more.
